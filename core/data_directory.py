@@ -1,0 +1,34 @@
+"""Where things lie in a data directory: one CA, all of it, below one path."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class DataDirectory:
+    """The layout of house: every room asks here and joins no path by itself."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+        self.database = self.root / "ca.sqlite"
+        self.trust_anchor = self.root / "trust-anchor.pem"
+        self.tokens = self.root / "tokens"
+        self.vault = self.root / "vault"
+        self.journal = self.vault / "journal"
+        self.hierarchy = self.vault / "hierarchy.json"
+        self.pin = self.vault / "pin"
+        self.perspectives = self.root / "perspectives"
+        self.audit = self.root / "audit"
+        self.repository = self.root / "repository"
+        self.status = self.root / "status"
+        self.run = self.root / "run"
+        self.log = self.root / "log"
+        self.vault_socket = self.run / "vault.sock"
+
+    def perspective(self, code: str) -> Path:
+        """The private directory of the perspective `code` (its key and passphrase)."""
+        return self.perspectives / code
+
+    def perspective_socket(self, code: str) -> Path:
+        """The socket of the perspective `code`."""
+        return self.run / f"perspective-{code}.sock"

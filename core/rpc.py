@@ -1,0 +1,275 @@
+"""Calls between our own processes over a Unix socket: typed, multiplexed, batched.
+
+A frame is a 32-bit big-endian length and one msgpack array: `[id, method, params]` from the client,
+`[id, kind, body]` from the server, where kind is 0 (result), 1 (refused), 2 (transient) or 3 (halt).
+Calls made in one turn of the event loop leave in one write, and so do their answers.
+
+Must never: carry a Python object that is not one of the dataclasses named by a `Method`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import struct
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from core.errors import HaltIssuance, Refused, TransientError
+
+P = TypeVar("P")
+R = TypeVar("R")
+
+MAX_FRAME = 128 * 1024 * 1024
+"""Octets. A full CRL of a million entries is 45 MB (docs/adr/0004); anything larger is a fault."""
+
+_LENGTH = struct.Struct(">I")
+_PEERCRED = struct.Struct("3i")
+_RESULT, _REFUSED, _TRANSIENT, _HALT = range(4)
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Method(Generic[P, R]):
+    """One procedure: its name on the wire and the dataclasses it takes and gives."""
+
+    name: str
+    params: type[P]
+    result: type[R]
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Who is at the other end of the socket, by the kernel's word (SO_PEERCRED)."""
+
+    pid: int
+    uid: int
+    gid: int
+
+
+Allow = Callable[[Peer, str], bool]
+
+
+class _Frames(asyncio.Protocol):
+    """Cuts a byte stream into frames, and joins the frames of one loop turn into one write."""
+
+    def __init__(self) -> None:
+        self.transport: asyncio.Transport | None = None
+        self._inbox = bytearray()
+        self._outbox: list[bytes] = []
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._inbox += data
+        start = 0
+        while len(self._inbox) - start >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(self._inbox, start)
+            if length > MAX_FRAME:
+                _log.error("rpc frame of %d octets refused", length)
+                assert self.transport is not None
+                self.transport.abort()
+                return
+            end = start + _LENGTH.size + length
+            if len(self._inbox) < end:
+                break
+            self.frame_received(bytes(memoryview(self._inbox)[start + _LENGTH.size : end]))
+            start = end
+        del self._inbox[:start]
+
+    def frame_received(self, frame: bytes) -> None:
+        raise NotImplementedError
+
+    def send(self, frame: bytes) -> None:
+        if not self._outbox:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._outbox.append(_LENGTH.pack(len(frame)) + frame)
+
+    def _flush(self) -> None:
+        batch, self._outbox = b"".join(self._outbox), []
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.write(batch)
+
+
+class RpcServer:
+    """Serves methods on one Unix socket.  `allow` decides by peer and method name who may call what."""
+
+    def __init__(self, allow: Allow = lambda peer, method: True) -> None:
+        self._allow = allow
+        self._handlers: dict[str, Callable[[bytes], Awaitable[bytes]]] = {}
+        self._server: asyncio.Server | None = None
+        self._connections: set[_ServerConnection] = set()
+
+    def add(self, method: Method[P, R], handler: Callable[[P], Awaitable[R]]) -> None:
+        """Serve `method` by `handler`."""
+        decoder = msgspec.msgpack.Decoder(method.params)
+        encode = msgspec.msgpack.Encoder().encode
+
+        async def call(params: bytes) -> bytes:
+            return encode(await handler(decoder.decode(params)))
+
+        self._handlers[method.name] = call
+
+    async def listen(self, path: Path, mode: int = 0o660) -> None:
+        """Listen on `path`, replacing a socket that a dead process left there."""
+        path.unlink(missing_ok=True)
+        umask = os.umask(0o777 & ~mode)
+        try:
+            self._server = await asyncio.get_running_loop().create_unix_server(
+                lambda: _ServerConnection(self._handlers, self._allow, self._connections), str(path)
+            )
+        finally:
+            os.umask(umask)
+
+    async def close(self) -> None:
+        """Stop listening and drop the connections; answers under way are lost, as in a crash."""
+        if self._server is not None:
+            self._server.close()
+        for connection in list(self._connections):
+            if connection.transport is not None:
+                connection.transport.close()
+
+
+class _ServerConnection(_Frames):
+    def __init__(
+        self,
+        handlers: dict[str, Callable[[bytes], Awaitable[bytes]]],
+        allow: Allow,
+        connections: set[_ServerConnection],
+    ) -> None:
+        super().__init__()
+        self._handlers = handlers
+        self._allow = allow
+        self._connections = connections
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._peer = Peer(-1, -1, -1)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        sock: socket.socket = transport.get_extra_info("socket")
+        self._peer = Peer(
+            *_PEERCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEERCRED.size))
+        )
+        self._connections.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._connections.discard(self)
+
+    def frame_received(self, frame: bytes) -> None:
+        number, name, params = _request_decoder.decode(frame)
+        task = asyncio.get_running_loop().create_task(self._answer(number, name, bytes(params)))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _answer(self, number: int, name: str, params: bytes) -> None:
+        body: Any
+        try:
+            if name not in self._handlers:
+                raise Refused("rpc.unknown", f"no method {name!r} here")
+            if not self._allow(self._peer, name):
+                raise Refused("rpc.forbidden", f"uid {self._peer.uid} may not call {name!r}")
+            kind, body = _RESULT, msgspec.Raw(await self._handlers[name](params))
+        except Refused as error:
+            kind, body = _REFUSED, [error.code, error.detail]
+        except msgspec.MsgspecError as error:
+            kind, body = _REFUSED, ["rpc.malformed", str(error)]
+        except HaltIssuance as error:
+            kind, body = _HALT, str(error)
+        except TransientError as error:
+            kind, body = _TRANSIENT, str(error)
+        except Exception:
+            # The caller learns that we failed, not how: the traceback stays in our own log.
+            _log.exception("rpc %s failed", name)
+            kind, body = _TRANSIENT, f"{name} failed; its process's log says why"
+        self.send(_encode((number, kind, body)))
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_request_decoder = msgspec.msgpack.Decoder(tuple[int, str, msgspec.Raw])
+_reply_decoder = msgspec.msgpack.Decoder(tuple[int, int, msgspec.Raw])
+
+
+class RpcClient:
+    """Calls methods of one server; reconnects by itself, and says `TransientError` while it cannot."""
+
+    def __init__(self, path: Path, timeout: float = 30.0) -> None:
+        self._path = path
+        self._timeout = timeout
+        self._connection: _ClientConnection | None = None
+        self._connecting = asyncio.Lock()
+
+    async def call(self, method: Method[P, R], params: P) -> R:
+        """The method's result.
+
+        Raises: `Refused`, `TransientError`, `HaltIssuance` as the server raised them; `TransientError` also
+        when the server is away or the connection breaks before the answer (the call may have been done).
+        """
+        connection = await self._connected()
+        waiting = connection.request(method.name, _encode(params))
+        try:
+            async with asyncio.timeout(self._timeout):
+                kind, body = await waiting
+        except TimeoutError as error:
+            raise TransientError(f"{method.name}: no answer in {self._timeout:.0f} s") from error
+        if kind == _RESULT:
+            return msgspec.msgpack.decode(body, type=method.result)
+        if kind == _REFUSED:
+            code, detail = msgspec.msgpack.decode(body, type=tuple[str, str])
+            raise Refused(code, detail)
+        message = msgspec.msgpack.decode(body, type=str)
+        raise HaltIssuance(message) if kind == _HALT else TransientError(message)
+
+    async def close(self) -> None:
+        """Drop the connection."""
+        if self._connection is not None and self._connection.transport is not None:
+            self._connection.transport.close()
+            self._connection = None
+
+    async def _connected(self) -> _ClientConnection:
+        if self._connection is not None and self._connection.alive:
+            return self._connection
+        async with self._connecting:
+            if self._connection is None or not self._connection.alive:
+                try:
+                    _, self._connection = await asyncio.get_running_loop().create_unix_connection(
+                        _ClientConnection, str(self._path)
+                    )
+                except OSError as error:
+                    raise TransientError(f"nobody listens at {self._path.name}: {error}") from error
+            return self._connection
+
+
+class _ClientConnection(_Frames):
+    def __init__(self) -> None:
+        super().__init__()
+        self.alive = True
+        self._next = 0
+        self._waiting: dict[int, asyncio.Future[tuple[int, bytes]]] = {}
+
+    def request(self, name: str, params: bytes) -> asyncio.Future[tuple[int, bytes]]:
+        self._next += 1
+        future: asyncio.Future[tuple[int, bytes]] = asyncio.get_running_loop().create_future()
+        self._waiting[self._next] = future
+        self.send(_encode((self._next, name, msgspec.Raw(params))))
+        return future
+
+    def frame_received(self, frame: bytes) -> None:
+        number, kind, body = _reply_decoder.decode(frame)
+        future = self._waiting.pop(number, None)
+        if future is not None and not future.done():
+            future.set_result((kind, bytes(body)))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.alive = False
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(TransientError("the connection broke before the answer came"))
+        self._waiting.clear()

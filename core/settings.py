@@ -1,0 +1,172 @@
+"""Every setting of the CA, its default and its meaning.
+
+`config.toml` shows them all with these comments (a test compares the two).  A setting arrives together with
+its feature; an unknown key is an error (core/configuration.py loads and checks).  Durations are seconds
+unless the name says otherwise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Rules(StrEnum):
+    """Whose rules bind: the Baseline Requirements, or RFC 5280 and the operator's own policy."""
+
+    PUBLIC = "public"
+    PRIVATE = "private"
+
+
+@dataclass(frozen=True, slots=True)
+class Ca:
+    """[ca]  Who we are and whose rules bind."""
+
+    rules: Rules = Rules.PRIVATE
+    organization: str = "Example Private CA"
+    country: str = "JP"
+    caa_identities: tuple[str, ...] = ("ca.example",)
+    local_names: tuple[str, ...] = ("localhost", "*.localhost")
+    policy_oid: str = ""
+    terms_version: str = "1"
+    cps_version: str = "1.0"
+    contact: str = "mailto:pki@ca.example"
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """[deployment]  How it is run."""
+
+    mode: str = "embedded"
+    production: bool = False
+    isolate: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Acme:
+    """[acme]  The ACME server (RFC 8555)."""
+
+    listen: tuple[str, ...] = ("127.0.0.1:14000",)
+    base_url: str = "https://localhost:14000"
+    tls_names: tuple[str, ...] = ("localhost", "127.0.0.1", "::1")
+    order_lifetime: int = 7 * 86400
+    authorization_lifetime: int = 30 * 86400
+    authorization_reuse: int = 0
+    poll_interval: int = 1
+    website: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Perspective:
+    """[[validation.perspectives]]  One network perspective; the first is the primary.
+
+    `region` is the RIR service region ("ARIN", "RIPE NCC", "APNIC", "LACNIC", "AFRINIC"); `latitude` and
+    `longitude` in degrees.
+    """
+
+    code: str = "local"
+    region: str = "APNIC"
+    latitude: float = 35.68
+    longitude: float = 139.77
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """[validation]  Domain control and CAA."""
+
+    perspectives: tuple[Perspective, ...] = (Perspective(),)
+    resolvers: tuple[str, ...] = ()
+    http_port: int = 80
+    https_port: int = 443
+    tls_alpn_port: int = 443
+    allowed_networks: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ("http-01", "dns-01")
+    attempts: int = 3
+    concurrency: int = 200
+    key_passphrase_file: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Vault:
+    """[vault]  The process that holds the token."""
+
+    module: str = "/usr/lib/softhsm/libsofthsm2.so"
+    pin_file: str = ""
+    threads: int = 2
+    lint_workers: int = 2
+    responder_lifetime: int = 30 * 86400
+    responder_renewal: int = 7 * 86400
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """[status]  OCSP and CRL."""
+
+    ocsp_validity: int = 96 * 3600
+    ocsp_refresh: int = 24 * 3600
+    crl_validity: int = 7 * 86400
+    crl_refresh: int = 86400
+    crl_delay: int = 10
+    crl_shards: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """[repository]  The public HTTP server of relying parties: repository, OCSP, CRL."""
+
+    listen: tuple[str, ...] = ("127.0.0.1:14080",)
+    base_url: str = "http://localhost:14080"
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseSettings:
+    """[database]  The embedded database."""
+
+    group_commit: int = 256
+    busy_timeout: int = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """[metrics]  Prometheus metrics and health, for operators only."""
+
+    listen: tuple[str, ...] = ("127.0.0.1:14090",)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """[limits]  Bounds on what a stranger may send or hold."""
+
+    body_octets: int = 65536
+    json_depth: int = 16
+    identifiers_per_order: int = 100
+    contacts_per_account: int = 10
+    connections: int = 10000
+    request_timeout: int = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """[profiles.NAME]  A certificate profile."""
+
+    validity: int = 90 * 86400
+    key_encipherment: bool = True
+    ocsp: bool = True
+    crl: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All sections."""
+
+    ca: Ca = field(default_factory=Ca)
+    deployment: Deployment = field(default_factory=Deployment)
+    acme: Acme = field(default_factory=Acme)
+    validation: Validation = field(default_factory=Validation)
+    vault: Vault = field(default_factory=Vault)
+    status: Status = field(default_factory=Status)
+    repository: Repository = field(default_factory=Repository)
+    database: DatabaseSettings = field(default_factory=DatabaseSettings)
+    metrics: Metrics = field(default_factory=Metrics)
+    limits: Limits = field(default_factory=Limits)
+    profiles: dict[str, Profile] = field(default_factory=lambda: {"tlsserver": Profile()})

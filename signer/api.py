@@ -1,0 +1,245 @@
+"""What the vault can be asked, and in which words.
+
+The vault is a process of its own behind a Unix socket (core/rpc.py).  It trusts none of its callers: every
+request carries all that is needed to judge it (docs/issuance.md).  Times are POSIX seconds, serial numbers
+are the content octets of their DER INTEGER, certificates and keys are DER.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from core.evidence import SignedStatement
+from core.rpc import Method
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """No parameters, or no result."""
+
+
+class KeyUse(StrEnum):
+    """What a key in the vault is for; a key has one use only."""
+
+    ROOT = "root"
+    ISSUING = "issuing"
+    LOCAL_SERVICE = "local-service"
+    OCSP = "ocsp"
+
+
+@dataclass(frozen=True, slots=True)
+class IssuerInfo:
+    """An issuing CA as the vault holds it.
+
+    `id` is stable for ever and names the issuer in URLs and rows; `algorithm` is "rsa-2048", "ec-p256" ...;
+    `use` tells the public profile's issuers from the local-service issuer; `chain` is the issuer's own
+    certificate first and the root last; `name_sha1`/`key_sha1`/`..._sha256` are the CertID hashes of
+    RFC 6960 section 4.1.1 (over the subject Name's DER and the public key's BIT STRING octets).
+    """
+
+    id: str
+    use: KeyUse
+    algorithm: str
+    certificate: bytes
+    chain: tuple[bytes, ...]
+    name_sha1: bytes
+    key_sha1: bytes
+    name_sha256: bytes
+    key_sha256: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ResponderInfo:
+    """The delegated OCSP responder in use for one issuer (RFC 6960 section 4.2.2.2)."""
+
+    issuer_id: str
+    certificate: bytes
+    not_after: int
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """The vault's own account of itself; `root` is the trust anchor's certificate."""
+
+    rules: str
+    root: bytes
+    issuers: tuple[IssuerInfo, ...]
+    responders: tuple[ResponderInfo, ...]
+    perspectives: tuple[str, ...]
+    linter: str
+    journal_sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeafRequest:
+    """All that the vault needs to judge and build a leaf.
+
+    `names` are A-labels in lower case, wildcards with their "*.", in the order they will stand in the
+    SAN.  `public_key` is a SubjectPublicKeyInfo.  `crl_shard` is fixed for the certificate's life.
+    `evidence` holds for every name the statements of all perspectives of the attempt that passed, and the
+    newer CAA statements where CAA was rechecked.
+    """
+
+    issuance_id: str
+    serial: bytes
+    issuer_id: str
+    profile: str
+    names: tuple[str, ...]
+    account_url: str
+    public_key: bytes
+    not_before: int
+    not_after: int
+    crl_shard: int
+    evidence: tuple[SignedStatement, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LintRecord:
+    """What the linters said of the to-be-signed bytes; `findings` below error, as "severity code"."""
+
+    linters: tuple[str, ...]
+    findings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A verified, built and linted TBSCertificate waiting in the vault; `token` can be used once."""
+
+    token: str
+    tbs_sha256: bytes
+    lint: LintRecord
+
+
+@dataclass(frozen=True, slots=True)
+class IssueRequest:
+    """Sign what `token` stands for."""
+
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """The signed certificate; its journal result was durable before this was sent."""
+
+    certificate: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RecallRequest:
+    """What became of an issuance?"""
+
+    issuance_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """The journal's answer: no intent, an intent without result (`certificate` None), or the result.
+
+    The crash rule (docs/issuance.md): an intent without result means that the key may have been used, and
+    the serial counts as issued.
+    """
+
+    intent: bool
+    certificate: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class LocalServiceRequest:
+    """A TLS server certificate for our own directory, from the local-service issuer.
+
+    The vault takes names and validity from its own settings, so a caller can choose neither.
+    """
+
+    serial: bytes
+    public_key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class OcspRequest:
+    """A status to be signed by the issuer's delegated responder (RFC 6960 section 4.2.1).
+
+    `hash_name` is "sha1" or "sha256", the CertID's algorithm.  `revoked_at` None means good; `reason` is the
+    RFC 5280 section 5.3.1 code, None or 0 when absent.
+    """
+
+    issuer_id: str
+    serial: bytes
+    hash_name: str
+    this_update: int
+    next_update: int
+    revoked_at: int | None
+    reason: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class CrlEntry:
+    """One revokedCertificates entry; `reason` None or 0 leaves the extension out."""
+
+    serial: bytes
+    revoked_at: int
+    reason: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class CrlRequest:
+    """A CRL to be signed.  `number` must rise within (issuer_id, shard); the vault remembers the last."""
+
+    issuer_id: str
+    shard: int
+    number: int
+    this_update: int
+    next_update: int
+    entries: tuple[CrlEntry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A DER OCSPResponse or CertificateList."""
+
+    der: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class JournalRequest:
+    """Journal entries after `after` (0 for all), at most `limit` of them."""
+
+    after: int
+    limit: int = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class JournalEntry:
+    """One record of key use.
+
+    `kind` is "intent", "result", "crl", "ocsp-responder", "start", "stop" ...; `serial` and `issuer_id` are
+    empty where they do not apply; `certificate` is the result's DER; `tbs` the intent's to-be-signed bytes;
+    `hash` chains to the entry before.
+    """
+
+    sequence: int
+    at: int
+    kind: str
+    issuance_id: str
+    issuer_id: str
+    serial: bytes
+    tbs: bytes
+    certificate: bytes
+    hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """A page of the journal."""
+
+    entries: tuple[JournalEntry, ...]
+
+
+DESCRIBE = Method("describe", Nothing, Description)
+PREPARE = Method("prepare", LeafRequest, Prepared)
+ISSUE = Method("issue", IssueRequest, Issued)
+RECALL = Method("recall", RecallRequest, Recalled)
+LOCAL_SERVICE = Method("local-service", LocalServiceRequest, Issued)
+SIGN_OCSP = Method("sign-ocsp", OcspRequest, Signed)
+SIGN_CRL = Method("sign-crl", CrlRequest, Signed)
+JOURNAL = Method("journal", JournalRequest, Journal)

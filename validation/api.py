@@ -1,0 +1,48 @@
+"""What a perspective can be asked.
+
+A perspective is a process of its own, with its own key, behind a Unix socket (core/rpc.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from core.evidence import SignedStatement
+from core.rpc import Method
+
+
+@dataclass(frozen=True, slots=True)
+class CheckRequest:
+    """One check of one name.
+
+    `name` is an A-label dNSName in lower case, with "*." for a wildcard.  `method` is the ACME challenge type
+    ("http-01", "dns-01"), or "" for a CAA recheck alone, when `caa_method` names the method that was used at
+    validation (RFC 8657 binds the recheck to it).  `token` and `key_authorization` as RFC 8555 section 8.1.
+    `attempt` is unguessable and unique for this fan-out.
+    """
+
+    name: str
+    account_url: str
+    attempt: str
+    method: str
+    caa_method: str
+    token: str = ""
+    key_authorization: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """A perspective's account of itself; `public_key` is its SubjectPublicKeyInfo."""
+
+    code: str
+    public_key: bytes
+    resolvers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HealthRequest:
+    """Who are you?"""
+
+
+CHECK = Method("check", CheckRequest, SignedStatement)
+HEALTH = Method("health", HealthRequest, Health)
