@@ -1,0 +1,68 @@
+# `make` alone shows what there is.  All set-up is done by the targets themselves; see README.md.
+
+PYTHON ?= python3
+VENV   ?= .venv
+DATA   ?= data
+# The http-01 port of a try-out: 80 would need root on both sides.  An empty SET runs config.toml as it is.
+SET    ?= --set validation.http_port=5002
+
+export PYTHON VENV
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help run run-public demo test test-long bench check format lock clean setup-run setup-demo setup-test
+
+help: ## this screen
+	@echo 'A certificate authority: ACME in front, an HSM behind, evidence in between.'
+	@echo
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' Makefile | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
+	@echo
+	@echo '  First time here?  make demo   then   make run.   README.md has the rest.'
+
+run: setup-run ## set everything up, then run the CA (Ctrl-C stops it)
+	@exec $(BIN)/acme-server run --config config.toml --data $(DATA) $(SET)
+
+run-public: setup-test ## the public rules on loopback, with our own DNS (deploy/public-loopback.toml)
+	@exec $(BIN)/python -m operations.public_loopback --data $(DATA)-public
+
+demo: setup-demo ## a throw-away CA, certbot, openssl: issue, verify, revoke; under a minute
+	@exec $(BIN)/python -m operations.demo
+
+test: setup-test ## the tests (at most 12 minutes on 2 cores)
+	$(BIN)/python -m pytest
+
+test-long: setup-test ## the long tests: crash matrix, every client, fuzz (at most 20 minutes)
+	$(BIN)/python -m pytest -m long || [ $$? -eq 5 ]
+
+bench: setup-test ## full ACME flows against this CA and against pebble; writes bench/report.md
+	$(BIN)/python -m bench
+
+check: setup-test ## ruff, mypy, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup-test ## let ruff put the code in order
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: ## pin the newest dependencies again (requirements/*.txt)
+	@scripts/lock
+
+clean: ## remove what the targets made, but never a CA's data directory
+	rm -rf build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -not -path './$(VENV)/*' -exec rm -rf {} +
+	rm -rf $(VENV)
+
+setup-run:
+	@scripts/system-packages run
+	@scripts/venv runtime
+
+setup-demo:
+	@scripts/system-packages demo
+	@scripts/venv runtime
+
+setup-test:
+	@scripts/system-packages test
+	@scripts/venv development
