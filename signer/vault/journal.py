@@ -1,0 +1,311 @@
+"""The vault's own record of every use of a CA key: hash-chained lines in one file that only grows.
+
+An *intent* is durable before the key is used, its *result* before anybody hears of it; so after a crash the
+journal alone decides what became of an issuance (the crash rule, docs/issuance.md).  One line is one JSON
+object with the fields of `signer.api.JournalEntry` in their order, octets in base64.  `hash` is SHA-256 over
+the hash of the line before (32 zero octets before the first) and this line with `"hash":""`, without its
+newline; an auditor needs no program of ours to check it.
+
+Must never: change or drop a complete line; answer before fdatasync(2) came back.
+
+BR 5.4.1 (key use is logged), 7.1.2.7 (serial numbers are unique); CPS 5.4.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import hashlib
+import logging
+import os
+import queue
+import threading
+from array import array
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+
+import msgspec
+
+from core.clock import Clock
+from core.errors import HaltIssuance
+from signer.api import JournalEntry, Recalled
+
+GENESIS = bytes(32)
+"""The hash before the first entry."""
+
+_PROGRESS_EVERY = 200_000
+"""Lines between two lines of progress at start: about two seconds of reading."""
+
+_log = logging.getLogger(__name__)
+
+
+class Kind(StrEnum):
+    """What an entry tells of.
+
+    An intent carries the to-be-signed bytes, its result the certificate.  `CRL_INTENT` and `CRL` carry only
+    the SHA-256 of theirs, as a CRL may be large and is published anyway; their issuance id is
+    "crl:<issuer>:<shard>:<number>".
+    """
+
+    START = "start"
+    STOP = "stop"
+    TORN = "torn"  # a last line without its end was cut off at start; `tbs` keeps it
+    INTENT = "intent"
+    RESULT = "result"
+    RESPONDER_INTENT = "ocsp-responder-intent"
+    RESPONDER = "ocsp-responder"
+    CRL_INTENT = "crl-intent"
+    CRL = "crl"
+
+
+_INTENTS = frozenset({Kind.INTENT, Kind.RESPONDER_INTENT, Kind.CRL_INTENT})
+_RESULTS = frozenset({Kind.RESULT, Kind.RESPONDER, Kind.CRL})
+
+
+class Journal:
+    """The open journal.  One event loop appends; one thread writes, with one fdatasync for all that waits."""
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self._path = path
+        self._clock = clock
+        self._head = GENESIS
+        self._offsets = array("Q")  # of entry number index + 1
+        self._end = 0
+        self._outcomes: dict[str, int] = {}  # issuance id -> sequence of its result, 0 while there is none
+        self._serials: set[bytes] = set()
+        self._crl_numbers: dict[tuple[str, int], int] = {}
+        self._responders: dict[str, int] = {}  # issuer id -> sequence of its newest responder's result
+        self._failure: OSError | None = None
+        self._queue: queue.SimpleQueue[tuple[bytes, Callable[[OSError | None], None]] | None]
+        self._queue = queue.SimpleQueue()
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            torn = self._read_all()
+        except BaseException:
+            os.close(self._file)
+            raise
+        _sync_directory(path.parent)
+        self._thread = threading.Thread(target=self._write_all, name="journal", daemon=True)
+        self._thread.start()
+        if torn:
+            _log.warning("journal: a last line of %d octets without its end was cut off", len(torn))
+            self._append(Kind.TORN, tbs=torn)
+
+    @property
+    def sequence(self) -> int:
+        """The number of the last entry; 0 when there is none."""
+        return len(self._offsets)
+
+    def has_serial(self, serial: bytes) -> bool:
+        """Whether an intent with this serial number exists, under whatever issuer."""
+        return serial in self._serials
+
+    def has_intent(self, issuance_id: str) -> bool:
+        """Whether this issuance was begun."""
+        return issuance_id in self._outcomes
+
+    def last_crl_number(self, issuer_id: str, shard: int) -> int:
+        """The highest CRL number that was ever intended in this scope; 0 when none was."""
+        return self._crl_numbers.get((issuer_id, shard), 0)
+
+    def last_responder(self, issuer_id: str) -> bytes | None:
+        """The newest OCSP responder certificate made for this issuer."""
+        sequence = self._responders.get(issuer_id)
+        return self._entry(sequence).certificate if sequence else None
+
+    def recall(self, issuance_id: str) -> Recalled:
+        """What became of an issuance."""
+        sequence = self._outcomes.get(issuance_id)
+        if not sequence:
+            return Recalled(sequence is not None, None)
+        return Recalled(True, self._entry(sequence).certificate)
+
+    def page(self, after: int, limit: int) -> tuple[JournalEntry, ...]:
+        """The entries numbered after + 1 to after + limit, as far as they exist."""
+        last = min(after + limit, self.sequence)
+        return tuple(self._entry(sequence) for sequence in range(max(after, 0) + 1, last + 1))
+
+    async def append(
+        self,
+        kind: Kind,
+        *,
+        issuance_id: str = "",
+        issuer_id: str = "",
+        serial: bytes = b"",
+        tbs: bytes = b"",
+        certificate: bytes = b"",
+    ) -> None:
+        """Append an entry; returns when it is durable.
+
+        A serial number and an issuance id count as used from the call on, so two callers cannot both begin.
+        Raises `HaltIssuance` when the disk failed: nothing is appended any more.
+        """
+        await self._append(kind, issuance_id, issuer_id, serial, tbs, certificate)
+
+    def _append(
+        self,
+        kind: Kind,
+        issuance_id: str = "",
+        issuer_id: str = "",
+        serial: bytes = b"",
+        tbs: bytes = b"",
+        certificate: bytes = b"",
+    ) -> asyncio.Future[None]:
+        if self._failure is not None:
+            raise _halted(self._path, self._failure)
+        at = self._clock.now()
+        entry = JournalEntry(
+            self.sequence + 1, at, kind, issuance_id, issuer_id, serial, tbs, certificate, b""
+        )
+        line, self._head = _seal(entry, self._head)
+        self._index(entry, self._end)
+        self._end += len(line)
+        loop = asyncio.get_running_loop()
+        durable: asyncio.Future[None] = loop.create_future()
+
+        def settle(error: OSError | None) -> None:
+            if durable.done():
+                return
+            if error is None:
+                durable.set_result(None)
+            else:
+                durable.set_exception(_halted(self._path, error))
+
+        self._queue.put((line, lambda error: _call_in(loop, settle, error)))
+        return durable
+
+    def close(self) -> None:
+        """Write what waits and close the file."""
+        self._queue.put(None)
+        self._thread.join()
+        os.close(self._file)
+
+    def _write_all(self) -> None:
+        stopping = False
+        while not stopping:
+            item = self._queue.get()
+            lines: list[bytes] = []
+            settlers: list[Callable[[OSError | None], None]] = []
+            while True:
+                if item is None:
+                    stopping = True
+                else:
+                    lines.append(item[0])
+                    settlers.append(item[1])
+                if self._queue.empty():
+                    break
+                item = self._queue.get()
+            if lines and self._failure is None:
+                try:
+                    _write_fully(self._file, b"".join(lines))
+                    os.fdatasync(self._file)
+                except OSError as error:
+                    # After a failed fsync the kernel may have dropped the pages: no retry can be trusted.
+                    self._failure = error
+            for settle in settlers:
+                settle(self._failure)
+
+    def _read_all(self) -> bytes:
+        """Check the chain, build the index; the torn last line, which is cut off."""
+        head = GENESIS
+        with open(self._path, "rb") as lines:
+            for line in lines:
+                if not line.endswith(b"\n"):
+                    os.ftruncate(self._file, self._end)
+                    os.fsync(self._file)
+                    self._head = head
+                    return line
+                try:
+                    entry = _decoder.decode(line)
+                except msgspec.MsgspecError as error:
+                    raise _broken(self._path, self.sequence + 1, str(error)) from error
+                sealed, head = _seal(entry, head)
+                if sealed != line or entry.sequence != self.sequence + 1:
+                    raise _broken(self._path, self.sequence + 1, "its hash or its number is wrong")
+                self._clock.observe(entry.at)
+                self._index(entry, self._end)
+                self._end += len(line)
+                if self.sequence % _PROGRESS_EVERY == 0:
+                    _log.info("journal: %d entries read", self.sequence)
+        self._head = head
+        return b""
+
+    def _index(self, entry: JournalEntry, offset: int) -> None:
+        self._offsets.append(offset)
+        if entry.kind in _INTENTS:
+            self._outcomes[entry.issuance_id] = 0
+            if entry.kind == Kind.CRL_INTENT:
+                _, issuer_id, shard, number = entry.issuance_id.split(":")
+                scope = issuer_id, int(shard)
+                self._crl_numbers[scope] = max(int(number), self._crl_numbers.get(scope, 0))
+            else:
+                self._serials.add(entry.serial)
+        elif entry.kind in _RESULTS:
+            self._outcomes[entry.issuance_id] = entry.sequence
+            if entry.kind == Kind.RESPONDER:
+                self._responders[entry.issuer_id] = entry.sequence
+
+    def _entry(self, sequence: int) -> JournalEntry:
+        start = self._offsets[sequence - 1]
+        end = self._offsets[sequence] if sequence < self.sequence else self._end
+        line = os.pread(self._file, end - start, start)
+        try:
+            return _decoder.decode(line)
+        except msgspec.MsgspecError as error:
+            raise _broken(self._path, sequence, str(error)) from error
+
+
+def crl_issuance_id(issuer_id: str, shard: int, number: int) -> str:
+    """How the journal names a CRL."""
+    return f"crl:{issuer_id}:{shard}:{number}"
+
+
+_decoder = msgspec.json.Decoder(JournalEntry)
+_encoder = msgspec.json.Encoder()
+
+
+def _seal(entry: JournalEntry, previous: bytes) -> tuple[bytes, bytes]:
+    """The entry's line and its hash."""
+    unsealed = _encoder.encode(dataclasses.replace(entry, hash=b""))
+    digest = hashlib.sha256(previous + unsealed).digest()
+    # `hash` is the last field: the line differs from the unsealed one only between its last quotes.
+    return unsealed[:-2] + _base64(digest) + b'"}\n', digest
+
+
+def _base64(octets: bytes) -> bytes:
+    return _encoder.encode(octets)[1:-1]
+
+
+def _write_fully(file: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(file, view) :]
+
+
+def _sync_directory(path: Path) -> None:
+    directory = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def _call_in(
+    loop: asyncio.AbstractEventLoop, settle: Callable[[OSError | None], None], error: OSError | None
+) -> None:
+    try:
+        loop.call_soon_threadsafe(settle, error)
+    except RuntimeError:
+        _log.debug("journal: the loop is gone, as at shutdown")
+
+
+def _broken(path: Path, sequence: int, reason: str) -> HaltIssuance:
+    return HaltIssuance(
+        f"{path}: entry {sequence} breaks the chain: {reason}. Nothing is signed. Keep the file as evidence, "
+        "find out who changed it, and restore the journal from a backup"
+    )
+
+
+def _halted(path: Path, error: OSError) -> HaltIssuance:
+    return HaltIssuance(f"{path} cannot be written ({error}): nothing is signed until the disk is in order")

@@ -1,0 +1,222 @@
+"""Keys that are born in the token and never leave it: made, read back, checked, used.
+
+A key pair is found by its label.  Its attributes are read back after generation, because a token is free to
+answer "ok" and to do something else; the public key is judged by its own parameters, never by what was asked
+for.  All signatures are made over a digest computed here (CKM_RSA_PKCS over a DigestInfo, CKM_ECDSA): every
+token has these two mechanisms, and a CRL of 45 MB need not cross the PKCS#11 call.
+
+Must never: read a private attribute's value.
+
+PKCS#11 v2.40 sections 2.1.8 and 2.3.6; RFC 8017 section 9.2; BR 6.1.1, 6.2.7; CPS 6.1.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Protocol, cast
+
+import pkcs11
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass
+from pkcs11.util.ec import encode_ec_public_key, encode_named_curve_parameters
+from pkcs11.util.rsa import encode_rsa_public_key
+
+from core.errors import HaltIssuance
+
+PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
+
+PUBLIC_EXPONENT = 65537
+"""BR 6.1.6: an odd number in 2^16+1 .. 2^256-1; this one everywhere."""
+
+_SHA256_DIGEST_INFO = bytes.fromhex("3031300d060960864801650304020105000420")
+"""RFC 8017 section 9.2, note 1: the DER of DigestInfo for SHA-256, up to the digest itself."""
+
+
+class SigningHandle(Protocol):
+    """A private key's handle in one session, which python-pkcs11 types no further."""
+
+    def __getitem__(self, attribute: Attribute) -> Any:
+        """An attribute's value."""
+
+    def sign(self, data: bytes, mechanism: Mechanism) -> bytes:
+        """C_SignInit and C_Sign."""
+
+
+class KeyAlgorithm(StrEnum):
+    """What a key in the token can be."""
+
+    RSA_2048 = "rsa-2048"
+    RSA_3072 = "rsa-3072"
+    RSA_4096 = "rsa-4096"
+    EC_P256 = "ec-p256"
+    EC_P384 = "ec-p384"
+
+
+_RSA_BITS = {KeyAlgorithm.RSA_2048: 2048, KeyAlgorithm.RSA_3072: 3072, KeyAlgorithm.RSA_4096: 4096}
+_CURVES = {KeyAlgorithm.EC_P256: "secp256r1", KeyAlgorithm.EC_P384: "secp384r1"}
+
+_PRIVATE_TEMPLATE = {
+    Attribute.TOKEN: True,
+    Attribute.PRIVATE: True,
+    Attribute.SENSITIVE: True,
+    Attribute.EXTRACTABLE: False,
+    Attribute.SIGN: True,
+    Attribute.DECRYPT: False,
+    Attribute.UNWRAP: False,
+    Attribute.DERIVE: False,
+}
+_REQUIRED = {
+    **_PRIVATE_TEMPLATE,
+    Attribute.LOCAL: True,
+    Attribute.ALWAYS_SENSITIVE: True,
+    Attribute.NEVER_EXTRACTABLE: True,
+}
+"""What the key must say of itself: born here (LOCAL), and never in a state in which it could be taken out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key pair in a token: its label, its algorithm and its public half."""
+
+    label: str
+    algorithm: KeyAlgorithm
+    public_key: PublicKey
+
+    @property
+    def spki(self) -> bytes:
+        """The SubjectPublicKeyInfo, DER."""
+        return self.public_key.public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+
+
+def generate(session: pkcs11.Session, label: str, algorithm: KeyAlgorithm) -> Key:
+    """Make a key pair in the token and check what came out (`find`).
+
+    Raises `HaltIssuance` when the label is taken or the key is not what was asked for.
+    """
+    if exists(session, label):
+        raise HaltIssuance(
+            f"the token already holds a key {label!r}: a key is made once; choose another label"
+        )
+    identifier = hashlib.sha256(label.encode()).digest()[:20]
+    if algorithm in _RSA_BITS:
+        session.generate_keypair(
+            KeyType.RSA,
+            _RSA_BITS[algorithm],
+            id=identifier,
+            label=label,
+            store=True,
+            capabilities=MechanismFlag.SIGN | MechanismFlag.VERIFY,
+            private_template=_PRIVATE_TEMPLATE,
+        )
+    else:
+        parameters = session.create_domain_parameters(
+            KeyType.EC,
+            {Attribute.EC_PARAMS: encode_named_curve_parameters(_CURVES[algorithm])},
+            local=True,
+        )
+        parameters.generate_keypair(
+            id=identifier,
+            label=label,
+            store=True,
+            capabilities=MechanismFlag.SIGN | MechanismFlag.VERIFY,
+            private_template=_PRIVATE_TEMPLATE,
+        )
+    key = find(session, label)
+    if key.algorithm is not algorithm:
+        raise HaltIssuance(f"the token was asked for a key of {algorithm} and made one of {key.algorithm}")
+    return key
+
+
+def exists(session: pkcs11.Session, label: str) -> bool:
+    """Whether the token holds a private key of this label."""
+    return bool(list(session.get_objects({Attribute.CLASS: ObjectClass.PRIVATE_KEY, Attribute.LABEL: label})))
+
+
+def find(session: pkcs11.Session, label: str) -> Key:
+    """The key pair with this label, its attributes and public parameters checked.
+
+    Raises `HaltIssuance` when it is missing, ambiguous, extractable or of a kind that we do not use.
+    """
+    private = private_key(session, label)
+    for attribute, wanted in _REQUIRED.items():
+        if private[attribute] is not wanted:
+            raise HaltIssuance(
+                f"key {label!r} has {attribute.name} = {private[attribute]}, not {wanted}: "
+                "it was not made in this token by our ceremony; do not use it"
+            )
+    found = list(session.get_objects({Attribute.CLASS: ObjectClass.PUBLIC_KEY, Attribute.LABEL: label}))
+    if len(found) != 1:
+        raise HaltIssuance(f"the token holds {len(found)} public keys {label!r}, not one")
+    public = cast(pkcs11.PublicKey, found[0])
+    encode = encode_rsa_public_key if public.key_type is KeyType.RSA else encode_ec_public_key
+    try:
+        der = encode(public)
+        # A PKCS#1 RSAPublicKey and a SubjectPublicKeyInfo are told apart by the loader.
+        key = serialization.load_der_public_key(der)
+    except ValueError as error:
+        raise HaltIssuance(f"the public key {label!r} cannot be read: {error}") from error
+    return Key(label, _algorithm_of(label, key), cast(PublicKey, key))
+
+
+def private_key(session: pkcs11.Session, label: str) -> SigningHandle:
+    """The handle of a private key.  Raises `HaltIssuance` when there is not exactly one."""
+    found = list(session.get_objects({Attribute.CLASS: ObjectClass.PRIVATE_KEY, Attribute.LABEL: label}))
+    if len(found) != 1:
+        raise HaltIssuance(
+            f"the token holds {len(found)} private keys {label!r}, not one: is it the right token and PIN?"
+        )
+    return cast(SigningHandle, found[0])
+
+
+def sign(private: SigningHandle, algorithm: KeyAlgorithm, data: bytes) -> bytes:
+    """The signature as X.509 carries it: RSASSA-PKCS1-v1_5 with SHA-256, or ECDSA as DER."""
+    if algorithm in _RSA_BITS:
+        digest_info = _SHA256_DIGEST_INFO + hashlib.sha256(data).digest()
+        return bytes(private.sign(digest_info, mechanism=Mechanism.RSA_PKCS))
+    digest = hashlib.new(hash_of(algorithm).name, data).digest()
+    raw = bytes(private.sign(digest, mechanism=Mechanism.ECDSA))
+    half = len(raw) // 2
+    return encode_dss_signature(int.from_bytes(raw[:half]), int.from_bytes(raw[half:]))
+
+
+def verify(public_key: PublicKey, signature: bytes, data: bytes) -> None:
+    """Check a signature made by `sign`.  Raises `HaltIssuance`: a token that errs is not used again."""
+    try:
+        if isinstance(public_key, rsa.RSAPublicKey):
+            public_key.verify(signature, data, padding.PKCS1v15(), hashes.SHA256())
+        else:
+            public_key.verify(signature, data, ec.ECDSA(_hash_of_curve(public_key)))
+    except InvalidSignature as error:
+        raise HaltIssuance(
+            "the token returned a signature that does not verify: take it out of use"
+        ) from error
+
+
+def hash_of(algorithm: KeyAlgorithm) -> hashes.SHA256 | hashes.SHA384:
+    """The hash that goes with a key (BR 7.1.3.2): SHA-384 with P-384, SHA-256 with the others."""
+    return hashes.SHA384() if algorithm is KeyAlgorithm.EC_P384 else hashes.SHA256()
+
+
+def _hash_of_curve(public_key: ec.EllipticCurvePublicKey) -> hashes.SHA256 | hashes.SHA384:
+    return hashes.SHA384() if public_key.curve.name == "secp384r1" else hashes.SHA256()
+
+
+def _algorithm_of(label: str, key: object) -> KeyAlgorithm:
+    if isinstance(key, rsa.RSAPublicKey):
+        if key.public_numbers().e != PUBLIC_EXPONENT:
+            raise HaltIssuance(f"key {label!r} has the public exponent {key.public_numbers().e}")
+        for algorithm, bits in _RSA_BITS.items():
+            if key.key_size == bits:
+                return algorithm
+    elif isinstance(key, ec.EllipticCurvePublicKey):
+        for algorithm, curve in _CURVES.items():
+            if key.curve.name == curve:
+                return algorithm
+    raise HaltIssuance(f"key {label!r} is of a kind that this CA does not use")
