@@ -1,0 +1,279 @@
+"""Issues a CRL for every issuer and shard: at start, daily, and within seconds of a revocation.
+
+Runs in the app process, which is the only writer of the database.  The steps of one CRL (docs/revocation.md):
+(1) reserve the next CRLNumber, durably; (2) read the revocations; (3) the vault signs; (4) check what it signed;
+(5) publish the file; (6) record the CRL and the publication time of its entries, with an audit record.
+A crash after (1) burns a number, and the next start sees that the file and the row differ and issues anew.
+
+Must never: decide a revocation, or publish a CRL made from an older revocation version than the public one.
+
+RFC 5280 section 5; BR 4.9.7, 4.10.1, 7.2; root CRLs are a matter of the root ceremony and not made here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+from dataclasses import dataclass
+from typing import Protocol
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPublicKeyTypes
+
+from core import certificates
+from core.clock import Clock
+from core.data_directory import DataDirectory
+from core.database import Database, Reader, Transaction
+from core.errors import HaltIssuance, Refused, TransientError
+from core.settings import Settings
+from repo_static.store import NotPublished, Store
+from signer.api import CrlEntry, CrlRequest, Description, Signed
+
+RETRY_AFTER = 5
+"""Seconds until a CRL that could not be made is tried again."""
+
+_POLL = 60
+"""Seconds between two looks at what is due; a revocation wakes us at once."""
+
+_log = logging.getLogger(__name__)
+
+
+class CrlSigner(Protocol):
+    """What the updater needs of the vault (`signer.client.Vault` has it)."""
+
+    async def describe(self) -> Description: ...
+
+    async def sign_crl(self, request: CrlRequest) -> Signed: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """One series of CRLs: its numbers rise strictly."""
+
+    issuer_id: str
+    shard: int
+    issuer_certificate: bytes
+
+    @property
+    def name(self) -> str:
+        """The file's public name."""
+        return f"crl/{self.issuer_id}-{self.shard}.crl"
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A row of `crls`: the last CRL of a scope that reached the public."""
+
+    number: int
+    this_update: int
+    next_update: int
+    revocation_version: int
+    sha256: bytes
+
+
+class CrlUpdater:
+    """Keeps the CRLs fresh.  Make one in the app process; call `wake()` after each revocation."""
+
+    def __init__(
+        self, database: Database, vault: CrlSigner, settings: Settings, data: DataDirectory, clock: Clock
+    ) -> None:
+        self._database = database
+        self._vault = vault
+        self._settings = settings.status
+        self._store = Store(data.repository)
+        self._clock = clock
+        self._one_at_a_time = asyncio.Lock()
+        self._woken = asyncio.Event()
+
+    def wake(self) -> None:
+        """A revocation has committed: a CRL with it is public within `status.crl_delay` seconds."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Issue what is due, for ever."""
+        while True:
+            pause: float = _POLL
+            try:
+                await self.update()
+            except (TransientError, HaltIssuance, Refused, NotPublished) as error:
+                _log.error("CRL not issued, trying again in %d s: %s", RETRY_AFTER, error)
+                pause = RETRY_AFTER
+            except Exception:
+                _log.exception("CRL not issued, trying again in %d s", RETRY_AFTER)
+                pause = RETRY_AFTER
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._woken.wait()
+                # Revocations come in bursts: half of the promised delay gathers them into one CRL.
+                await asyncio.sleep(self._settings.crl_delay / 2)
+            self._woken.clear()
+
+    async def update(self, force: bool = False) -> list[str]:
+        """Issue every CRL that is due, or with `force` every one; the public names of those issued.
+
+        Raises: what the vault or a check raised for the first scope that failed, after all were tried.
+        """
+        issued: list[str] = []
+        failure: Exception | None = None
+        async with self._one_at_a_time:
+            for scope in scopes(self._database.reader):
+                try:
+                    if force or self._due(scope):
+                        await self._issue(scope)
+                        issued.append(scope.name)
+                except Exception as error:
+                    _log.error("CRL %s not issued: %s", scope.name, error)
+                    failure = failure or error
+        if failure is not None:
+            raise failure
+        return issued
+
+    def _due(self, scope: Scope) -> bool:
+        last = last_published(self._database.reader, scope)
+        if last is None or self._clock.now() >= last.this_update + self._settings.crl_refresh:
+            return True
+        changed = self._database.reader.one(
+            "SELECT 1 FROM revocations WHERE version > ? AND issuer_id = ? AND crl_shard = ? LIMIT 1",
+            (last.revocation_version, scope.issuer_id, scope.shard),
+        )
+        if changed is not None:
+            return True
+        content = self._store.read(scope.name)
+        return content is None or hashlib.sha256(content).digest() != last.sha256
+
+    async def _issue(self, scope: Scope) -> None:
+        last = last_published(self._database.reader, scope)
+        now = self._clock.now()
+        next_update = now + self._settings.crl_validity
+        # The version is read before the entries: what commits in between is then published twice, never missed.
+        version = certificates.revocation_version(self._database.reader)
+        number = await self._database.write(
+            lambda tx: _reserve_number(tx, scope, next_update, version, self._published_number(scope))
+        )
+        # An entry stays until it has once been on a CRL issued after the certificate expired (BR 4.10.1): whatever
+        # had not expired at the last CRL is on this one.
+        expired_before = 0 if last is None else last.this_update
+        entries = tuple(
+            CrlEntry(each.serial, each.revoked_at, each.reason or None)
+            for each in certificates.revocations(
+                self._database.reader, scope.issuer_id, scope.shard, expired_before
+            )
+        )
+        request = CrlRequest(scope.issuer_id, scope.shard, number, now, next_update, entries)
+        der = (await self._vault.sign_crl(request)).der
+        check(der, request, scope.issuer_certificate)
+        self._store.replace(
+            scope.name, der, lambda published: self._guard(published, scope, request, version)
+        )
+        await self._database.write(lambda tx: _record(tx, scope, request, version, der))
+        _log.info("CRL %s number %d published with %d entries", scope.name, number, len(entries))
+
+    def _published_number(self, scope: Scope) -> int:
+        """The number in the public file: higher than the rows' after a restore from an old backup."""
+        content = self._store.read(scope.name)
+        return 0 if content is None else _number(x509.load_der_x509_crl(content))
+
+    def _guard(self, published: bytes | None, scope: Scope, request: CrlRequest, version: int) -> None:
+        """Raises `NotPublished` when what is public is newer than what we are about to put in its place."""
+        if published is not None and _number(x509.load_der_x509_crl(published)) >= request.number:
+            raise NotPublished(f"{scope.name}: number {request.number} is not above the published one")
+        last = last_published(self._database.reader, scope)
+        if last is not None and last.revocation_version > version:
+            raise NotPublished(
+                f"{scope.name}: made from revocation version {version}, "
+                f"but version {last.revocation_version} is public already"
+            )
+
+
+def scopes(reader: Reader) -> list[Scope]:
+    """All CRL scopes: every issuer, the local-service issuer too, with each of its shards."""
+    rows = reader.all("SELECT id, certificate, crl_shards FROM issuers ORDER BY id")
+    return [Scope(row["id"], shard, row["certificate"]) for row in rows for shard in range(row["crl_shards"])]
+
+
+def last_published(reader: Reader, scope: Scope) -> Published | None:
+    """The scope's newest CRL that was recorded as published."""
+    row = reader.one(
+        "SELECT number, this_update, next_update, revocation_version, sha256 FROM crls"
+        " WHERE issuer_id = ? AND shard = ? AND sha256 != x'' ORDER BY number DESC LIMIT 1",
+        (scope.issuer_id, scope.shard),
+    )
+    return None if row is None else Published(*row)
+
+
+def check(der: bytes, request: CrlRequest, issuer_certificate: bytes) -> None:
+    """Check that a signed CRL is the one asked for.
+
+    Raises: `Refused` with the first difference found; nothing may be published then.
+    """
+    crl = x509.load_der_x509_crl(der)
+    issuer = x509.load_der_x509_certificate(issuer_certificate)
+    key = issuer.public_key()
+    assert isinstance(key, CertificateIssuerPublicKeyTypes)
+    found: dict[str, tuple[object, object]] = {
+        "issuer": (crl.issuer, issuer.subject),
+        "signature": (crl.is_signature_valid(key), True),
+        "number": (_number(crl), request.number),
+        "thisUpdate": (int(crl.last_update_utc.timestamp()), request.this_update),
+        "nextUpdate": (
+            None if crl.next_update_utc is None else int(crl.next_update_utc.timestamp()),
+            request.next_update,
+        ),
+        "entries": (
+            sorted((entry.serial_number, int(entry.revocation_date_utc.timestamp())) for entry in crl),
+            sorted((int.from_bytes(e.serial, "big", signed=True), e.revoked_at) for e in request.entries),
+        ),
+    }
+    for what, (said, wanted) in found.items():
+        if said != wanted:
+            short = "they differ" if what == "entries" else f"{said!r} instead of {wanted!r}"
+            raise Refused("status.crl-mismatch", f"{request.issuer_id}-{request.shard} CRL, {what}: {short}")
+
+
+def _number(crl: x509.CertificateRevocationList) -> int:
+    return crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+
+
+def _reserve_number(tx: Transaction, scope: Scope, next_update: int, version: int, published: int) -> int:
+    """A number above every one used before; its row has no digest until the CRL is public."""
+    (highest,) = tx.execute(
+        "SELECT coalesce(max(number), 0) FROM crls WHERE issuer_id = ? AND shard = ?",
+        (scope.issuer_id, scope.shard),
+    ).fetchone()
+    number: int = max(highest, published) + 1
+    tx.execute(
+        "INSERT INTO crls (issuer_id, shard, number, this_update, next_update, revocation_version, sha256)"
+        " VALUES (?, ?, ?, ?, ?, ?, x'')",
+        (scope.issuer_id, scope.shard, number, tx.now, next_update, version),
+    )
+    return number
+
+
+def _record(tx: Transaction, scope: Scope, request: CrlRequest, version: int, der: bytes) -> None:
+    digest = hashlib.sha256(der).digest()
+    tx.execute(
+        "UPDATE crls SET sha256 = ?, this_update = ? WHERE issuer_id = ? AND shard = ? AND number = ?",
+        (digest, request.this_update, scope.issuer_id, scope.shard, request.number),
+    )
+    # Up to `version` all entries were read after their commit, so each of them is in the file.
+    tx.execute(
+        "UPDATE revocations SET published_at = ?"
+        " WHERE issuer_id = ? AND crl_shard = ? AND published_at IS NULL AND version <= ?",
+        (tx.now, scope.issuer_id, scope.shard, version),
+    )
+    tx.audit(
+        "crl",
+        "system",
+        {
+            "issuer": scope.issuer_id,
+            "shard": scope.shard,
+            "number": request.number,
+            "this_update": request.this_update,
+            "next_update": request.next_update,
+            "entries": len(request.entries),
+            "revocation_version": version,
+            "sha256": digest.hex(),
+        },
+    )

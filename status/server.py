@@ -1,0 +1,63 @@
+"""The status process: OCSP and the public repository for relying parties; it reads and never writes.
+
+It goes on when the app and the vault are away: the files and the signed answers it holds are still served.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from aiohttp import web
+
+from core.clock import Clock
+from core.data_directory import DataDirectory
+from core.database import Reader
+from core.randomness import Randomness
+from core.settings import Settings
+from signer.client import Vault
+from status import app
+from status.responder import Responder
+
+_KEEP_ALIVE = 15.0
+"""Seconds an idle connection is kept; a relying party asks once and goes."""
+
+_log = logging.getLogger(__name__)
+
+
+async def serve(
+    settings: Settings,
+    data: DataDirectory,
+    clock: Clock,
+    randomness: Randomness,
+    ready: Callable[[], None],
+) -> None:
+    """Serve on `settings.repository.listen` until cancelled; `ready()` is called once we do."""
+    vault = Vault(data.vault_socket)
+    reader = Reader(data.database, settings.database.busy_timeout)
+    responder = Responder(
+        reader,
+        vault,
+        clock,
+        validity=settings.status.ocsp_validity,
+        refresh=settings.status.ocsp_refresh,
+    )
+    runner = web.AppRunner(
+        app.build(responder, data.repository, clock),
+        access_log=None,
+        keepalive_timeout=_KEEP_ALIVE,
+        handle_signals=False,
+    )
+    try:
+        await runner.setup()
+        for address in settings.repository.listen:
+            host, _, port = address.rpartition(":")
+            await web.TCPSite(runner, host.strip("[]"), int(port), backlog=1024).start()
+        _log.info("status and repository on %s", ", ".join(map(str, runner.addresses)))
+        ready()
+        await asyncio.Event().wait()
+    finally:
+        await runner.cleanup()
+        await vault.close()
+        reader.close()
