@@ -1,7 +1,8 @@
 """Publishes files into the public tree: each file is whole, durable and never replaced by an older one.
 
-A reader sees the old content or the new, never a part: the content is written beside its place, forced to the
-disk, renamed over the old one, and the directory is forced too.  One process writes (the app); any number read.
+A reader sees the old content or the new, never a part: the content is written beside its place, forced to
+the disk, renamed over the old one, and the directory is forced too.  One process writes (the app); any
+number read.
 
 Must never: leave a half-written file under a public name, follow a symbolic link, or write outside the tree.
 """
@@ -27,7 +28,7 @@ class NotPublished(CaError):
 
 
 def is_public_name(name: str) -> bool:
-    """Whether `name` ("crl/ec1-0.crl") can be a file of the tree: plain segments, nothing hidden, no ".."."""
+    """Whether `name` ("crl/ec1-0.crl") can be a file of the tree: nothing hidden, no ".."."""
     return all(_SEGMENT.fullmatch(segment) for segment in name.split("/"))
 
 
@@ -47,7 +48,7 @@ class Store:
     def replace(self, name: str, content: bytes, guard: Guard = lambda published: None) -> bool:
         """Publish `content` as `name`; True when that changed anything.
 
-        Raises: whatever `guard` raised, with nothing changed; `NotPublished` for a name that cannot be public.
+        Raises: whatever `guard` raised, with nothing changed; `NotPublished` for an impossible name.
         """
         path = self._path(name)
         published = self.read(name)
@@ -102,7 +103,7 @@ def _write_durably(path: Path, content: bytes) -> None:
     temporary = path.parent / f".{path.name}.new"
     temporary.unlink(missing_ok=True)
     descriptor = os.open(
-        temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644
+        temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644
     )
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)

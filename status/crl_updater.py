@@ -1,8 +1,9 @@
 """Issues a CRL for every issuer and shard: at start, daily, and within seconds of a revocation.
 
-Runs in the app process, which is the only writer of the database.  The steps of one CRL (docs/revocation.md):
-(1) reserve the next CRLNumber, durably; (2) read the revocations; (3) the vault signs; (4) check what it signed;
-(5) publish the file; (6) record the CRL and the publication time of its entries, with an audit record.
+Runs in the app process, which is the only writer of the database.  The steps of one CRL, numbered alike in
+docs/revocation.md: (1) reserve the next CRLNumber, durably; (2) read the revocations; (3) the vault signs;
+(4) check what it signed; (5) publish the file; (6) record the CRL and the publication time of its entries,
+with an audit record.
 A crash after (1) burns a number, and the next start sees that the file and the row differ and issues anew.
 
 Must never: decide a revocation, or publish a CRL made from an older revocation version than the public one.
@@ -20,7 +21,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPublicKeyTypes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from core import certificates
 from core.clock import Clock
@@ -147,13 +148,13 @@ class CrlUpdater:
         last = last_published(self._database.reader, scope)
         now = self._clock.now()
         next_update = now + self._settings.crl_validity
-        # The version is read before the entries: what commits in between is then published twice, never missed.
+        # The version is read before the entries: what commits in between is published twice, never missed.
         version = certificates.revocation_version(self._database.reader)
         number = await self._database.write(
             lambda tx: _reserve_number(tx, scope, next_update, version, self._published_number(scope))
         )
-        # An entry stays until it has once been on a CRL issued after the certificate expired (BR 4.10.1): whatever
-        # had not expired at the last CRL is on this one.
+        # An entry stays until it has once been on a CRL issued after the certificate expired (BR 4.10.1):
+        # whatever had not expired at the last CRL is on this one.
         expired_before = 0 if last is None else last.this_update
         entries = tuple(
             CrlEntry(each.serial, each.revoked_at, each.reason or None)
@@ -211,7 +212,7 @@ def check(der: bytes, request: CrlRequest, issuer_certificate: bytes) -> None:
     crl = x509.load_der_x509_crl(der)
     issuer = x509.load_der_x509_certificate(issuer_certificate)
     key = issuer.public_key()
-    assert isinstance(key, CertificateIssuerPublicKeyTypes)
+    assert isinstance(key, (rsa.RSAPublicKey, ec.EllipticCurvePublicKey))
     found: dict[str, tuple[object, object]] = {
         "issuer": (crl.issuer, issuer.subject),
         "signature": (crl.is_signature_valid(key), True),

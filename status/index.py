@@ -16,7 +16,7 @@ from core.database import Reader
 from status.request import CertId
 
 _REREAD_AFTER = 5.0
-"""Seconds between two looks at the table for a CertID nobody knows: strangers cannot make us read on and on."""
+"""Seconds between two looks at the table for a CertID nobody knows: a stranger cannot keep us reading."""
 
 
 class IssuerIndex:
@@ -48,7 +48,7 @@ class IssuerIndex:
 
 
 def certid_hashes(issuer_der: bytes) -> list[tuple[str, bytes, bytes]]:
-    """(hash name, issuerNameHash, issuerKeyHash): over the Name's DER, and over the bits of the public key."""
+    """(hash name, issuerNameHash, issuerKeyHash): of the Name's DER and of the bits of the public key."""
     issuer = x509.load_der_x509_certificate(issuer_der)
     name = issuer.subject.public_bytes()
     key = issuer.public_key()

@@ -44,8 +44,8 @@ def of_path(tail: str) -> bytes:
     """The DER of a GET: what follows "/ocsp/" in the raw path (RFC 6960 appendix A.1).
 
     Clients escape '+', '/' and '=' or leave them; some leave the padding out, some join the base URL with a
-    second slash, and some intermediaries turn '+' into a blank.  All of these have one meaning only, since the
-    DER of a request always begins with 'M' in base64.
+    second slash, and some intermediaries turn '+' into a blank.  All of these have one meaning only, since
+    the DER of a request always begins with 'M' in base64.
     """
     if len(tail) > MAX_OCTETS * 4:
         raise MalformedRequest("the path is too long for an OCSP request: use POST")

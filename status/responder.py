@@ -1,8 +1,9 @@
 """Answers "what is the status of this certificate now?" by OCSP.
 
-The revocation row decides each answer: it is looked at for every request, and a signed answer from the cache is
-sent only while it carries that row's version.  After a signature the row is looked at again, so that an answer
-made from an older row is thrown away, whatever committed while the signer was busy (docs/revocation.md).
+The revocation row decides each answer: it is looked at for every request, and a signed answer from the cache
+is sent only while it carries that row's version.  After a signature the row is looked at again, so that an
+answer made from an older row is thrown away, whatever committed while the signer was busy
+(docs/revocation.md).
 
 Must never: decide a revocation, say "good" of a serial whose first signature is not recorded, or let an older
 answer replace a newer one.
@@ -79,7 +80,7 @@ _Key = tuple[str, bytes, str]  # issuer id, serial, hash name
 
 
 class AnswerCache:
-    """Signed answers, least recently used out first; a newer revocation version is never replaced by an older."""
+    """Signed answers, least recently used out first; an older one never replaces a newer one."""
 
     def __init__(self, capacity: int = CACHE_ENTRIES) -> None:
         self._capacity = capacity
@@ -93,7 +94,7 @@ class AnswerCache:
         return found
 
     def put(self, key: _Key, made: _Cached) -> bool:
-        """Hold `made`, unless what is held was made from a newer row, or later from the same; True when held."""
+        """Hold `made`, unless what we hold comes from a newer row, or later from the same; True when held."""
         held = self._answers.get(key)
         if held is not None and (held.version, held.this_update) > (made.version, made.this_update):
             return False
@@ -171,7 +172,7 @@ class Responder:
     def _look(self, issuer_id: str, serial: bytes) -> _Standing | None:
         """The register's word, or None when we say nothing of this serial.
 
-        A serial that was only drawn, or drawn and given up, is not assigned: "good" would be a lie (BR 4.9.10).
+        A serial only drawn, or drawn and given up, is not assigned: "good" would be a lie (BR 4.9.10).
         """
         status = certificates.status_of(self._reader, serial)
         if status is None or status.issuer_id != issuer_id:
@@ -186,7 +187,7 @@ class Responder:
         return _Standing(0, None, None) if status.state == "issued" else None
 
     async def _signed(self, key: _Key) -> Answer:
-        """One signature for all who ask for `key` meanwhile; a client that goes away cancels nobody else's."""
+        """One signature for all who ask for `key` meanwhile; a client that leaves cancels nobody else's."""
         task = self._signing.get(key)
         if task is None:
             task = asyncio.get_running_loop().create_task(self._sign_current(key))
