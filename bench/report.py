@@ -1,0 +1,148 @@
+"""Turns measured levels into `report.md` and `report.svg`."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.client import STEPS, Samples
+from bench.picture import Bar, Chart, svg
+
+AIM = 1.5
+"""CPU per certificate as a multiple of pebble's that we aim at now (0.8 once the vault is tuned)."""
+
+PEBBLE_DOES_NOT = """\
+pebble is a test server, and says so itself. In the same flow it does **not**:
+
+- keep anything: accounts, orders and certificates live in memory and end with the process; ours commits each
+  step to disk (SQLite, synchronous=FULL) and journals the use of a key before it is used;
+- look at CAA, or demand DNSSEC-validated answers for it;
+- lint: ours runs its own profile check and pkilint over every to-be-signed certificate;
+- use a token: its key is in the process that parses requests; ours signs in a PKCS#11 token behind a process
+  of its own;
+- sign or check evidence: ours issues only on statements that the validating perspective signed;
+- write an audit trail, check for weak keys, or produce OCSP answers and CRLs of what it issued.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """What one server did with so many clients; CPU in seconds over the whole level, memory in octets."""
+
+    server: str
+    clients: int
+    seconds: float
+    samples: Samples
+    server_cpu: float
+    client_cpu: float
+    resident: int
+    processes: int
+
+    @property
+    def certificates(self) -> int:
+        """Flows that ended with a certificate."""
+        return len(self.samples.steps["whole flow"])
+
+    @property
+    def rate(self) -> float:
+        """Certificates per second."""
+        return self.certificates / self.seconds
+
+    @property
+    def cpu_ms(self) -> float:
+        """Server CPU milliseconds per certificate."""
+        return 1000 * self.server_cpu / max(self.certificates, 1)
+
+    @property
+    def client_cpu_ms(self) -> float:
+        """The load client's (and challenge server's) CPU milliseconds per certificate."""
+        return 1000 * self.client_cpu / max(self.certificates, 1)
+
+    def percentile(self, step: str, part: float) -> float:
+        """Milliseconds within which `part` of the samples of `step` lie."""
+        values = sorted(self.samples.steps[step])
+        return 1000 * values[min(len(values) - 1, int(part * len(values)))] if values else float("nan")
+
+
+def write(directory: Path, levels: Sequence[Level], when: str) -> Path:
+    """`report.md` and `report.svg` in `directory`; returns the former's path."""
+    (directory / "report.svg").write_text(_picture(levels), encoding="utf-8")
+    report = directory / "report.md"
+    report.write_text(_text(levels, when), encoding="utf-8")
+    return report
+
+
+def _text(levels: Sequence[Level], when: str) -> str:
+    lines = [
+        "# Full ACME flows: our CA and pebble in the same run",
+        "",
+        f"Written by `make bench` on {when}: {os.cpu_count()} cores shared by server, client and name servers,",
+        f"{platform.system()} {platform.machine()}, Python {platform.python_version()}.",
+        "One flow = newOrder, authorization, http-01, finalize, download; one name, one new P-256 key each.",
+        "Both validate through the same validating resolver; the client is the same. CPU is of the server's",
+        "whole process tree; the client's own is apart.",
+        "",
+        "![certificates per second and CPU per certificate](report.svg)",
+        "",
+        "| server | clients | certificates | failed | cert/s | CPU ms/cert | client CPU ms/cert | RSS MB "
+        "| processes |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for level in levels:
+        lines.append(
+            f"| {level.server} | {level.clients} | {level.certificates} | {len(level.samples.failures)} "
+            f"| {level.rate:.1f} | {level.cpu_ms:.1f} | {level.client_cpu_ms:.1f} "
+            f"| {level.resident / 1e6:.0f} | {level.processes} |"
+        )
+    lines += ["", *_verdict(levels), "", "## Milliseconds per step (p50 / p95 / p99)", ""]
+    lines += ["| server | clients | " + " | ".join(STEPS) + " |", "| --- | ---: |" + " ---: |" * len(STEPS)]
+    for level in levels:
+        cells = [
+            " / ".join(f"{level.percentile(step, part):.0f}" for part in (0.5, 0.95, 0.99)) for step in STEPS
+        ]
+        lines.append(f"| {level.server} | {level.clients} | " + " | ".join(cells) + " |")
+    failures = [
+        f"- {level.server}, {level.clients}: {level.samples.failures[0]}"
+        for level in levels
+        if level.samples.failures
+    ]
+    if failures:
+        lines += ["", "## First failure of each level", "", *failures]
+    lines += ["", "## What pebble does not do", "", PEBBLE_DOES_NOT]
+    return "\n".join(lines)
+
+
+def _verdict(levels: Sequence[Level]) -> list[str]:
+    by = {(level.server, level.clients): level for level in levels}
+    said = []
+    for clients in sorted({level.clients for level in levels}):
+        ours, pebble = by.get(("ours", clients)), by.get(("pebble", clients))
+        if ours and pebble and ours.certificates and pebble.certificates:
+            said.append(
+                f"- {_plural(clients)}: {ours.cpu_ms / pebble.cpu_ms:.2f} times pebble's CPU per certificate "
+                f"(aim: at most {AIM}), {ours.rate / pebble.rate:.2f} times its certificates/s."
+            )
+    return said
+
+
+def _plural(clients: int) -> str:
+    return "1 client" if clients == 1 else f"{clients} clients"
+
+
+def _picture(levels: Sequence[Level]) -> str:
+    def bars(value: str) -> list[Bar]:
+        return [
+            Bar(f"{level.server}, {_plural(level.clients)}", level.server, getattr(level, value))
+            for level in levels
+            if level.certificates
+        ]
+
+    return svg(
+        [
+            Chart("Certificates per second (more is better)", "/s", bars("rate")),
+            Chart("Server CPU per certificate (less is better)", "ms", bars("cpu_ms")),
+        ]
+    )
