@@ -11,18 +11,51 @@ Must never: be held open during network I/O.  A unit is plain Python on rows and
 from __future__ import annotations
 
 import asyncio
+import logging
 import queue
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
+from core import tables
 from core.audit import AuditChain
 from core.clock import Clock
+from core.errors import ConfigurationError, HaltIssuance, TransientError
 
 T = TypeVar("T")
 Row = sqlite3.Row
+
+CACHED_STATEMENTS = 512
+"""Prepared statements kept per connection: more than there are in the house, so none is parsed twice."""
+
+CACHE_KIBIBYTES = 65536
+"""The writer's page cache: holds the upper levels of every index of some ten million rows."""
+
+_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_BROKEN = {
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_NOTADB,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_NOMEM,
+}
+"""Result codes that say something of the disk or the file, not of the unit that happened to meet them."""
+
+_log = logging.getLogger(__name__)
+
+
+class Rows(Protocol):
+    """What a query needs: satisfied by a `Reader` and, inside a unit, by its `Transaction`."""
+
+    def all(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+        """All rows."""
+
+    def one(self, sql: str, parameters: Sequence[Any] = ()) -> Row | None:
+        """The first row, or None."""
 
 
 class Transaction:
@@ -37,6 +70,15 @@ class Transaction:
         """Run one statement."""
         return self._connection.execute(sql, parameters)
 
+    def all(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+        """All rows, with this transaction's own changes."""
+        return self._connection.execute(sql, parameters).fetchall()
+
+    def one(self, sql: str, parameters: Sequence[Any] = ()) -> Row | None:
+        """The first row, or None, with this transaction's own changes."""
+        row: Row | None = self._connection.execute(sql, parameters).fetchone()
+        return row
+
     def audit(self, kind: str, subject: str, content: dict[str, Any]) -> None:
         """Append to the audit log, in this transaction (CPS 5.4.1: date, time, subject, content)."""
         self._chain.append(self._connection, self.now, kind, subject, content)
@@ -47,7 +89,11 @@ class Reader:
 
     def __init__(self, path: Path, busy_timeout: int = 5) -> None:
         self._connection = sqlite3.connect(
-            f"file:{path}?mode=ro", uri=True, isolation_level=None, timeout=busy_timeout
+            f"{path.absolute().as_uri()}?mode=ro",
+            uri=True,
+            isolation_level=None,
+            timeout=busy_timeout,
+            cached_statements=CACHED_STATEMENTS,
         )
         self._connection.row_factory = sqlite3.Row
 
@@ -57,7 +103,9 @@ class Reader:
 
     def one(self, sql: str, parameters: Sequence[Any] = ()) -> Row | None:
         """The first row, or None."""
-        row: Row | None = self._connection.execute(sql, parameters).fetchone()
+        cursor = self._connection.execute(sql, parameters)
+        row: Row | None = cursor.fetchone()
+        cursor.close()  # a statement left half-read would hold its snapshot and stop every checkpoint
         return row
 
     def close(self) -> None:
@@ -66,6 +114,8 @@ class Reader:
 
 
 Unit = Callable[[Transaction], T]
+_Waiting = tuple[Unit[Any], "asyncio.Future[Any]"]
+_Outcome = tuple["asyncio.Future[Any]", Any, BaseException | None]
 
 
 class Database:
@@ -76,22 +126,199 @@ class Database:
         self._clock = clock
         self._group_commit = group_commit
         self._busy_timeout = busy_timeout
-        self._queue: queue.SimpleQueue[tuple[Unit[Any], asyncio.Future[Any]] | None] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._writer: _Writer | None = None
+        self._loop: asyncio.AbstractEventLoop
         self.reader: Reader
 
     async def open(self) -> None:
-        """Open (made and migrated by `core.tables.migrate`), start the writer thread."""
-        raise NotImplementedError
+        """Open (made and migrated by `core.tables.migrate`), start the writer thread.
+
+        The newest audit record's time is shown to the clock, so that a clock which stepped back while we
+        were down halts issuance.  Raises: `ConfigurationError` when the schema is not this software's.
+        """
+        self._loop = asyncio.get_running_loop()
+        connection = _connect_writer(self._path, self._busy_timeout)
+        latest = connection.execute("SELECT MAX(at) FROM audit").fetchone()[0]
+        if latest is not None:
+            self._clock.observe(latest)
+        self.reader = Reader(self._path, self._busy_timeout)
+        self._writer = _Writer(connection, self._queue, self._clock, self._group_commit, self._resolve)
+        self._writer.start()
 
     async def write(self, unit: Unit[T]) -> T:
         """Run `unit` in the writer thread; its result once it is durable.
 
-        Raises what the unit raised (nothing of it is kept), or `HaltIssuance` when the commit failed.
+        A caller that is cancelled meanwhile does not know whether its unit was done, as in a crash.
+
+        Raises what the unit raised (nothing of it is kept), `ClockSteppedBack`, `TransientError` when
+        another process holds the database, or `HaltIssuance` when the commit failed.
         """
-        raise NotImplementedError
+        if self._writer is None:
+            raise TransientError("the database is closed: this process is starting or stopping")
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._queue.put((unit, future))
+        return await future
+
+    async def read(self, query: Callable[[Reader], T]) -> T:
+        """Run `query` on the event loop's own reader, at once; async so that another database can come."""
+        return query(self.reader)
 
     async def close(self) -> None:
         """Finish the queue and close."""
-        raise NotImplementedError
+        if self._writer is None:
+            return
+        writer, self._writer = self._writer, None
+        self._queue.put(None)
+        await asyncio.to_thread(writer.join)
+        self.reader.close()
+
+    def _resolve(self, outcomes: list[_Outcome]) -> None:
+        """Called in the writer thread: one wake-up of the loop for a whole group."""
+        try:
+            self._loop.call_soon_threadsafe(_settle, outcomes)
+        except RuntimeError:  # the loop is closed: nobody waits any more
+            _log.warning("%d units were committed for callers that are gone", len(outcomes))
+
+
+class _Writer(threading.Thread):
+    """The only thread that writes.  A daemon: a process that dies does not wait for it, as in a crash."""
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        waiting: queue.SimpleQueue[_Waiting | None],
+        clock: Clock,
+        group_commit: int,
+        resolve: Callable[[list[_Outcome]], None],
+    ) -> None:
+        super().__init__(name="database-writer", daemon=True)
+        self._connection = connection
+        self._waiting = waiting
+        self._clock = clock
+        self._group_commit = group_commit
+        self._resolve = resolve
+        self._chain = AuditChain.resume(connection)
+        self._broken: str | None = None
+
+    def run(self) -> None:
+        stopping = False
+        while not stopping:
+            group, stopping = self._next_group()
+            if group:
+                self._resolve(self._commit(group))
+        self._connection.close()
+
+    def _next_group(self) -> tuple[list[_Waiting], bool]:
+        """The units that wait now (at least one), and whether the end of the queue was reached."""
+        group: list[_Waiting] = []
+        try:
+            item = self._waiting.get()
+            while item is not None:
+                group.append(item)
+                if len(group) >= self._group_commit:
+                    return group, False
+                item = self._waiting.get_nowait()
+        except queue.Empty:
+            return group, False
+        return group, True
+
+    def _commit(self, group: list[_Waiting]) -> list[_Outcome]:
+        """Run and commit the group.  All of its units get an outcome, and only after the COMMIT."""
+        if self._broken is not None:
+            return _fail(group, HaltIssuance(self._broken))
+        head = self._chain.head
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            outcomes = [self._run(unit, future) for unit, future in group if not future.cancelled()]
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            self._chain.head = head
+            return _fail(group, self._judge(error))
+        return outcomes
+
+    def _run(self, unit: Unit[Any], future: asyncio.Future[Any]) -> _Outcome:
+        """Run one unit in its savepoint.  Raises sqlite3.Error when the whole group must be given up."""
+        head = self._chain.head
+        self._connection.execute("SAVEPOINT unit")
+        try:
+            result = unit(Transaction(self._connection, self._chain, self._clock.now()))
+        except BaseException as error:  # whatever it is: a dead writer thread would leave all others waiting
+            # Some errors make SQLite roll back the whole transaction; then no unit before this one stands.
+            if not self._connection.in_transaction or (
+                isinstance(error, sqlite3.Error) and _code(error) in _BROKEN
+            ):
+                raise _as_sqlite(error) from error
+            self._connection.execute("ROLLBACK TO unit")
+            self._connection.execute("RELEASE unit")
+            self._chain.head = head
+            # A future refuses to carry StopIteration, which `next` in a unit raises.
+            return future, None, RuntimeError(repr(error)) if isinstance(error, StopIteration) else error
+        self._connection.execute("RELEASE unit")
+        return future, result, None
+
+    def _judge(self, error: sqlite3.Error) -> Exception:
+        if _code(error) in _BUSY:
+            return TransientError(f"another process holds the database: {error}")
+        # After a failed fsync the kernel may have dropped the pages and call the next one a success, so
+        # nothing that this process believes of the file can be trusted: only opening it again tells.
+        self._broken = (
+            f"the database could not commit ({error}): see to the disk and its free space, then restart"
+        )
+        _log.critical("%s", self._broken)
+        return HaltIssuance(self._broken)
+
+
+def _connect_writer(path: Path, busy_timeout: int) -> sqlite3.Connection:
+    try:
+        connection = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode=rw",
+            uri=True,
+            isolation_level=None,
+            timeout=busy_timeout,
+            check_same_thread=False,  # made here so that `open` can raise, used by the writer thread alone
+            cached_statements=CACHED_STATEMENTS,
+        )
+    except sqlite3.OperationalError as error:
+        raise ConfigurationError(f"cannot open {path}: {error}; was the data directory set up?") from error
+    have, known = tables.schema_version(connection), tables.migrations()[-1][0]
+    if have != known:
+        connection.close()
+        tables.require_known(have, known, path)
+        raise ConfigurationError(
+            f"{path} has schema {have} and needs {known}: run `acme-server run` to migrate"
+        )
+    connection.row_factory = sqlite3.Row
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute(f"PRAGMA cache_size = -{CACHE_KIBIBYTES}")
+    return connection
+
+
+def _settle(outcomes: list[_Outcome]) -> None:
+    for future, result, error in outcomes:
+        if future.done():  # the caller was cancelled
+            continue
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(result)
+
+
+def _fail(group: list[_Waiting], error: Exception) -> list[_Outcome]:
+    """The same failure for all, each its own object: tracebacks would grow in a shared one."""
+    return [(future, None, type(error)(*error.args)) for _, future in group]
+
+
+def _code(error: sqlite3.Error) -> int:
+    """The primary result code, without its extension; -1 when Python itself raised it."""
+    code: int | None = getattr(error, "sqlite_errorcode", None)
+    return -1 if code is None else code & 0xFF
+
+
+def _as_sqlite(error: BaseException) -> sqlite3.Error:
+    if isinstance(error, sqlite3.Error):
+        return error
+    return sqlite3.OperationalError(f"a unit ended the transaction of its group: {error!r}")

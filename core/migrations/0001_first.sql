@@ -26,7 +26,7 @@ CREATE TABLE jobs (                -- core/jobs.py; the row is the job
   leased_until INTEGER,
   UNIQUE (kind, subject)
 ) STRICT;
-CREATE INDEX jobs_due ON jobs (run_at);
+CREATE INDEX jobs_due ON jobs (kind, run_at);
 
 CREATE TABLE accounts (
   id TEXT PRIMARY KEY,

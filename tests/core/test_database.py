@@ -1,0 +1,233 @@
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from pathlib import Path
+
+import pytest
+
+from core import audit, tables
+from core.clock import ClockSteppedBack, FakeClock
+from core.database import Database, Reader, Transaction
+from core.errors import ConfigurationError, HaltIssuance, TransientError
+from tests.support.database import NOW, opened
+
+
+def put(name: str, value: str = "x"):
+    def unit(tx: Transaction) -> str:
+        tx.execute("INSERT INTO facts (name, value) VALUES (?, ?)", (name, value))
+        tx.audit("fact", "test", {"name": name})
+        return name
+
+    return unit
+
+
+def names(database: Database) -> set[str]:
+    return {row["name"] for row in database.reader.all("SELECT name FROM facts")}
+
+
+async def test_what_write_returned_is_durable_for_another_connection(tmp_path: Path) -> None:
+    async with opened(tmp_path) as database:
+        assert await database.write(put("a")) == "a"
+        other = Reader(tmp_path / "ca.sqlite")
+        assert other.one("SELECT value FROM facts WHERE name = 'a'")["value"] == "x"
+        other.close()
+
+
+async def test_the_writer_runs_in_wal_with_full_synchronisation_and_foreign_keys(tmp_path: Path) -> None:
+    def pragmas(tx: Transaction) -> list[object]:
+        return [tx.one(f"PRAGMA {name}")[0] for name in ("journal_mode", "synchronous", "foreign_keys")]
+
+    async with opened(tmp_path) as database:
+        assert await database.write(pragmas) == ["wal", 2, 1]
+
+
+async def test_units_that_wait_together_share_one_commit(tmp_path: Path) -> None:
+    async with opened(tmp_path) as database:
+        release = threading.Event()
+        first = asyncio.create_task(database.write(lambda tx: release.wait(10)))
+        await asyncio.sleep(0)
+        waiting = [asyncio.create_task(database.write(put(f"n{i}"))) for i in range(50)]
+        await asyncio.sleep(0)
+        before = database.reader.one("PRAGMA data_version")[0]
+        release.set()
+        await asyncio.gather(first, *waiting)
+        assert len(names(database)) == 50
+        # One commit for `first` and one for the fifty: the reader can see at most two steps of the file.
+        assert database.reader.one("PRAGMA data_version")[0] - before <= 2
+
+
+async def test_a_unit_that_raises_leaves_nothing_and_does_not_harm_its_group(tmp_path: Path) -> None:
+    def bad(tx: Transaction) -> None:
+        put("bad")(tx)
+        raise ValueError("no")
+
+    async with opened(tmp_path) as database:
+        release = threading.Event()
+        hold = asyncio.create_task(database.write(lambda tx: release.wait(10)))
+        await asyncio.sleep(0)
+        tasks = [asyncio.create_task(database.write(unit)) for unit in (put("a"), bad, put("b"))]
+        await asyncio.sleep(0)
+        release.set()
+        await hold
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert results[0] == "a"
+        assert isinstance(results[1], ValueError)
+        assert results[2] == "b"
+        assert names(database) == {"a", "b"}
+        assert audit.verify(database.reader) == []
+        assert audit.head(database.reader).sequence == 3  # the schema, a and b
+
+
+async def test_an_exception_that_a_future_cannot_carry_reaches_the_caller_too(tmp_path: Path) -> None:
+    async with opened(tmp_path) as database:
+        with pytest.raises(RuntimeError, match="StopIteration"):
+            await database.write(lambda tx: next(iter(())))
+        with pytest.raises(SystemExit):
+            await database.write(lambda tx: exit_now())
+        assert await database.write(put("a")) == "a"
+
+
+def exit_now() -> None:
+    raise SystemExit(1)
+
+
+async def test_a_failed_commit_halts_every_unit_of_the_group_and_all_after_it(tmp_path: Path) -> None:
+    def breaks_at_commit(tx: Transaction) -> None:
+        tx.execute("PRAGMA defer_foreign_keys = ON")
+        tx.execute(
+            "INSERT INTO order_authorizations (order_id, position, authorization_id) VALUES ('x', 0, 'y')"
+        )
+
+    async with opened(tmp_path) as database:
+        release = threading.Event()
+        hold = asyncio.create_task(database.write(lambda tx: release.wait(10)))
+        await asyncio.sleep(0)
+        tasks = [asyncio.create_task(database.write(unit)) for unit in (put("a"), breaks_at_commit)]
+        await asyncio.sleep(0)
+        release.set()
+        await hold
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [type(result) for result in results] == [HaltIssuance, HaltIssuance]
+        with pytest.raises(HaltIssuance, match="restart"):
+            await database.write(put("b"))
+        assert names(database) == set()
+    async with opened(tmp_path) as database:
+        await database.write(put("c"))
+        assert names(database) == {"c"}
+        assert audit.verify(database.reader) == []
+
+
+async def test_a_full_disk_halts_issuance_and_loses_nothing_acknowledged(tmp_path: Path) -> None:
+    def fill(tx: Transaction) -> None:
+        pages = tx.one("PRAGMA page_count")[0]
+        tx.execute(f"PRAGMA max_page_count = {pages + 1}")
+        tx.execute("INSERT INTO facts (name, value) VALUES ('big', ?)", ("x" * 1_000_000,))
+
+    async with opened(tmp_path) as database:
+        await database.write(put("kept"))
+        with pytest.raises(HaltIssuance, match="full"):
+            await database.write(fill)
+        with pytest.raises(HaltIssuance):
+            await database.write(put("after"))
+    async with opened(tmp_path) as database:
+        assert names(database) == {"kept"}
+
+
+async def test_a_unit_that_ends_the_transaction_by_itself_is_caught(tmp_path: Path) -> None:
+    async with opened(tmp_path) as database:
+        with pytest.raises(HaltIssuance):
+            await database.write(lambda tx: tx.execute("ROLLBACK"))
+
+
+async def test_a_database_held_by_another_process_is_a_passing_fault(tmp_path: Path) -> None:
+    clock = FakeClock(NOW)
+    path = tmp_path / "ca.sqlite"
+    tables.migrate(path, clock)
+    database = Database(path, clock, busy_timeout=0)
+    await database.open()
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(TransientError):
+        await database.write(put("a"))
+    other.execute("ROLLBACK")
+    other.close()
+    assert await database.write(put("a")) == "a"
+    await database.close()
+
+
+async def test_a_cancelled_caller_harms_nobody(tmp_path: Path) -> None:
+    async with opened(tmp_path) as database:
+        release = threading.Event()
+        hold = asyncio.create_task(database.write(lambda tx: release.wait(10)))
+        await asyncio.sleep(0)
+        doomed = asyncio.create_task(database.write(put("doomed")))
+        other = asyncio.create_task(database.write(put("other")))
+        await asyncio.sleep(0)
+        hold.cancel()
+        doomed.cancel()
+        release.set()
+        assert await other == "other"
+        assert names(database) == {"other"}
+
+
+async def test_close_finishes_what_waits(tmp_path: Path) -> None:
+    async with opened(tmp_path) as database:
+        tasks = [asyncio.create_task(database.write(put(f"n{i}"))) for i in range(20)]
+        await asyncio.sleep(0)
+    assert len(await asyncio.gather(*tasks)) == 20
+    with pytest.raises(TransientError, match="closed"):
+        await database.write(put("late"))
+
+
+async def test_now_is_read_once_for_a_unit(tmp_path: Path) -> None:
+    clock = FakeClock(NOW)
+
+    def unit(tx: Transaction) -> tuple[int, int]:
+        before = tx.now
+        clock.at += 10
+        return before, tx.now
+
+    async with opened(tmp_path, clock) as database:
+        assert await database.write(unit) == (NOW, NOW)
+
+
+async def test_a_clock_that_steps_back_stops_writing(tmp_path: Path) -> None:
+    clock = FakeClock(NOW)
+    async with opened(tmp_path, clock) as database:
+        await database.write(put("a"))
+        clock.at = NOW - 100
+        with pytest.raises(ClockSteppedBack):
+            await database.write(put("b"))
+        clock.at = NOW + 1
+        await database.write(put("c"))
+        assert names(database) == {"a", "c"}
+
+
+async def test_a_clock_that_stepped_back_while_we_were_down_is_seen_at_the_start(tmp_path: Path) -> None:
+    async with opened(tmp_path, FakeClock(NOW)) as database:
+        await database.write(put("a"))
+    async with opened(tmp_path, FakeClock(NOW - 3600)) as database:
+        with pytest.raises(ClockSteppedBack):
+            await database.write(put("b"))
+
+
+async def test_a_reader_cannot_write(tmp_path: Path) -> None:
+    async with opened(tmp_path) as database:
+        with pytest.raises(sqlite3.OperationalError, match="readonly"):
+            await database.read(lambda reader: reader.all("DELETE FROM audit"))
+
+
+async def test_a_path_with_odd_characters_is_that_path(tmp_path: Path) -> None:
+    directory = tmp_path / "a?b#c %41"
+    directory.mkdir()
+    async with opened(directory) as database:
+        await database.write(put("a"))
+    assert (directory / "ca.sqlite").exists()
+
+
+async def test_a_database_that_was_not_set_up_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="set up"):
+        await Database(tmp_path / "none.sqlite", FakeClock(NOW)).open()
+    assert list(tmp_path.iterdir()) == []
