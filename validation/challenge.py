@@ -1,0 +1,39 @@
+"""What a challenge method is given: the challenge and the tools to look with.  RFC 8555 section 8."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from validation.addresses import AddressPolicy
+from validation.dialer import GuardedDialer
+from validation.redirects import HostRule, Ports
+from validation.resolver import Resolver
+from validation.verdict import Trace
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """One challenge for one name.  `name` is without "*."; `wildcard` says whether the order had it."""
+
+    name: str
+    wildcard: bool
+    account_url: str
+    token: str
+    key_authorization: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What a method looks with.  `local_names` are those of `ca.local_names`, none under public rules."""
+
+    resolver: Resolver
+    dialer: GuardedDialer
+    policy: AddressPolicy
+    ports: Ports
+    host_rule: HostRule
+    local_names: tuple[str, ...] = ()
+
+
+Check = Callable[[Challenge, Tools, Trace], Awaitable[None]]
+"""Returns when control is shown.  Raises `CheckFailed`, or `TransientError` for a fault of ours."""

@@ -1,0 +1,127 @@
+"""One perspective's work: look at a name, and sign what was seen, whatever it was.
+
+Control and CAA are looked at together and stand in one statement.  Failures and faults of our own are signed
+like passes: a verdict that is not written down cannot be audited (BR 5.4.1).
+
+Must never: know an order, or keep anything from one check to the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from core.clock import Clock
+from core.errors import Refused, TransientError
+from core.evidence import CaaSeen, ControlSeen, Result, SignedStatement, Statement, StatementSigner
+from validation import caa
+from validation.api import CheckRequest
+from validation.challenge import Challenge, Tools
+from validation.limiter import Limiter
+from validation.methods import METHODS
+from validation.resolver import is_local_name
+from validation.verdict import CheckFailed, Trace, printable
+
+LOCAL_NAME = "local name"
+"""Why no CAA was looked up: a name of this machine is in no DNS zone (RFC 6761 section 6.3)."""
+
+INDETERMINATE_PROBLEM = "serverInternal"
+
+_log = logging.getLogger(__name__)
+
+
+class Checker:
+    """Checks names from the place where this process runs."""
+
+    def __init__(
+        self,
+        code: str,
+        signer: StatementSigner,
+        tools: Tools,
+        limiter: Limiter,
+        identities: frozenset[str],
+        enabled: frozenset[str],
+        clock: Clock,
+        *,
+        public: bool,
+    ) -> None:
+        """`code` is this perspective's; `identities` our CAA issuer domain names; `enabled` the methods."""
+        self._code = code
+        self._signer = signer
+        self._tools = tools
+        self._limiter = limiter
+        self._identities = identities
+        self._enabled = enabled
+        self._clock = clock
+        self._public = public
+
+    async def check(self, request: CheckRequest) -> SignedStatement:
+        """What was seen, signed.
+
+        Raises: `Refused` for a request that no statement could answer; `TransientError` when all is busy.
+        """
+        base, wildcard = request.name.removeprefix("*."), request.name.startswith("*.")
+        method = request.method or request.caa_method
+        if method not in METHODS or (request.method and method not in self._enabled):
+            raise Refused("validation.method", f"{method!r} is not a method of this perspective")
+        if not (base and request.account_url and request.attempt):
+            raise Refused("validation.request", "name, account_url and attempt are all needed")
+        async with self._limiter.room(base):
+            issuance = caa.Issuance(wildcard, self._identities, request.account_url, method)
+            control, seen = await asyncio.gather(
+                self._control(request, base, wildcard), self._caa(base, issuance)
+            )
+        statement = Statement(
+            perspective=self._code,
+            name=request.name,
+            account_url=request.account_url,
+            attempt=request.attempt,
+            checked_at=self._clock.now(),
+            control=control,
+            caa=seen,
+        )
+        _log.info("%s", _summary(statement))
+        return self._signer.sign(statement)
+
+    async def _control(self, request: CheckRequest, base: str, wildcard: bool) -> ControlSeen | None:
+        if not request.method:
+            return None
+        method = METHODS[request.method]
+        challenge = Challenge(base, wildcard, request.account_url, request.token, request.key_authorization)
+        trace = Trace()
+        result, problem, detail = Result.PASS, "", ""
+        try:
+            if wildcard and not method.wildcard:
+                raise CheckFailed("malformed", f"{request.method} cannot validate a wildcard; use dns-01")
+            await method.check(challenge, self._tools, trace)
+        except CheckFailed as error:
+            result, problem, detail = Result.FAIL, error.problem, error.detail
+        except Exception as error:
+            result, problem, detail = Result.INDETERMINATE, INDETERMINATE_PROBLEM, _own_fault(error)
+        return ControlSeen(request.method, base, result, problem, detail, trace.lines())
+
+    async def _caa(self, base: str, issuance: caa.Issuance) -> CaaSeen:
+        if is_local_name(base, self._tools.local_names):
+            return CaaSeen(Result.PASS, exempt=LOCAL_NAME)
+        try:
+            return await caa.check(base, issuance, self._tools.resolver, tld_must_exist=self._public)
+        except Exception as error:
+            return CaaSeen(Result.INDETERMINATE, problem=INDETERMINATE_PROBLEM, detail=_own_fault(error))
+
+
+def _own_fault(error: Exception) -> str:
+    """The sentence for the caller.  The traceback of what we did not foresee stays in our own log."""
+    if isinstance(error, TransientError):
+        return printable(str(error), 200)
+    _log.error("a check failed by a fault of ours", exc_info=error)
+    return "a fault of the perspective; its log says more"
+
+
+def _summary(statement: Statement) -> str:
+    control, seen = statement.control, statement.caa
+    parts = [f"attempt {statement.attempt} {statement.name}"]
+    if control is not None:
+        parts.append(f"{control.method} {control.result} {control.detail}".rstrip())
+    if seen is not None:
+        parts.append(f"caa {seen.result} {seen.exempt or seen.detail}".rstrip())
+    return ": ".join(parts)

@@ -1,0 +1,129 @@
+"""The perspective process: answers CHECK and HEALTH on its socket, with a key and eyes of its own.
+
+Stateless: no database, no CA key, its own resolvers.  The first perspective of the settings is the primary;
+the others run the same code elsewhere.  BR 3.2.2.9.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from core.identifiers import normalise_dns
+from publicsuffixlist import PublicSuffixList
+
+from core.clock import Clock
+from core.data_directory import DataDirectory
+from core.errors import ConfigurationError
+from core.evidence import PerspectiveKey
+from core.randomness import Randomness
+from core.rpc import RpcServer
+from core.settings import Rules, Settings
+from validation.addresses import AddressPolicy
+from validation.api import CHECK, HEALTH, Health, HealthRequest
+from validation.challenge import Tools
+from validation.checker import Checker
+from validation.dialer import GuardedDialer
+from validation.keys import load_private_key, public_key_octets
+from validation.limiter import Limiter
+from validation.methods import METHODS
+from validation.redirects import Ports
+from validation.resolver import LocalNames, Resolver, StubResolver, upstreams
+
+_log = logging.getLogger(__name__)
+
+
+async def serve(
+    settings: Settings,
+    data: DataDirectory,
+    code: str,
+    clock: Clock,
+    randomness: Randomness,
+    ready: Callable[[], None],
+) -> None:
+    """Serves the perspective `code` until cancelled; calls `ready` once it listens.
+
+    Raises `ConfigurationError` before that when key, resolvers or networks cannot be used.
+    """
+    if code not in {perspective.code for perspective in settings.validation.perspectives}:
+        raise ConfigurationError(
+            f"no perspective {code!r} in validation.perspectives; add it or name another"
+        )
+    private_key = load_private_key(data.perspective(code), passphrase_file(settings))
+    resolvers = upstreams(settings.validation.resolvers, settings.ca.rules)
+    checker = make_checker(
+        settings, code, PerspectiveKey(private_key), StubResolver(resolvers, randomness), clock
+    )
+    health = Health(code, public_key_octets(private_key), tuple(str(upstream) for upstream in resolvers))
+
+    async def answer(request: HealthRequest) -> Health:
+        return health
+
+    server = RpcServer()
+    server.add(CHECK, checker.check)
+    server.add(HEALTH, answer)
+    data.run.mkdir(parents=True, exist_ok=True)
+    await server.listen(data.perspective_socket(code))
+    _log.info("perspective %s serves; resolvers: %s", code, ", ".join(health.resolvers) or "none")
+    try:
+        ready()
+        await asyncio.get_running_loop().create_future()
+    finally:
+        await server.close()
+
+
+def make_checker(
+    settings: Settings, code: str, key: PerspectiveKey, resolver: Resolver, clock: Clock
+) -> Checker:
+    """The checker by the settings.  Raises `ConfigurationError`."""
+    public = settings.ca.rules == Rules.PUBLIC
+    validation = settings.validation
+    unknown = sorted(set(validation.methods) - set(METHODS))
+    if unknown:
+        raise ConfigurationError(
+            f"validation.methods: {', '.join(unknown)} is not known; choose from {', '.join(METHODS)}"
+        )
+    if public and settings.deployment.production and validation.allowed_networks:
+        raise ConfigurationError(
+            "validation.allowed_networks: a public CA in production reaches public addresses only; empty it"
+        )
+    local_names = () if public else settings.ca.local_names
+
+    def host_rule(host: str) -> str:
+        return normalise_dns(host, public=public, local_names=local_names)
+
+    return Checker(
+        code=code,
+        signer=key,
+        tools=Tools(
+            resolver=LocalNames(resolver, local_names),
+            dialer=GuardedDialer(),
+            policy=AddressPolicy.parse(validation.allowed_networks),
+            ports=Ports(validation.http_port, validation.https_port),
+            host_rule=host_rule,
+            local_names=local_names,
+        ),
+        limiter=Limiter(validation.concurrency, registered_domain()),
+        identities=frozenset(identity.lower() for identity in settings.ca.caa_identities),
+        enabled=frozenset(validation.methods),
+        clock=clock,
+        public=public,
+    )
+
+
+def passphrase_file(settings: Settings) -> Path | None:
+    """Where the passphrase lies when not beside the key."""
+    named = settings.validation.key_passphrase_file
+    return Path(named) if named else None
+
+
+def registered_domain() -> Callable[[str], str]:
+    """The eTLD+1 of a name by the public suffix list; the name itself where there is none."""
+    suffixes = PublicSuffixList()
+
+    def of(name: str) -> str:
+        return str(suffixes.privatesuffix(name) or name)
+
+    return of
