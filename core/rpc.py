@@ -164,7 +164,13 @@ class _ServerConnection(_Frames):
         self._connections.discard(self)
 
     def frame_received(self, frame: bytes) -> None:
-        number, name, params = _request_decoder.decode(frame)
+        try:
+            number, name, params = _request_decoder.decode(frame)
+        except msgspec.MsgspecError:
+            _log.error("rpc frame that is no request, from pid %d: connection dropped", self._peer.pid)
+            assert self.transport is not None
+            self.transport.abort()
+            return
         task = asyncio.get_running_loop().create_task(self._answer(number, name, bytes(params)))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
