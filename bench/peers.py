@@ -53,8 +53,9 @@ class Pebble:
         directory.mkdir()
         certificate, key = directory / "tls.pem", directory / "tls.key"
         subprocess.run(
-            f"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost "
-            f"-addext subjectAltName=DNS:localhost,IP:127.0.0.1 -keyout {key} -out {certificate}".split(),
+            f"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 "
+            f"-subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1 "
+            f"-keyout {key} -out {certificate}".split(),
             check=True,
             capture_output=True,
         )

@@ -79,7 +79,7 @@ def _text(levels: Sequence[Level], when: str) -> str:
     lines = [
         "# Full ACME flows: our CA and pebble in the same run",
         "",
-        f"Written by `make bench` on {when}: {os.cpu_count()} cores shared by server, client and name servers,",
+        f"Written by `make bench` on {when}. {os.cpu_count()} cores, shared by server, client and resolver;",
         f"{platform.system()} {platform.machine()}, Python {platform.python_version()}.",
         "One flow = newOrder, authorization, http-01, finalize, download; one name, one new P-256 key each.",
         "Both validate through the same validating resolver; the client is the same. CPU is of the server's",

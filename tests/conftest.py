@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.ca import RunningCa
+from tests.world.door import Door
 from tests.world.world import World
 
 
@@ -14,3 +16,23 @@ def world() -> Iterator[World]:
     """Real name servers on loopback for the whole session; tests use names of their own in it."""
     with World() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def door(world: World) -> Iterator[str]:
+    """The URL at which clients' hooks change the world's TXT records."""
+    with Door(world) as opened:
+        yield opened.url
+
+
+@pytest.fixture(scope="session")
+def ca(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCa]:
+    """A CA under private rules in the world, for tests that do not kill it or turn its settings."""
+    running = RunningCa(
+        tmp_path_factory.mktemp("ca"),
+        {"validation.resolvers": [world.resolver], "status.crl_delay": 1},
+    )
+    try:
+        yield running.start()
+    finally:
+        running.stop()
