@@ -60,7 +60,11 @@ class ResponderInfo:
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """The vault's own account of itself; `root` is the trust anchor's certificate."""
+    """The vault's own account of itself; `root` is the trust anchor's certificate.
+
+    `root_crl` is the root's CRL of CA certificates as the last ceremony signed it, to be published as
+    /crl/root-0.crl.
+    """
 
     rules: str
     root: bytes
@@ -69,6 +73,7 @@ class Description:
     perspectives: tuple[str, ...]
     linter: str
     journal_sequence: int
+    root_crl: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
