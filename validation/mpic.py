@@ -58,7 +58,7 @@ def conclude(
 ) -> Outcome:
     """The outcome of what has come in so far.
 
-    `received` is keyed by perspective code; a missing one is taken as undecided, so a pass or a failure cannot
+    `received` is keyed by perspective code; a missing one is undecided, so that a pass or a failure cannot
     be turned by what may still come, and only an indeterminate outcome is worth waiting on.  `at` in POSIX
     seconds.
     """

@@ -28,6 +28,7 @@ LIMIT = 10
 LOCATION_OCTETS = 2000
 
 _URI = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]+")
+_NO_AUTHORITY = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.\-]*:(?!//[^/?#])|//(?![^/?#]))")
 _AUTHORITY = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[A-Za-z0-9.\-]+))(?::(?P<port>[0-9]{1,5}))?")
 
 HostRule = Callable[[str], str]
@@ -87,6 +88,9 @@ def follow(hop: Hop, location: str | None, ports: Ports, host_rule: HostRule) ->
         raise _refused(f"of more than {LOCATION_OCTETS} octets", location)
     if not _URI.fullmatch(location):
         raise _refused("with characters that no URI has", location)
+    if _NO_AUTHORITY.match(location):
+        # RFC 3986 section 5.2.2 and the browsers differ on "http:path"; nobody needs it.
+        raise _refused("that names a scheme but no host", location)
     try:
         parts = urlsplit(urljoin(hop.url, location))
     except ValueError as error:
