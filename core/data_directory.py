@@ -24,6 +24,7 @@ class DataDirectory:
         self.run = self.root / "run"
         self.log = self.root / "log"
         self.vault_socket = self.run / "vault.sock"
+        self.app_socket = self.run / "app.sock"
 
     def perspective(self, code: str) -> Path:
         """The private directory of the perspective `code` (its key and passphrase)."""
