@@ -1,0 +1,116 @@
+"""The whole API on two screens: each line is a method, a path, who must have signed, and the handler.
+
+Plain GET is for the directory and for nonces; any other resource answers it with 405 (RFC 8555 section 6.3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from aiohttp import web
+
+from acme_server import urls
+from acme_server.authentication import Authentication, ForeignResource, Proof
+from acme_server.context import Context
+from acme_server.exchange import ByAccount, Reply
+from acme_server.handlers import (
+    account,
+    authorization,
+    certificate,
+    challenge,
+    directory,
+    nonce,
+    order,
+    revocation,
+)
+from acme_server.middleware import front, render
+from acme_server.problems import malformed
+from acme_server.registration import finalize, validate
+from core.clock import Clock
+from core.database import Database
+from core.settings import Settings
+
+Handler = Callable[..., Awaitable[Reply]]
+
+
+def build(context: Context) -> web.Application:
+    """The application; `acme_server.server` serves it."""
+    gate = Gate(context)
+    app = web.Application(middlewares=[front(context)], client_max_size=context.settings.limits.body_octets)
+    app.add_routes(
+        [
+            gate.open("GET", urls.DIRECTORY, directory.show),
+            gate.open("HEAD", urls.NEW_NONCE, nonce.show_head),
+            gate.open("GET", urls.NEW_NONCE, nonce.show),
+            #
+            gate.signed(Proof.NEW_KEY, urls.NEW_ACCOUNT, account.create),
+            gate.signed(Proof.ACCOUNT, "/acme/account/{id}", account.show_or_update),
+            #
+            gate.signed(Proof.ACCOUNT, urls.NEW_ORDER, order.create),
+            gate.read(Proof.ACCOUNT, "/acme/order/{id}", order.show),
+            gate.signed(Proof.ACCOUNT, "/acme/order/{id}/finalize", order.finalize_order),
+            gate.read(Proof.ACCOUNT, "/acme/certificate/{id}", certificate.show),
+            #
+            gate.signed(Proof.ACCOUNT, "/acme/authorization/{id}", authorization.show_or_deactivate),
+            gate.signed(Proof.ACCOUNT, "/acme/challenge/{id}", challenge.show_or_answer),
+            #
+            gate.signed(Proof.ACCOUNT_OR_KEY, urls.REVOKE_CERT, revocation.revoke),
+        ]
+    )
+    return app
+
+
+def job_handlers(
+    database: Database,
+    settings: Settings,
+    clock: Clock,
+    perspectives: validate.Perspectives,
+    issuance: finalize.Issuance,
+) -> Mapping[str, Callable[[str], Awaitable[None]]]:
+    """What `core.jobs.JobRunner` runs for this room, by the kind of job."""
+    return {
+        validate.KIND: validate.ValidateJob(database, perspectives, settings),
+        finalize.KIND: finalize.IssueJob(database, perspectives, issuance, clock),
+    }
+
+
+class Gate:
+    """Makes route lines: each says how its requests are authenticated."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._authentication = Authentication(context)
+
+    def open(self, method: str, path: str, handler: Handler) -> web.RouteDef:
+        """Anyone may ask."""
+
+        async def serve(request: web.Request) -> web.StreamResponse:
+            return render(self._context, await handler(self._context))
+
+        return web.route(method, path, serve)
+
+    def signed(self, proof: Proof, path: str, handler: Handler) -> web.RouteDef:
+        """A POST signed as `proof` says; the handler decides what the payload may be."""
+        return web.post(path, self._serve(proof, handler, read_only=False))
+
+    def read(self, proof: Proof, path: str, handler: Handler) -> web.RouteDef:
+        """A POST-as-GET only: the payload is empty (section 6.3)."""
+        return web.post(path, self._serve(proof, handler, read_only=True))
+
+    def _serve(self, proof: Proof, handler: Handler, *, read_only: bool) -> Any:
+        async def serve(request: web.Request) -> web.StreamResponse:
+            signed = await self._authentication.authenticate(request, proof)
+            if read_only and signed.payload is not None:
+                raise malformed("this resource can only be read: the payload must be empty, not {}")
+            try:
+                reply = await handler(self._context, signed)
+            except ForeignResource:
+                assert isinstance(signed, ByAccount)
+                await self._authentication.record_refusal(
+                    "access.foreign-resource", f"account:{signed.account.id}", {"path": request.path}
+                )
+                raise
+            return render(self._context, reply)
+
+        return serve

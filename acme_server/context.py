@@ -1,0 +1,33 @@
+"""What the handlers work with: chosen in operations/wiring.py, given to `app.build`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from core.ephemeral import Nonces
+
+from acme_server.urls import Urls
+from core.clock import Clock
+from core.database import Database
+from core.randomness import Randomness
+from core.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The parts that a handler may use; there is no key, no resolver and no vault among them.
+
+    `chains` maps an issuer id to PEM: the issuing certificate first, the root left out.  `wake_jobs` tells
+    the job runner that a row is waiting, `on_revocation` the CRL updater; both return at once.
+    """
+
+    settings: Settings
+    database: Database
+    clock: Clock
+    randomness: Randomness
+    nonces: Nonces
+    urls: Urls
+    chains: Mapping[str, bytes]
+    wake_jobs: Callable[[], None]
+    on_revocation: Callable[[], None]

@@ -1,0 +1,51 @@
+"""Authorizations: shown and deactivated (RFC 8555 sections 7.5, 7.5.2)."""
+
+from __future__ import annotations
+
+from acme_server import resources
+from acme_server.authentication import own
+from acme_server.context import Context
+from acme_server.exchange import ByAccount, Reply, text
+from acme_server.objects import Authorization, Challenge
+from acme_server.problems import malformed
+from acme_server.registration.deactivate import deactivate_authorization
+from acme_server.states import AUTHORIZATION, ChallengeStatus, Event
+from acme_server.store import authorizations
+from core.database import Rows, Transaction
+
+
+async def show_or_deactivate(context: Context, request: ByAccount) -> Reply:
+    """POST-as-GET shows it; `{"status": "deactivated"}` gives it up."""
+    wanted = request.path["id"]
+    found, challenges = await context.database.read(lambda reader: _load(reader, wanted))
+    authorization = own(request, found, "authorization")
+    if request.payload is not None:
+        if text(request.payload, "status") != "deactivated":
+            raise malformed('the only status that an authorization can be given is "deactivated"')
+        authorization, challenges = await context.database.write(lambda tx: _deactivate(tx, wanted))
+    now = context.clock.now()
+    headers = {}
+    if any(each.status is ChallengeStatus.PROCESSING for each in challenges):
+        headers["Retry-After"] = str(context.settings.acme.poll_interval)
+    return Reply(
+        content=resources.authorization(authorization, challenges, context.urls, now), headers=headers
+    )
+
+
+def _load(rows: Rows, authorization_id: str) -> tuple[Authorization | None, list[Challenge]]:
+    return (
+        authorizations.by_id(rows, authorization_id),
+        authorizations.challenges_of(rows, authorization_id),
+    )
+
+
+def _deactivate(tx: Transaction, authorization_id: str) -> tuple[Authorization, list[Challenge]]:
+    authorization, _ = _load(tx, authorization_id)
+    assert authorization is not None
+    status = authorization.status_at(tx.now)
+    if not AUTHORIZATION.allows(status, Event.DEACTIVATED):
+        raise malformed(f"an authorization that is {status} cannot be deactivated")
+    deactivate_authorization(tx, authorization)
+    after, challenges = _load(tx, authorization_id)
+    assert after is not None
+    return after, challenges

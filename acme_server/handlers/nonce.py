@@ -1,0 +1,20 @@
+"""GET and HEAD /acme/new-nonce (RFC 8555 section 7.2): 204 and 200, never cached."""
+
+from __future__ import annotations
+
+from acme_server.context import Context
+from acme_server.exchange import Reply
+
+
+async def show_head(context: Context) -> Reply:
+    """HEAD: 200."""
+    return _fresh(context, 200)
+
+
+async def show(context: Context) -> Reply:
+    """GET: 204."""
+    return _fresh(context, 204)
+
+
+def _fresh(context: Context, status: int) -> Reply:
+    return Reply(status, headers={"Replay-Nonce": context.nonces.issue(), "Cache-Control": "no-store"})

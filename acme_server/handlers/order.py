@@ -1,0 +1,75 @@
+"""newOrder, order and finalize (RFC 8555 sections 7.4, 7.1.3)."""
+
+from __future__ import annotations
+
+from acme_server import jws, resources
+from acme_server.authentication import own
+from acme_server.context import Context
+from acme_server.exchange import ByAccount, Reply, array, text
+from acme_server.objects import Order
+from acme_server.problems import ErrorType, malformed, refusal
+from acme_server.registration import csr, finalize, identifiers
+from acme_server.registration import orders as rules
+from acme_server.states import OrderStatus
+from acme_server.store import orders
+from core.database import Transaction
+
+
+async def create(context: Context, request: ByAccount) -> Reply:
+    """A new order (201)."""
+    members = request.members
+    names = identifiers.check(array(members, "identifiers"), context.settings)
+    if "notBefore" in members or "notAfter" in members:
+        # Section 7.4: honour or reject, never ignore.
+        raise malformed("notBefore and notAfter cannot be asked for; the profile fixes the validity")
+    _terms_agreed(context, request)
+
+    def unit(tx: Transaction) -> tuple[Order, list[str]]:
+        return rules.place(tx, request.account, names, context.settings, context.randomness)
+
+    order, authorization_ids = await context.database.write(unit)
+    return _reply(context, order, authorization_ids, 201)
+
+
+async def show(context: Context, request: ByAccount) -> Reply:
+    """The order."""
+    order_id = request.path["id"]
+    order = own(request, await context.database.read(lambda reader: orders.by_id(reader, order_id)), "order")
+    return _reply(context, order, await _authorization_ids(context, order))
+
+
+async def finalize_order(context: Context, request: ByAccount) -> Reply:
+    """Accept a CSR for a ready order and begin issuance; a bad CSR leaves the order ready."""
+    order_id = request.path["id"]
+    order = own(request, await context.database.read(lambda reader: orders.by_id(reader, order_id)), "order")
+    der = jws.decode_base64url(text(request.members, "csr"), "csr")
+    finalize.must_be_ready(order, context.clock.now())
+    requested = csr.read(der)
+    csr.must_match(requested, order.names)
+
+    order = await context.database.write(lambda tx: finalize.accept(tx, order_id, der, requested))
+    context.wake_jobs()
+    return _reply(context, order, await _authorization_ids(context, order))
+
+
+def _terms_agreed(context: Context, request: ByAccount) -> None:
+    """Section 7.3.3: after a change of the terms nothing new is begun until they are agreed to."""
+    if request.account.terms_version != context.settings.ca.terms_version:
+        raise refusal(
+            ErrorType.USER_ACTION_REQUIRED,
+            f"the terms of service have changed; read and agree to them at {context.urls.terms}",
+            headers={"Link": f'<{context.urls.terms}>;rel="terms-of-service"'},
+            extra={"instance": context.urls.terms},
+        )
+
+
+async def _authorization_ids(context: Context, order: Order) -> list[str]:
+    return await context.database.read(lambda reader: orders.authorization_ids(reader, order.id))
+
+
+def _reply(context: Context, order: Order, authorization_ids: list[str], status: int = 200) -> Reply:
+    headers = {"Location": context.urls.order(order.id)}
+    if order.status is OrderStatus.PROCESSING:
+        headers["Retry-After"] = str(context.settings.acme.poll_interval)
+    content = resources.order(order, authorization_ids, context.urls, context.clock.now())
+    return Reply(status, content, headers=headers)

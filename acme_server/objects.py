@@ -1,0 +1,101 @@
+"""What RFC 8555 section 7.1 calls resources, as the server holds them.
+
+Times are POSIX seconds, UTC.  A row keeps the last state that an act gave it; what time alone has done to
+it is worked out on reading (`status_at`), so no row is wrong because a clean-up came late.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from acme_server.states import (
+    AUTHORIZATION,
+    ORDER,
+    AccountStatus,
+    AuthorizationStatus,
+    ChallengeStatus,
+    Event,
+    OrderStatus,
+)
+
+DNS = "dns"
+"""The one identifier type (RFC 8555 section 9.7.7)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """RFC 8555 section 7.1.2.  `url` is stable for ever: CAA records and DNS labels name it."""
+
+    id: str
+    url: str
+    status: AccountStatus
+    contact: tuple[str, ...]
+    terms_version: str | None
+    created_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """RFC 8555 section 7.1.3.  `names` are dNSNames as the certificate will carry them, with "*."."""
+
+    id: str
+    account_id: str
+    status: OrderStatus
+    names: tuple[str, ...]
+    profile: str
+    expires: int
+    created_at: int
+    error: str | None
+    csr: bytes | None
+    certificate_id: str | None
+
+    def status_at(self, now: int) -> OrderStatus:
+        """The status, with what time alone has done."""
+        if self.expires <= now and ORDER.allows(self.status, Event.TIME_OUT):
+            return ORDER.move(self.status, Event.TIME_OUT)
+        return self.status
+
+
+@dataclass(frozen=True, slots=True)
+class Authorization:
+    """RFC 8555 section 7.1.4.
+
+    `value` never has the "*." of a wildcard; `wildcard` tells.  `method`, `adn`, `oldest_datum` and
+    `evidence` (msgpack array of `SignedStatement`) are set by the validation that passed (BR 5.4.1).
+    """
+
+    id: str
+    account_id: str
+    status: AuthorizationStatus
+    value: str
+    wildcard: bool
+    expires: int
+    method: str | None
+    adn: str | None
+    oldest_datum: int | None
+    evidence: bytes | None
+
+    @property
+    def name(self) -> str:
+        """The identifier as the certificate will carry it."""
+        return f"*.{self.value}" if self.wildcard else self.value
+
+    def status_at(self, now: int) -> AuthorizationStatus:
+        """The status, with what time alone has done."""
+        if self.expires <= now and AUTHORIZATION.allows(self.status, Event.TIME_OUT):
+            return AUTHORIZATION.move(self.status, Event.TIME_OUT)
+        return self.status
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """RFC 8555 section 7.1.5.  `attempts` counts validations that could not be decided."""
+
+    id: str
+    authorization_id: str
+    type: str
+    status: ChallengeStatus
+    token: str
+    validated: int | None
+    error: str | None
+    attempts: int

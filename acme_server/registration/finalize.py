@@ -1,0 +1,213 @@
+"""Finalize: an order from ready to valid (RFC 8555 section 7.4), with the numbers of docs/issuance.md.
+
+`accept` runs in the handler's transaction and writes the job row; the issue job does steps 1 and 2 and the
+last half of step 8.  What lies between is `signer.issuance`, which knows certificates but no orders.
+
+Must never: hand over an order whose authorizations are not all valid at one `now`, or one without fresh CAA.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import msgspec
+from cryptography import x509
+from signer.issuance import Approved
+
+from acme_server import problems
+from acme_server.objects import Account, Authorization, Order
+from acme_server.problems import ErrorType, refusal, unauthorized
+from acme_server.registration import csr
+from acme_server.registration.validate import Perspectives, as_problem
+from acme_server.states import AccountStatus, AuthorizationStatus, Event, OrderStatus
+from acme_server.store import accounts, authorizations, orders
+from core import certificates, jobs
+from core.clock import Clock
+from core.database import Database, Transaction
+from core.errors import Problem, Refused, TransientError
+from core.evidence import Result, SignedStatement
+
+KIND = "issue"
+
+CAA_GOOD_FOR = 7 * 3600
+"""Seconds.  BR 3.2.2.8.1 and 4.2.2.1 allow 8 hours or the TTL; an hour is left for what follows."""
+
+_evidence = msgspec.msgpack.Decoder(tuple[SignedStatement, ...])
+
+
+class Issuance(Protocol):
+    """What this room needs of signer.issuance.Issuance."""
+
+    async def issue(self, approved: Approved, finish: Callable[[Transaction, str], None]) -> str:
+        """Issue, store and, in the storing transaction, `finish`; safe to call again after a crash."""
+
+
+def must_be_ready(order: Order, now: int) -> None:
+    """Section 7.4.  Raises `Problem` (orderNotReady)."""
+    status = order.status_at(now)
+    if status is not OrderStatus.READY:
+        raise refusal(
+            ErrorType.ORDER_NOT_READY, f"the order is {status}; it can be finalized once, when it is ready"
+        )
+
+
+def accept(tx: Transaction, order_id: str, der: bytes, requested: csr.Requested) -> Order:
+    """Take the CSR and begin issuance; of two finalize requests at once only one gets here.
+
+    Raises `Problem` (orderNotReady, badCSR), which leaves the order as it is.
+    """
+    order = _order(tx, order_id)
+    must_be_ready(order, tx.now)
+    if accounts.is_account_key(tx, requested.spki_sha256):
+        # Section 11.1: a server MUST NOT certify an account key.
+        raise refusal(ErrorType.BAD_CSR, "the key of the CSR is an account key; make a key of its own")
+    if certificates.is_blocked(tx, requested.spki_sha256):
+        raise refusal(ErrorType.BAD_CSR, "the key of the CSR is known to be compromised; make a new key")
+    orders.set_csr(tx, order.id, der)
+    orders.move(tx, order, Event.FINALIZED)
+    jobs.add(tx, KIND, order.id)
+    tx.audit(
+        "issuance.requested",
+        f"account:{order.account_id}",
+        {"order": order.id, "names": order.names, "spki_sha256": requested.spki_sha256.hex()},
+    )
+    return _order(tx, order_id)
+
+
+class IssueJob:
+    """Handler of the jobs of kind "issue"; the subject is the order's id."""
+
+    def __init__(
+        self, database: Database, perspectives: Perspectives, issuance: Issuance, clock: Clock
+    ) -> None:
+        self._database = database
+        self._perspectives = perspectives
+        self._issuance = issuance
+        self._clock = clock
+
+    async def __call__(self, order_id: str) -> None:
+        """Bring the order to valid or invalid.
+
+        Raises `TransientError` and `HaltIssuance`: the row stays and the job runner tries again.
+        """
+        reader = self._database.reader
+        order = orders.by_id(reader, order_id)
+        if order is None or order.status is not OrderStatus.PROCESSING:
+            await self._database.write(lambda tx: jobs.done(tx, KIND, order_id))
+            return
+        account = accounts.by_id(reader, order.account_id)
+        held = authorizations.of_order(reader, order_id)
+        assert account is not None
+        now = self._clock.now()
+        try:
+            _check_account(account)
+            _check_authorizations(order, held, now)  # (1)
+            rechecked = await self._recheck_caa(account, held, now)  # (2)
+            await self._issuance.issue(
+                _approved(order, account, held, rechecked), lambda tx, issued: _deliver(tx, order_id, issued)
+            )
+        except Problem as problem:
+            await self._database.write(
+                functools.partial(_refuse, order_id=order_id, told=problem, why=problem.detail)
+            )
+        except Refused as refused:
+            await self._database.write(
+                functools.partial(_refuse, order_id=order_id, told=_told(refused), why=str(refused))
+            )
+
+    async def _recheck_caa(
+        self, account: Account, held: Sequence[Authorization], now: int
+    ) -> tuple[SignedStatement, ...]:
+        """CAA again where what was seen is too old, with the method that was really used (RFC 8657)."""
+        old = [each for each in held if each.oldest_datum is None or each.oldest_datum + CAA_GOOD_FOR < now]
+        outcomes = await asyncio.gather(
+            *(self._perspectives.recheck_caa(each.name, account.url, each.method or "") for each in old)
+        )
+        faults = []
+        for authorization, outcome in zip(old, outcomes, strict=True):
+            if outcome.result is Result.INDETERMINATE:
+                raise TransientError(f"CAA of {authorization.name}: {outcome.detail}")
+            if outcome.result is Result.FAIL:
+                faults.append(({"type": "dns", "value": authorization.value}, as_problem(outcome)))
+        if faults:
+            raise problems.joined(faults)
+        return tuple(statement for outcome in outcomes for statement in outcome.statements)
+
+
+def _check_account(account: Account) -> None:
+    if account.status is not AccountStatus.VALID:
+        raise unauthorized(f"the account is {account.status}")
+
+
+def _check_authorizations(order: Order, held: Sequence[Authorization], now: int) -> None:
+    faults = [
+        (
+            {"type": "dns", "value": each.value},
+            unauthorized(f"the authorization of {each.name} is {each.status_at(now)}; place a new order"),
+        )
+        for each in held
+        if each.status_at(now) is not AuthorizationStatus.VALID
+    ]
+    if faults:
+        raise problems.joined(faults)
+    if {each.name for each in held} != set(order.names):
+        raise refusal(ErrorType.SERVER_INTERNAL, "the order's authorizations are not those of its names")
+
+
+def _approved(
+    order: Order, account: Account, held: Sequence[Authorization], rechecked: tuple[SignedStatement, ...]
+) -> Approved:
+    assert order.csr is not None
+    evidence = tuple(
+        statement
+        for each in held
+        if each.evidence is not None
+        for statement in _evidence.decode(each.evidence)
+    )
+    return Approved(
+        request_id=order.id,
+        account_url=account.url,
+        names=order.names,
+        public_key=csr.public_key_of(x509.load_der_x509_csr(order.csr)),
+        profile=order.profile,
+        not_before=None,
+        not_after=None,
+        evidence=evidence + rechecked,
+    )
+
+
+def _deliver(tx: Transaction, order_id: str, certificate_id: str) -> None:
+    """The last half of (8), in the transaction that stores the certificate."""
+    delivered = orders.deliver(tx, order_id, certificate_id)
+    jobs.done(tx, KIND, order_id)
+    order = _order(tx, order_id)
+    kind = "order.valid" if delivered else "order.certificate-not-delivered"
+    tx.audit(kind, f"account:{order.account_id}", {"order": order_id, "certificate": certificate_id})
+
+
+def _refuse(tx: Transaction, order_id: str, told: Problem, why: str) -> None:
+    order = _order(tx, order_id)
+    jobs.done(tx, KIND, order_id)
+    if order.status is not OrderStatus.PROCESSING:
+        return
+    orders.move(tx, order, Event.REFUSED, problems.to_json(told))
+    tx.audit("order.refused", f"account:{order.account_id}", {"order": order_id, "why": why})
+
+
+def _told(refused: Refused) -> Problem:
+    """What the subscriber is told of a refusal further in; the audit log has its own words."""
+    room = refused.code.partition(".")[0]
+    if room == "key":
+        return refusal(ErrorType.BAD_CSR, f"the key cannot be certified: {refused.detail}")
+    if room == "evidence":
+        return unauthorized(f"the validation is not good enough: {refused.detail}; place a new order")
+    return refusal(ErrorType.SERVER_INTERNAL, "issuance was refused by our own checks; please tell us")
+
+
+def _order(tx: Transaction, order_id: str) -> Order:
+    order = orders.by_id(tx, order_id)
+    assert order is not None
+    return order

@@ -1,0 +1,82 @@
+"""newOrder: an order and the authorizations that it needs (RFC 8555 section 7.4)."""
+
+from __future__ import annotations
+
+from core.identifiers import split_wildcard
+
+from acme_server.objects import Account, Authorization, Challenge, Order
+from acme_server.problems import ErrorType, refusal
+from acme_server.states import AUTHORIZATION, CHALLENGE, ORDER, AuthorizationStatus, Event
+from acme_server.store import authorizations, orders
+from core.database import Transaction
+from core.randomness import Randomness, token
+from core.settings import Settings
+
+WILDCARD_METHODS = frozenset(("dns-01", "dns-account-01", "dns-persist-01"))
+"""BR 3.2.2.4: methods on a web or TLS server prove nothing about the names below it."""
+
+
+def place(
+    tx: Transaction, account: Account, names: tuple[str, ...], settings: Settings, randomness: Randomness
+) -> tuple[Order, list[str]]:
+    """Store a new order; it and the ids of its authorizations.  Raises `Problem`."""
+    expires = tx.now + settings.acme.order_lifetime
+    needed = [_authorization(tx, account, name, expires, settings, randomness) for name in names]
+    all_valid = all(each.status is AuthorizationStatus.VALID for each in needed)
+    order = Order(
+        id=token(randomness),
+        account_id=account.id,
+        status=ORDER.move(ORDER.initial, Event.ALL_AUTHORIZED) if all_valid else ORDER.initial,
+        names=names,
+        profile=next(iter(settings.profiles)),
+        expires=min(expires, *(each.expires for each in needed)),
+        created_at=tx.now,
+        error=None,
+        csr=None,
+        certificate_id=None,
+    )
+    ids = [each.id for each in needed]
+    orders.insert(tx, order, ids)
+    tx.audit("order.created", f"account:{account.id}", {"order": order.id, "names": names})
+    return order, ids
+
+
+def _authorization(
+    tx: Transaction, account: Account, name: str, expires: int, settings: Settings, randomness: Randomness
+) -> Authorization:
+    value, wildcard = split_wildcard(name)
+    if settings.acme.authorization_reuse > 0:
+        since = tx.now - settings.acme.authorization_reuse
+        found = authorizations.reusable(tx, account.id, value, wildcard, since)
+        if found is not None and found.status_at(tx.now) is AuthorizationStatus.VALID:
+            return found
+    methods = [each for each in settings.validation.methods if not wildcard or each in WILDCARD_METHODS]
+    if not methods:
+        raise refusal(ErrorType.REJECTED_IDENTIFIER, f"no validation method is offered here for {name}")
+    authorization = Authorization(
+        id=token(randomness),
+        account_id=account.id,
+        status=AUTHORIZATION.initial,
+        value=value,
+        wildcard=wildcard,
+        expires=min(expires, tx.now + settings.acme.authorization_lifetime),
+        method=None,
+        adn=None,
+        oldest_datum=None,
+        evidence=None,
+    )
+    challenges = tuple(
+        Challenge(
+            id=token(randomness),
+            authorization_id=authorization.id,
+            type=method,
+            status=CHALLENGE.initial,
+            token=token(randomness),
+            validated=None,
+            error=None,
+            attempts=0,
+        )
+        for method in methods
+    )
+    authorizations.insert(tx, authorization, challenges)
+    return authorization

@@ -1,0 +1,94 @@
+"""Who may revoke what, and for which reason (RFC 8555 section 7.6; BR 4.9.1.1, 7.2.2).
+
+Must never: revoke on the word of someone who proved none of the three; answer before the row is durable.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+from cryptography import x509
+
+from acme_server.exchange import ByAccount, ByKey
+from acme_server.problems import ErrorType, malformed, not_found, refusal, unauthorized
+from acme_server.store import authorizations
+from core import certificates
+from core.certificates import Certificate
+from core.database import Rows, Transaction
+from core.errors import Problem
+
+REASONS = {
+    0: "unspecified",
+    1: "keyCompromise",
+    3: "affiliationChanged",
+    4: "superseded",
+    5: "cessationOfOperation",
+}
+"""RFC 5280 section 5.3.1, as far as BR 7.2.2 lets a subscriber choose; privilegeWithdrawn (9) is ours."""
+
+
+class Proof(StrEnum):
+    """The three authorities of section 7.6."""
+
+    ACCOUNT = "the account that the certificate was issued to"
+    AUTHORIZATIONS = "an account that holds valid authorizations for all of its names"
+    KEY = "the key pair of the certificate"
+
+
+def reason(value: Any) -> int:
+    """The reason code asked for; 0 when none is.  Raises `Problem` (badRevocationReason)."""
+    if value is None:
+        return 0
+    if isinstance(value, bool) or not isinstance(value, int) or value not in REASONS:
+        allowed = ", ".join(f"{code} ({word})" for code, word in REASONS.items())
+        raise refusal(ErrorType.BAD_REVOCATION_REASON, f"the reasons that you may give are {allowed}")
+    return value
+
+
+def serial_of(der: bytes) -> bytes:
+    """The serial number in a certificate's DER, as the register keeps it.  Raises `Problem` (malformed)."""
+    try:
+        number = x509.load_der_x509_certificate(der).serial_number
+    except ValueError as error:
+        raise malformed("certificate must be a DER certificate (not PEM), base64url-encoded") from error
+    if number <= 0:
+        raise not_found("certificate")
+    return number.to_bytes(number.bit_length() // 8 + 1, "big")
+
+
+def revoke(tx: Transaction, der: bytes, serial: bytes, reason_code: int, request: ByAccount | ByKey) -> None:
+    """Write the revocation.  Raises `Problem` (malformed, unauthorized, alreadyRevoked)."""
+    certificate = certificates.by_serial(tx, serial)
+    if certificate is None or der not in (certificate.certificate, certificate.precertificate):
+        raise not_found("certificate")
+    proof = _prove(tx, certificate, request, tx.now)
+    actor = f"account:{request.account.id}" if isinstance(request, ByAccount) else "certificate-key"
+    cause = f"revokeCert, signed by {proof}"
+    try:
+        certificates.revoke(tx, serial, reason_code, cause, actor=actor)
+    except certificates.AlreadyRevoked as already:
+        # BR 7.2.2: a reason may be changed to keyCompromise afterwards, when the compromise is proven.
+        if proof is Proof.KEY and reason_code == 1 and already.revocation.reason != 1:
+            certificates.upgrade_reason(tx, serial, cause, actor=actor)
+            return
+        raise refusal(ErrorType.ALREADY_REVOKED, "the certificate is revoked already") from None
+
+
+def _prove(rows: Rows, certificate: Certificate, request: ByAccount | ByKey, now: int) -> Proof:
+    if isinstance(request, ByKey):
+        if request.key.spki_sha256 == certificate.spki_sha256:
+            return Proof.KEY
+        raise _nobody("the request's key is not the certificate's key")
+    if request.account.url == certificate.account_url:
+        return Proof.ACCOUNT
+    held = authorizations.valid_names(rows, request.account.id, now)
+    if set(certificate.names) <= held:
+        return Proof.AUTHORIZATIONS
+    raise _nobody("the certificate was issued to another account")
+
+
+def _nobody(why: str) -> Problem:
+    return unauthorized(
+        f"{why}; sign with the issuing account, with the certificate's key, or validate all its names first"
+    )

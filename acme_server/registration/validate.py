@@ -1,0 +1,213 @@
+"""The validate job: one challenge, from "I am ready" to its result (RFC 8555 section 7.1.6, 7.5.1, 8).
+
+The row is the job: `begin` writes it in the transaction that moves the challenge, and the transaction that
+writes the result deletes it, so a killed process loses nothing.  No transaction is open while perspectives
+look.
+
+Must never: turn a fault of our own into the applicant's failure, or a missing verdict into permission.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import msgspec
+
+from acme_server import problems
+from acme_server.objects import Authorization, Challenge
+from acme_server.problems import ErrorType, malformed, refusal
+from acme_server.states import ORDER, AuthorizationStatus, ChallengeStatus, Event
+from acme_server.store import accounts, authorizations, orders
+from core import jobs
+from core.database import Database, Rows, Transaction
+from core.errors import Problem, TransientError
+from core.evidence import Result, SignedStatement
+from core.settings import Settings
+
+KIND = "validate"
+
+_NAMESPACED = frozenset(ErrorType)
+
+
+class Outcome(Protocol):
+    """What the perspectives saw together (validation.client.Outcome)."""
+
+    @property
+    def result(self) -> Result: ...
+    @property
+    def problem(self) -> str: ...
+    @property
+    def detail(self) -> str: ...
+    @property
+    def statements(self) -> tuple[SignedStatement, ...]: ...
+
+
+class Perspectives(Protocol):
+    """What this room needs of validation.client.Perspectives."""
+
+    async def check(
+        self, name: str, account_url: str, method: str, token: str, key_authorization: str
+    ) -> Outcome:
+        """Control of the name and CAA, as a quorum of perspectives sees it."""
+
+    async def recheck_caa(self, name: str, account_url: str, caa_method: str) -> Outcome:
+        """CAA alone, for the method that was really used."""
+
+
+def begin(tx: Transaction, challenge_id: str) -> Challenge:
+    """The client says that it is ready.  A challenge already under way is left as it is.
+
+    Raises `Problem` when the authorization is no longer pending.
+    """
+    challenge = _challenge(tx, challenge_id)
+    if challenge.status is not ChallengeStatus.PENDING:
+        return challenge
+    authorization = authorizations.by_id(tx, challenge.authorization_id)
+    assert authorization is not None
+    status = authorization.status_at(tx.now)
+    if status is AuthorizationStatus.VALID:
+        return challenge  # another challenge has done the work; clients that answer all of them do no harm
+    if status is not AuthorizationStatus.PENDING:
+        raise malformed(f"the authorization of {authorization.name} is {status}; place a new order")
+    authorizations.move_challenge(tx, challenge, Event.ANSWERED)
+    jobs.add(tx, KIND, challenge.id)
+    return _challenge(tx, challenge_id)
+
+
+class ValidateJob:
+    """Handler of the jobs of kind "validate"; the subject is the challenge's id."""
+
+    def __init__(self, database: Database, perspectives: Perspectives, settings: Settings) -> None:
+        self._database = database
+        self._perspectives = perspectives
+        self._settings = settings
+
+    async def __call__(self, challenge_id: str) -> None:
+        """Let the perspectives look, and write what they saw.
+
+        Raises `TransientError` while no verdict was reached and attempts are left.
+        """
+        reader = self._database.reader
+        challenge = _challenge(reader, challenge_id)
+        authorization = authorizations.by_id(reader, challenge.authorization_id)
+        assert authorization is not None
+        account = accounts.by_id(reader, authorization.account_id)
+        assert account is not None
+        thumbprint = accounts.thumbprint(reader, account.id)
+        outcome = await self._perspectives.check(
+            authorization.name,
+            account.url,
+            challenge.type,
+            challenge.token,
+            f"{challenge.token}.{thumbprint}",  # RFC 8555 section 8.1
+        )
+        undecided = await self._database.write(lambda tx: self._record(tx, challenge_id, outcome))
+        if undecided:
+            raise TransientError(f"{authorization.name}: {outcome.detail}")
+
+    def _record(self, tx: Transaction, challenge_id: str, outcome: Outcome) -> bool:
+        """Write the result; True when another attempt is due."""
+        challenge = _challenge(tx, challenge_id)
+        authorization = authorizations.by_id(tx, challenge.authorization_id)
+        assert authorization is not None
+        if (
+            challenge.status is not ChallengeStatus.PROCESSING
+            or authorization.status_at(tx.now) is not AuthorizationStatus.PENDING
+        ):
+            # Deactivated, expired or decided by another challenge meanwhile: the result has no use.
+            jobs.done(tx, KIND, challenge_id)
+            return False
+        if outcome.result is Result.INDETERMINATE:
+            return self._undecided(tx, challenge, authorization, outcome)
+        if outcome.result is Result.PASS:
+            self._passed(tx, challenge, authorization, outcome)
+        else:
+            self._failed(tx, challenge, authorization, outcome)
+        jobs.done(tx, KIND, challenge_id)
+        return False
+
+    def _passed(
+        self, tx: Transaction, challenge: Challenge, authorization: Authorization, outcome: Outcome
+    ) -> None:
+        seen = [each.statement() for each in outcome.statements]
+        controls = [each.control for each in seen if each.control is not None]
+        adn = next((each.adn for each in controls if each.result is Result.PASS), authorization.value)
+        authorizations.move_challenge(tx, challenge, Event.PASSED)
+        authorizations.move(tx, authorization, Event.PASSED)
+        authorizations.record_validation(
+            tx,
+            authorization,
+            expires=tx.now + self._settings.acme.authorization_lifetime,
+            method=challenge.type,
+            adn=adn,
+            oldest_datum=min((each.checked_at for each in seen), default=tx.now),
+            evidence=msgspec.msgpack.encode(outcome.statements),
+        )
+        for order in orders.on_authorization(tx, authorization.id):
+            needed = authorizations.of_order(tx, order.id)
+            ready = all(each.status_at(tx.now) is AuthorizationStatus.VALID for each in needed)
+            if ready and ORDER.allows(order.status_at(tx.now), Event.ALL_AUTHORIZED):
+                orders.move(tx, order, Event.ALL_AUTHORIZED)
+        _audit(tx, challenge, authorization, outcome)
+
+    def _failed(
+        self, tx: Transaction, challenge: Challenge, authorization: Authorization, outcome: Outcome
+    ) -> None:
+        error = problems.to_json(as_problem(outcome))
+        authorizations.move_challenge(
+            tx, challenge, Event.FAILED, error=error, attempts=challenge.attempts + 1
+        )
+        authorizations.move(tx, authorization, Event.FAILED)
+        told = as_problem(outcome)
+        summary = problems.joined([({"type": "dns", "value": authorization.value}, told)])
+        for order in orders.on_authorization(tx, authorization.id):
+            if ORDER.allows(order.status, Event.FAILED):
+                orders.move(tx, order, Event.FAILED, problems.to_json(summary))
+        _audit(tx, challenge, authorization, outcome)
+
+    def _undecided(
+        self, tx: Transaction, challenge: Challenge, authorization: Authorization, outcome: Outcome
+    ) -> bool:
+        error = problems.to_json(
+            refusal(
+                ErrorType.SERVER_INTERNAL,
+                f"no verdict could be reached ({outcome.detail}); this is not your failure",
+            )
+        )
+        if challenge.attempts + 1 < self._settings.validation.attempts:
+            authorizations.record_attempt(tx, challenge, error)
+            return True
+        # Attempts start again at 0 when the client answers the challenge again.
+        authorizations.move_challenge(tx, challenge, Event.UNDECIDED, error=error)
+        jobs.done(tx, KIND, challenge.id)
+        _audit(tx, challenge, authorization, outcome)
+        return False
+
+
+def as_problem(outcome: Outcome) -> Problem:
+    """What the perspectives found wrong, as RFC 8555 section 6.7 calls it."""
+    kind = ErrorType(outcome.problem) if outcome.problem in _NAMESPACED else ErrorType.UNAUTHORIZED
+    return refusal(kind, outcome.detail)
+
+
+def _challenge(rows: Rows, challenge_id: str) -> Challenge:
+    challenge = authorizations.challenge_by_id(rows, challenge_id)
+    assert challenge is not None
+    return challenge
+
+
+def _audit(tx: Transaction, challenge: Challenge, authorization: Authorization, outcome: Outcome) -> None:
+    tx.audit(
+        "validation.result",
+        f"account:{authorization.account_id}",
+        {
+            "authorization": authorization.id,
+            "challenge": challenge.id,
+            "name": authorization.name,
+            "method": challenge.type,
+            "result": outcome.result,
+            "problem": outcome.problem,
+            "detail": outcome.detail,
+            "statements": len(outcome.statements),
+        },
+    )

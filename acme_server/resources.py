@@ -1,0 +1,105 @@
+"""The resources as JSON objects (RFC 8555 section 7.1).  A field that does not apply is left out."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from acme_server import urls as paths
+from acme_server.objects import DNS, Account, Authorization, Challenge, Order
+from acme_server.states import AuthorizationStatus, ChallengeStatus, OrderStatus
+from acme_server.urls import Urls
+from core.settings import Settings
+
+
+def directory(settings: Settings, urls: Urls) -> dict[str, Any]:
+    """Section 7.1.1.  What is not offered is not there: newAuthz, renewalInfo."""
+    meta: dict[str, Any] = {
+        "termsOfService": urls.terms,
+        "caaIdentities": list(settings.ca.caa_identities),
+        "externalAccountRequired": False,
+    }
+    if settings.acme.website:
+        meta["website"] = settings.acme.website
+    return {
+        "newNonce": urls.base + paths.NEW_NONCE,
+        "newAccount": urls.base + paths.NEW_ACCOUNT,
+        "newOrder": urls.base + paths.NEW_ORDER,
+        "revokeCert": urls.base + paths.REVOKE_CERT,
+        "meta": meta,
+    }
+
+
+def account(account: Account, urls: Urls) -> dict[str, Any]:
+    """Section 7.1.2."""
+    return {
+        "status": account.status,
+        "contact": account.contact,
+        "termsOfServiceAgreed": account.terms_version is not None,
+        "orders": urls.orders(account.id),
+    }
+
+
+def order(order: Order, authorization_ids: Sequence[str], urls: Urls, now: int) -> dict[str, Any]:
+    """Section 7.1.3."""
+    status = order.status_at(now)
+    members: dict[str, Any] = {
+        "status": status,
+        "expires": timestamp(order.expires),
+        "identifiers": [identifier(name) for name in order.names],
+        "authorizations": [urls.authorization(each) for each in authorization_ids],
+        "finalize": urls.finalize(order.id),
+    }
+    if order.error is not None:
+        members["error"] = msgspec.Raw(order.error.encode())
+    if status is OrderStatus.VALID and order.certificate_id is not None:
+        members["certificate"] = urls.certificate(order.certificate_id)
+    return members
+
+
+def authorization(
+    authorization: Authorization, challenges: Sequence[Challenge], urls: Urls, now: int
+) -> dict[str, Any]:
+    """Section 7.1.4: a wildcard's identifier has no "*.", and `wildcard` is absent for other names."""
+    status = authorization.status_at(now)
+    if status is not AuthorizationStatus.PENDING:
+        # Once decided, only what was really tried is of interest.
+        tried = (ChallengeStatus.VALID, ChallengeStatus.INVALID)
+        challenges = [each for each in challenges if each.status in tried] or challenges
+    members: dict[str, Any] = {
+        "identifier": {"type": DNS, "value": authorization.value},
+        "status": status,
+        "expires": timestamp(authorization.expires),
+        "challenges": [challenge(each, urls) for each in challenges],
+    }
+    if authorization.wildcard:
+        members["wildcard"] = True
+    return members
+
+
+def challenge(challenge: Challenge, urls: Urls) -> dict[str, Any]:
+    """Section 7.1.5, 8."""
+    members: dict[str, Any] = {
+        "type": challenge.type,
+        "url": urls.challenge(challenge.id),
+        "status": challenge.status,
+        "token": challenge.token,
+    }
+    if challenge.validated is not None:
+        members["validated"] = timestamp(challenge.validated)
+    if challenge.error is not None:
+        members["error"] = msgspec.Raw(challenge.error.encode())
+    return members
+
+
+def identifier(name: str) -> dict[str, str]:
+    """Section 9.7.7."""
+    return {"type": DNS, "value": name}
+
+
+def timestamp(at: int) -> str:
+    """RFC 3339, UTC, whole seconds."""
+    return datetime.datetime.fromtimestamp(at, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

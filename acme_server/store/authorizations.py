@@ -1,0 +1,170 @@
+"""Authorizations and their challenges (RFC 8555 sections 7.1.4, 7.1.5)."""
+
+from __future__ import annotations
+
+from acme_server.objects import DNS, Authorization, Challenge
+from acme_server.states import AUTHORIZATION, CHALLENGE, AuthorizationStatus, ChallengeStatus, Event
+from core.database import Row, Rows, Transaction
+
+_COLUMNS = (
+    "z.id, z.account_id, z.status, z.value, z.wildcard, z.expires, z.method, z.adn, z.oldest_datum,"
+    " z.evidence"
+)
+
+
+def insert(tx: Transaction, authorization: Authorization, challenges: tuple[Challenge, ...]) -> None:
+    """A new authorization with its challenges."""
+    tx.execute(
+        "INSERT INTO authorizations (id, account_id, status, type, value, wildcard, expires, created_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            authorization.id,
+            authorization.account_id,
+            authorization.status,
+            DNS,
+            authorization.value,
+            int(authorization.wildcard),
+            authorization.expires,
+            tx.now,
+        ),
+    )
+    for each in challenges:
+        tx.execute(
+            "INSERT INTO challenges (id, authorization_id, type, status, token) VALUES (?, ?, ?, ?, ?)",
+            (each.id, each.authorization_id, each.type, each.status, each.token),
+        )
+
+
+def by_id(rows: Rows, authorization_id: str) -> Authorization | None:
+    """The authorization."""
+    row = rows.one(f"SELECT {_COLUMNS} FROM authorizations z WHERE z.id = ?", (authorization_id,))
+    return None if row is None else _authorization(row)
+
+
+def of_order(rows: Rows, order_id: str) -> list[Authorization]:
+    """The order's authorizations, in the order of its identifiers."""
+    return [
+        _authorization(row)
+        for row in rows.all(
+            f"SELECT {_COLUMNS} FROM order_authorizations o JOIN authorizations z"
+            " ON z.id = o.authorization_id WHERE o.order_id = ? ORDER BY o.position",
+            (order_id,),
+        )
+    ]
+
+
+def reusable(rows: Rows, account_id: str, value: str, wildcard: bool, since: int) -> Authorization | None:
+    """The account's newest valid authorization for the name whose oldest datum is not before `since`."""
+    row = rows.one(
+        f"SELECT {_COLUMNS} FROM authorizations z WHERE z.account_id = ? AND z.value = ? AND z.wildcard = ?"
+        " AND z.status = 'valid' AND z.oldest_datum >= ? ORDER BY z.oldest_datum DESC LIMIT 1",
+        (account_id, value, int(wildcard), since),
+    )
+    return None if row is None else _authorization(row)
+
+
+def valid_names(rows: Rows, account_id: str, now: int) -> set[str]:
+    """The names (wildcards with "*.") that the account holds valid authorizations for."""
+    found = rows.all(
+        "SELECT value, wildcard FROM authorizations"
+        " WHERE account_id = ? AND status = 'valid' AND expires > ?",
+        (account_id, now),
+    )
+    return {f"*.{row['value']}" if row["wildcard"] else row["value"] for row in found}
+
+
+def pending_of_account(rows: Rows, account_id: str) -> list[Authorization]:
+    """The account's pending authorizations."""
+    found = rows.all(
+        f"SELECT {_COLUMNS} FROM authorizations z WHERE z.account_id = ? AND z.status = 'pending'",
+        (account_id,),
+    )
+    return [_authorization(row) for row in found]
+
+
+def move(tx: Transaction, authorization: Authorization, event: Event) -> AuthorizationStatus:
+    """The status after `event`.  Raises `IllegalMove`."""
+    after = AUTHORIZATION.move(authorization.status, event)
+    tx.execute("UPDATE authorizations SET status = ? WHERE id = ?", (after, authorization.id))
+    return after
+
+
+def record_validation(
+    tx: Transaction,
+    authorization: Authorization,
+    *,
+    expires: int,
+    method: str,
+    adn: str,
+    oldest_datum: int,
+    evidence: bytes,
+) -> None:
+    """What the validation that passed rests on (BR 5.4.1)."""
+    tx.execute(
+        "UPDATE authorizations SET expires = ?, method = ?, adn = ?, oldest_datum = ?, evidence = ?"
+        " WHERE id = ?",
+        (expires, method, adn, oldest_datum, evidence, authorization.id),
+    )
+
+
+def challenge_by_id(rows: Rows, challenge_id: str) -> Challenge | None:
+    """The challenge."""
+    row = rows.one("SELECT * FROM challenges WHERE id = ?", (challenge_id,))
+    return None if row is None else _challenge(row)
+
+
+def challenges_of(rows: Rows, authorization_id: str) -> list[Challenge]:
+    """The authorization's challenges, as they were made."""
+    found = rows.all(
+        "SELECT * FROM challenges WHERE authorization_id = ? ORDER BY rowid", (authorization_id,)
+    )
+    return [_challenge(row) for row in found]
+
+
+def move_challenge(
+    tx: Transaction, challenge: Challenge, event: Event, *, error: str | None = None, attempts: int = 0
+) -> ChallengeStatus:
+    """The status after `event`; `error` is a problem document.  Raises `IllegalMove`."""
+    after = CHALLENGE.move(challenge.status, event)
+    validated = tx.now if after is ChallengeStatus.VALID else None
+    tx.execute(
+        "UPDATE challenges SET status = ?, validated = ?, error = ?, attempts = ? WHERE id = ?",
+        (after, validated, error, attempts, challenge.id),
+    )
+    return after
+
+
+def record_attempt(tx: Transaction, challenge: Challenge, error: str) -> None:
+    """One more undecided attempt; the challenge goes on processing and shows why (erratum 5732)."""
+    tx.execute(
+        "UPDATE challenges SET attempts = ?, error = ? WHERE id = ?",
+        (challenge.attempts + 1, error, challenge.id),
+    )
+
+
+def _authorization(row: Row) -> Authorization:
+    return Authorization(
+        id=row["id"],
+        account_id=row["account_id"],
+        status=AuthorizationStatus(row["status"]),
+        value=row["value"],
+        wildcard=bool(row["wildcard"]),
+        expires=row["expires"],
+        method=row["method"],
+        adn=row["adn"],
+        oldest_datum=row["oldest_datum"],
+        evidence=row["evidence"],
+    )
+
+
+def _challenge(row: Row) -> Challenge:
+    return Challenge(
+        id=row["id"],
+        authorization_id=row["authorization_id"],
+        type=row["type"],
+        status=ChallengeStatus(row["status"]),
+        token=row["token"],
+        validated=row["validated"],
+        error=row["error"],
+        attempts=row["attempts"],
+    )

@@ -1,0 +1,117 @@
+"""Orders (RFC 8555 section 7.1.3).  `identifiers` and the list of authorizations are written once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from acme_server.objects import DNS, Order
+from acme_server.states import ORDER, Event, OrderStatus
+from core.database import Row, Rows, Transaction
+
+_COLUMNS = (
+    "o.id, o.account_id, o.status, o.identifiers, o.profile, o.expires, o.created_at, o.error, o.csr,"
+    " o.certificate_id"
+)
+
+
+def insert(tx: Transaction, order: Order, authorization_ids: Sequence[str]) -> None:
+    """A new order on these authorizations, one for each name."""
+    tx.execute(
+        "INSERT INTO orders (id, account_id, status, identifiers, profile, expires, created_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (
+            order.id,
+            order.account_id,
+            order.status,
+            json.dumps([{"type": DNS, "value": name} for name in order.names]),
+            order.profile,
+            order.expires,
+            order.created_at,
+        ),
+    )
+    for position, authorization_id in enumerate(authorization_ids):
+        tx.execute(
+            "INSERT INTO order_authorizations (order_id, position, authorization_id) VALUES (?, ?, ?)",
+            (order.id, position, authorization_id),
+        )
+
+
+def by_id(rows: Rows, order_id: str) -> Order | None:
+    """The order."""
+    row = rows.one(f"SELECT {_COLUMNS} FROM orders o WHERE o.id = ?", (order_id,))
+    return None if row is None else _order(row)
+
+
+def authorization_ids(rows: Rows, order_id: str) -> list[str]:
+    """The ids of the order's authorizations, in the order of its identifiers."""
+    found = rows.all(
+        "SELECT authorization_id FROM order_authorizations WHERE order_id = ? ORDER BY position", (order_id,)
+    )
+    return [row["authorization_id"] for row in found]
+
+
+def on_authorization(rows: Rows, authorization_id: str) -> list[Order]:
+    """The orders that rest on the authorization."""
+    found = rows.all(
+        f"SELECT {_COLUMNS} FROM order_authorizations z JOIN orders o ON o.id = z.order_id"
+        " WHERE z.authorization_id = ?",
+        (authorization_id,),
+    )
+    return [_order(row) for row in found]
+
+
+def open_of_account(rows: Rows, account_id: str) -> list[Order]:
+    """The account's orders that are pending or ready."""
+    found = rows.all(
+        f"SELECT {_COLUMNS} FROM orders o WHERE o.account_id = ? AND o.status IN ('pending', 'ready')",
+        (account_id,),
+    )
+    return [_order(row) for row in found]
+
+
+def page_of_account(rows: Rows, account_id: str, offset: int, count: int) -> list[str]:
+    """Ids of the account's orders, oldest first."""
+    found = rows.all(
+        "SELECT id FROM orders WHERE account_id = ? ORDER BY created_at, rowid LIMIT ? OFFSET ?",
+        (account_id, count, offset),
+    )
+    return [row["id"] for row in found]
+
+
+def move(tx: Transaction, order: Order, event: Event, error: str | None = None) -> OrderStatus:
+    """The status after `event`; `error` is a problem document.  Raises `IllegalMove`."""
+    after = ORDER.move(order.status, event)
+    tx.execute("UPDATE orders SET status = ?, error = ? WHERE id = ?", (after, error, order.id))
+    return after
+
+
+def set_csr(tx: Transaction, order_id: str, csr: bytes) -> None:
+    """The CSR that finalize accepted, DER."""
+    tx.execute("UPDATE orders SET csr = ? WHERE id = ?", (csr, order_id))
+
+
+def deliver(tx: Transaction, order_id: str, certificate_id: str) -> bool:
+    """Bind the one certificate to the order: compare-and-set, so that no second one is ever delivered."""
+    after = ORDER.move(OrderStatus.PROCESSING, Event.ISSUED)
+    changed = tx.execute(
+        "UPDATE orders SET status = ?, certificate_id = ?"
+        " WHERE id = ? AND status = 'processing' AND certificate_id IS NULL",
+        (after, certificate_id, order_id),
+    )
+    return changed.rowcount == 1
+
+
+def _order(row: Row) -> Order:
+    return Order(
+        id=row["id"],
+        account_id=row["account_id"],
+        status=OrderStatus(row["status"]),
+        names=tuple(each["value"] for each in json.loads(row["identifiers"])),
+        profile=row["profile"],
+        expires=row["expires"],
+        created_at=row["created_at"],
+        error=row["error"],
+        csr=row["csr"],
+        certificate_id=row["certificate_id"],
+    )
