@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from core import audit, issuers
+from core.database import Database
+from core.errors import CaError
+from core.issuers import Issuer
+
+ISSUER = Issuer("r1", "issuing", "rsa-2048", b"der", b"pem", 2)
+
+
+async def test_an_issuer_is_added_once(database: Database) -> None:
+    for _ in range(2):
+        await database.write(lambda tx: issuers.put_issuer(tx, ISSUER))
+    assert issuers.issuers(database.reader) == [ISSUER]
+    assert issuers.issuer_by_id(database.reader, "r1") == ISSUER
+    assert issuers.issuer_by_id(database.reader, "x") is None
+    assert audit.head(database.reader).sequence == 2
+
+
+async def test_shards_may_be_added(database: Database) -> None:
+    await database.write(lambda tx: issuers.put_issuer(tx, ISSUER))
+    await database.write(lambda tx: issuers.put_issuer(tx, replace(ISSUER, crl_shards=4)))
+    assert issuers.issuers(database.reader)[0].crl_shards == 4
+
+
+@pytest.mark.parametrize("change", [{"crl_shards": 1}, {"certificate": b"other"}, {"use": "local-service"}])
+async def test_what_certificates_rely_on_cannot_be_changed(
+    database: Database, change: dict[str, object]
+) -> None:
+    await database.write(lambda tx: issuers.put_issuer(tx, ISSUER))
+    before = audit.head(database.reader)
+    with pytest.raises(CaError, match="r1"):
+        await database.write(lambda tx: issuers.put_issuer(tx, replace(ISSUER, **change)))
+    assert issuers.issuers(database.reader) == [ISSUER]
+    assert audit.head(database.reader) == before
