@@ -136,7 +136,7 @@ class Upstream:
         host, port = text, str(DNS_PORT)
         if text.startswith("["):
             host, _, rest = text[1:].partition("]")
-            port = rest.removeprefix(":") or port
+            port = rest[1:] if rest.startswith(":") else port if text.endswith("]") else rest
         elif text.count(":") == 1:
             host, _, port = text.partition(":")
         try:
