@@ -1,0 +1,227 @@
+"""The command line: `acme-server COMMAND`.
+
+Every command takes --config, --data and --set; those that report take --json.  Only commands that work are
+listed.  Exit codes: operations/process.py.
+
+Must never: write to the database itself (the app is its only writer), or print a secret.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from core.errors import CaError, ConfigurationError, TransientError
+from operations.process import Exit
+from operations.process import main as run_process
+from operations.supervisor import Invocation, check_ports, check_prerequisites
+from operations.supervisor import run as run_supervisor
+
+EXIT_CODES = "  ".join(f"{code.value} {code.name.lower().replace('_', ' ')}" for code in Exit)
+
+application = typer.Typer(
+    name="acme-server",
+    help="A certificate authority: ACME in front, an HSM behind, evidence in between.",
+    epilog=f"Exit codes: {EXIT_CODES}",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Config = Annotated[
+    Path | None, typer.Option("--config", help="The settings; ./config.toml when there is one.")
+]
+Data = Annotated[Path, typer.Option("--data", help="The CA's data directory.")]
+Set = Annotated[list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override one.")]
+Json = Annotated[bool, typer.Option("--json", help="For programs.")]
+_DATA = Path("data")
+
+
+class Reason(StrEnum):
+    """The CRLReasons that BR 7.2.2 allows for a subscriber certificate."""
+
+    UNSPECIFIED = "unspecified"
+    KEY_COMPROMISE = "keyCompromise"
+    AFFILIATION_CHANGED = "affiliationChanged"
+    SUPERSEDED = "superseded"
+    CESSATION_OF_OPERATION = "cessationOfOperation"
+    PRIVILEGE_WITHDRAWN = "privilegeWithdrawn"
+
+    @property
+    def code(self) -> int:
+        """RFC 5280 section 5.3.1."""
+        return {
+            Reason.UNSPECIFIED: 0,
+            Reason.KEY_COMPROMISE: 1,
+            Reason.AFFILIATION_CHANGED: 3,
+            Reason.SUPERSEDED: 4,
+            Reason.CESSATION_OF_OPERATION: 5,
+            Reason.PRIVILEGE_WITHDRAWN: 9,
+        }[self]
+
+
+@application.command()
+def run(
+    config: Config = None,
+    data: Data = _DATA,
+    set_: Set = None,
+    crash_at: Annotated[str, typer.Option(hidden=True, metavar="CHILD:STEP")] = "",
+) -> None:
+    """Set a CA up where there is none yet, and run all its processes until Ctrl-C."""
+    _exit(lambda: run_supervisor(_invocation(config, data, set_), _say, crash_at))
+
+
+@application.command()
+def perspective(code: str, config: Config = None, data: Data = _DATA, set_: Set = None) -> None:
+    """Run one perspective alone (`run` starts it too)."""
+    raise typer.Exit(
+        run_process(["perspective", "--code", code, *_invocation(config, data, set_).arguments()])
+    )
+
+
+@application.command()
+def vault(config: Config = None, data: Data = _DATA, set_: Set = None) -> None:
+    """Run the vault alone (`run` starts it too)."""
+    raise typer.Exit(run_process(["vault", *_invocation(config, data, set_).arguments()]))
+
+
+@application.command("check-config")
+def check_config(config: Config = None, data: Data = _DATA, set_: Set = None, json_: Json = False) -> None:
+    """Check the settings and what they need; starts and changes nothing."""
+
+    def check() -> int:
+        invocation = _invocation(config, data, set_)
+        settings = invocation.settings()
+        check_prerequisites(settings, invocation.directory())
+        try:
+            check_ports(settings)
+        except ConfigurationError as error:
+            # A CA that runs now holds its own ports.
+            _say(f"note: {error}")
+        if json_:
+            _say(json.dumps(asdict(settings), indent=2))
+        else:
+            _say(f"the settings are good ({settings.ca.rules.value} rules)")
+        return Exit.DONE
+
+    _exit(check)
+
+
+@application.command()
+def status(config: Config = None, data: Data = _DATA, set_: Set = None, json_: Json = False) -> None:
+    """What runs, under which rules, and what is not as it should be."""
+
+    def report() -> int:
+        from operations.report import gather, screen
+
+        found = gather(_invocation(config, data, set_))
+        _say(json.dumps(found, indent=2) if json_ else screen(found))
+        return Exit.DONE if found["running"] else Exit.NOT_RUNNING
+
+    _exit(report)
+
+
+@application.command("verify-audit")
+def verify_audit(config: Config = None, data: Data = _DATA, set_: Set = None, json_: Json = False) -> None:
+    """Check the audit log's hash chain from its first record to its last."""
+
+    def verify() -> int:
+        from core import audit
+        from core.database import Reader
+
+        directory = _invocation(config, data, set_).directory()
+        if not directory.database.exists():
+            raise ConfigurationError(f"--data: {directory.root} holds no CA yet; `run` makes one")
+        reader = Reader(directory.database)
+        try:
+            faults, head = audit.verify(reader), audit.head(reader)
+        finally:
+            reader.close()
+        if json_:
+            _say(json.dumps({"records": head.sequence, "head": head.hash.hex(), "faults": faults}))
+        else:
+            for fault in faults:
+                _say(fault)
+            whole = "is whole" if not faults else f"is BROKEN: {len(faults)} faults"
+            _say(f"the audit log of {head.sequence} records {whole}; its head is {head.hash.hex()}")
+        return Exit.REFUSED if faults else Exit.DONE
+
+    _exit(verify)
+
+
+@application.command()
+def revoke(
+    serial: Annotated[str, typer.Argument(help="Hexadecimal, with or without colons.")],
+    reason: Annotated[Reason, typer.Option(help="BR 7.2.2.")] = Reason.UNSPECIFIED,
+    cause: Annotated[str, typer.Option(help="Who asked and why: for the audit log.")] = "by the operator",
+    config: Config = None,
+    data: Data = _DATA,
+    set_: Set = None,
+    json_: Json = False,
+) -> None:
+    """Revoke a certificate as its issuer; answers when the revocation is durable."""
+
+    def ask() -> int:
+        from operations import local_api
+
+        try:
+            octets = bytes.fromhex(serial.replace(":", ""))
+        except ValueError as error:
+            raise ConfigurationError(f"{serial!r} is no hexadecimal serial number") from error
+        directory = _invocation(config, data, set_).directory()
+        done = asyncio.run(local_api.revoke(directory, octets, reason.code, cause))
+        if json_:
+            _say(json.dumps({"serial": octets.hex(), "revoked_at": done.revoked_at, "reason": done.reason}))
+        else:
+            _say(f"{octets.hex()} is revoked (reason {done.reason}, at {done.revoked_at})")
+        return Exit.DONE
+
+    _exit(ask)
+
+
+def main() -> None:
+    """The entry point `acme-server`."""
+    application()
+
+
+def _invocation(config: Path | None, data: Path, overrides: list[str] | None) -> Invocation:
+    if config is None and Path("config.toml").is_file():
+        config = Path("config.toml")
+    return Invocation(config, data, tuple(overrides or ()))
+
+
+def _say(line: Any) -> None:
+    print(line, flush=True)
+
+
+def _exit(command: Callable[[], int]) -> None:
+    """Run `command`; a refusal is one line on standard error and an exit code, never a traceback."""
+    try:
+        code = command()
+    except ConfigurationError as error:
+        code = _refused(error, Exit.CONFIGURATION)
+    except TransientError as error:
+        code = _refused(error, Exit.NOT_RUNNING)
+    except CaError as error:
+        code = _refused(error, Exit.REFUSED)
+    except PermissionError as error:
+        code = _refused(error, Exit.REFUSED)
+    raise typer.Exit(code)
+
+
+def _refused(error: Exception, code: Exit) -> Exit:
+    print(f"acme-server: {error}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    main()

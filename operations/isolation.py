@@ -1,0 +1,157 @@
+"""Each process as its own system user, with directories that the others cannot enter.
+
+Started as root with `deployment.isolate`, the supervisor gives every process a user of its own, so that
+whoever takes over the front or a resolver can read neither the token's PIN nor another process's key.  Where
+that cannot work (not root, no such users, code in a private home), the CA runs as it is and says *not
+isolated* with the reason: a try-out must not fail on it, and nobody may believe in a wall that is not there.
+
+Must never: call a half-made isolation isolated.  (CA/Browser Forum NetSec 1.2: segmentation by function.)
+"""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core.data_directory import DataDirectory
+from core.settings import Settings
+
+GROUP = "acme-ca"
+"""The group of all our users: it may use the sockets in run/ and read what its owner shows it."""
+
+USERS = {role: f"acme-ca-{role}" for role in ("vault", "perspective", "app", "status")}
+
+CREATE = "scripts/system-users"
+"""What makes them; named in every remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Isolation:
+    """Whether each process has its own user; `reason` says why not ("" when it has)."""
+
+    reason: str
+
+    @property
+    def on(self) -> bool:
+        return not self.reason
+
+    def spawn_options(self, role: str) -> dict[str, Any]:
+        """Arguments for `subprocess` that make the process of `role` its user."""
+        if not self.on:
+            return {}
+        extra = [user_gid(USERS["app"])] if role == "app" else []
+        return {"user": USERS[role], "group": GROUP, "extra_groups": extra}
+
+
+def decide(settings: Settings, data: DataDirectory) -> Isolation:
+    """Whether isolation is possible here; looked up anew at every start."""
+    if not settings.deployment.isolate:
+        return Isolation("deployment.isolate = false")
+    if os.geteuid() != 0:
+        return Isolation("not started as root")
+    try:
+        grp.getgrnam(GROUP)
+        for user in USERS.values():
+            pwd.getpwnam(user)
+    except KeyError:
+        return Isolation(f"the system users are missing; {CREATE} makes them")
+    return Isolation(_unreachable(data))
+
+
+def arrange(isolation: Isolation, data: DataDirectory) -> None:
+    """Make the directories of `data` and give each to its owner; safe to repeat.
+
+    Layout when isolated (the data directory itself is sticky, so that the app, which makes ca.sqlite in it,
+    cannot move another user's directory away):
+
+        .              root : acme-ca-app          1771
+        tokens vault   acme-ca-vault               0700
+        perspectives   acme-ca-perspective         0700
+        audit          acme-ca-app                 0700
+        repository     acme-ca-app : acme-ca       0755   public anyway
+        status         acme-ca-status              0700
+        run            root : acme-ca              1770   sockets
+        log            root                        0700   the supervisor opens the files
+    """
+    private = {
+        data.tokens: "vault",
+        data.vault: "vault",
+        data.perspectives: "perspective",
+        data.audit: "app",
+        data.status: "status",
+    }
+    for path in (data.root, *private, data.repository, data.run, data.log):
+        path.mkdir(parents=True, exist_ok=True, mode=0o755)
+    if not isolation.on:
+        for path in (*private, data.log):
+            path.chmod(0o700)
+        data.run.chmod(0o750)
+        return
+    group = grp.getgrnam(GROUP).gr_gid
+    for path, role in private.items():
+        _give(path, user_uid(USERS[role]), group)
+        path.chmod(0o700)
+    app = user_uid(USERS["app"])
+    _give(data.repository, app, group)
+    data.repository.chmod(0o755)
+    for path in data.root.glob(data.database.name + "*"):
+        os.chown(path, app, group)
+        path.chmod(0o640)
+    os.chown(data.run, 0, group)
+    data.run.chmod(0o1770)
+    for path in data.run.glob("*.sock"):
+        # A socket that a dead process of another user left behind could not be replaced.
+        path.unlink(missing_ok=True)
+    data.log.chmod(0o700)
+    os.chown(data.root, 0, user_gid(USERS["app"]))
+    data.root.chmod(0o1771)
+
+
+def user_uid(name: str) -> int:
+    return pwd.getpwnam(name).pw_uid
+
+
+def user_gid(name: str) -> int:
+    return pwd.getpwnam(name).pw_gid
+
+
+def _give(path: Path, uid: int, gid: int) -> None:
+    os.chown(path, uid, gid)
+    for directory, directories, files in os.walk(path):
+        for name in (*directories, *files):
+            os.chown(os.path.join(directory, name), uid, gid, follow_symlinks=False)
+
+
+def _unreachable(data: DataDirectory) -> str:
+    # Tried, not computed: access lists, mounts and a Python in a private home all count.
+    probe = f"import os, core, msgspec, cryptography; os.stat({str(data.root)!r})"
+    result = (
+        subprocess.run(
+            [sys.executable, "-c", probe],
+            user=USERS["vault"],
+            group=GROUP,
+            extra_groups=[],
+            cwd=Path(__file__).parent.parent,
+            env={"PATH": os.environ.get("PATH", "")},
+            capture_output=True,
+            check=False,
+        )
+        if _executable_by_others(Path(sys.executable))
+        else None
+    )
+    if result is not None and result.returncode == 0:
+        return ""
+    return (
+        f"{USERS['vault']} cannot reach the code, its Python or {data.root}; "
+        "install below /opt with the system's python3, and keep the data below /var/lib"
+    )
+
+
+def _executable_by_others(path: Path) -> bool:
+    return all(part.stat().st_mode & 0o001 for part in (path.resolve(), *path.resolve().parents))

@@ -1,0 +1,78 @@
+"""What the operator's command line may ask the app, which is the database's only writer.
+
+A Unix socket that root and the app's own user may use, nobody else.
+
+Must never: be reachable from a network.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from core import certificates
+from core.data_directory import DataDirectory
+from core.database import Database, Transaction
+from core.errors import Refused
+from core.rpc import Method, Peer, RpcClient, RpcServer
+
+
+@dataclass(frozen=True, slots=True)
+class RevokeRequest:
+    """`serial` as its INTEGER's content octets, `reason` by RFC 5280 section 5.3.1, `actor` who typed it."""
+
+    serial: bytes
+    reason: int
+    cause: str
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """The durable revocation."""
+
+    revoked_at: int
+    reason: int
+
+
+REVOKE = Method("revoke", RevokeRequest, Revoked)
+
+
+def server(database: Database, on_revocation: Callable[[], None]) -> RpcServer:
+    """The app's side; `on_revocation` wakes the CRL updater."""
+
+    async def revoke(request: RevokeRequest) -> Revoked:
+        def unit(tx: Transaction) -> certificates.Revocation:
+            return certificates.revoke(
+                tx, request.serial, request.reason, request.cause, actor=f"operator {request.actor}"
+            )
+
+        try:
+            revocation = await database.write(unit)
+        except certificates.AlreadyRevoked as error:
+            raise Refused("revocation.already", str(error)) from error
+        except certificates.UnknownCertificate as error:
+            raise Refused("revocation.unknown", str(error)) from error
+        except ValueError as error:
+            raise Refused("revocation.reason", str(error)) from error
+        on_revocation()
+        return Revoked(revocation.revoked_at, revocation.reason)
+
+    answering = RpcServer(_ours)
+    answering.add(REVOKE, revoke)
+    return answering
+
+
+async def revoke(data: DataDirectory, serial: bytes, reason: int, cause: str) -> Revoked:
+    """The command line's side.  Raises `Refused`, or `TransientError` when no app runs here."""
+    client = RpcClient(data.app_socket)
+    try:
+        return await client.call(REVOKE, RevokeRequest(serial, reason, cause, getpass.getuser()))
+    finally:
+        await client.close()
+
+
+def _ours(peer: Peer, method: str) -> bool:
+    return peer.uid in (0, os.geteuid())

@@ -1,0 +1,47 @@
+"""What the commands show to a person.
+
+Must never: show a secret, or a command that does not work when pasted.
+"""
+
+from __future__ import annotations
+
+from core.data_directory import DataDirectory
+from core.settings import Settings
+from operations.isolation import Isolation
+
+
+def certbot_command(settings: Settings, data: DataDirectory, name: str = "localhost") -> str:
+    """A command that obtains a certificate from this CA as any user, leaving /etc/letsencrypt alone."""
+    aside = "~/certbot-tryout"
+    return " \\\n      ".join(
+        (
+            f"REQUESTS_CA_BUNDLE={data.trust_anchor} certbot certonly --standalone",
+            f"--http-01-port {settings.validation.http_port} --server {settings.acme.base_url}/directory",
+            "--non-interactive --agree-tos --register-unsafely-without-email",
+            f"--config-dir {aside} --work-dir {aside} --logs-dir {aside} -d {name}",
+        )
+    )
+
+
+def running_screen(settings: Settings, data: DataDirectory, isolation: Isolation) -> str:
+    """The screen after a start."""
+    walls = "each its own system user" if isolation.on else f"not isolated: {isolation.reason}"
+    lines = [
+        "",
+        "  The CA is running.  Ctrl-C stops it.",
+        "",
+        f"  directory     {settings.acme.base_url}/directory",
+        f"  trust anchor  {data.trust_anchor}",
+        f"  repository    {settings.repository.base_url}/   (certificates, CRLs, OCSP, CP/CPS)",
+        f"  rules         {settings.ca.rules.value}",
+        f"  processes     {walls}",
+        f"  logs          {data.log}",
+    ]
+    if settings.ca.rules.value == "private":
+        lines += [
+            "",
+            "  Get a certificate, in another terminal:",
+            "",
+            "    " + certbot_command(settings, data),
+        ]
+    return "\n".join([*lines, ""])

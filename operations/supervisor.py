@@ -1,0 +1,209 @@
+"""`acme-server run`: one CA on one machine, from an empty directory to a served directory URL.
+
+In this order: settings and prerequisites checked, one supervisor per data directory, directories and users
+arranged, the ceremony where there is no hierarchy yet (operations/ceremony.py), the vault and the
+perspectives, the app, the status process; then the screen that says how to use it.  A second run finds all
+that and starts.
+
+Must never: open the token or read a PIN; leave a process behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.configuration import load
+from core.data_directory import DataDirectory
+from core.errors import CaError, ConfigurationError
+from core.settings import Settings
+from operations import children, isolation
+from operations.children import Children
+from operations.process import Exit
+from operations.screens import running_screen
+
+LONGEST_SOCKET_PATH = 107
+"""Octets that sun_path holds beside its NUL (unix(7))."""
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation:
+    """The options that every command and every process shares."""
+
+    config: Path | None
+    data: Path
+    overrides: tuple[str, ...] = ()
+
+    def settings(self) -> Settings:
+        """The settings.  Raises `ConfigurationError`."""
+        if self.config is not None and not self.config.is_file():
+            raise ConfigurationError(f"there is no file {self.config}; name yours with --config")
+        return load(self.config, self.overrides)
+
+    def directory(self) -> DataDirectory:
+        return DataDirectory(self.data)
+
+    def arguments(self) -> list[str]:
+        """The same options as command-line words, with absolute paths."""
+        words = ["--data", str(self.data.resolve())]
+        if self.config is not None:
+            words += ["--config", str(self.config.resolve())]
+        for override in self.overrides:
+            words += ["--set", override]
+        return words
+
+
+def run(invocation: Invocation, say: Say, crash_at: str = "") -> int:
+    """Run the CA until SIGINT or SIGTERM; an exit code.  `crash_at` ("app:step") is for the crash tests.
+
+    Raises `ConfigurationError` for what the operator can set right, `CaError` when a process does not start.
+    """
+    settings = invocation.settings()
+    data = invocation.directory()
+    check_prerequisites(settings, data)
+    data.root.mkdir(parents=True, exist_ok=True)
+    walls = isolation.decide(settings, data)
+    isolation.arrange(walls, data)
+    with _alone(data):
+        check_ports(settings)
+        if not data.hierarchy.exists():
+            asyncio.run(_ceremony(invocation, say))
+            isolation.arrange(walls, data)
+        return asyncio.run(_supervise(invocation, settings, data, walls, say, crash_at))
+
+
+def check_prerequisites(settings: Settings, data: DataDirectory) -> None:
+    """What must be there before anything is made.  Raises `ConfigurationError` with the remedy."""
+    if not Path(settings.vault.module).exists():
+        raise ConfigurationError(
+            f"vault.module: there is no PKCS#11 module at {settings.vault.module}; "
+            "run scripts/system-packages run, or set vault.module to your token's library"
+        )
+    perspectives = (data.perspective_socket(place.code) for place in settings.validation.perspectives)
+    longest = max((os.fsencode(path) for path in (data.vault_socket, *perspectives)), key=len)
+    if len(longest) > LONGEST_SOCKET_PATH:
+        raise ConfigurationError(
+            f"--data: {os.fsdecode(longest)} is longer than the {LONGEST_SOCKET_PATH} octets of a socket's "
+            "path; choose a shorter data directory"
+        )
+    if data.root.exists() and not os.access(data.root, os.W_OK | os.X_OK):
+        raise ConfigurationError(
+            f"--data: {data.root} belongs to another user; run as that user, or name another directory"
+        )
+
+
+def check_ports(settings: Settings) -> None:
+    """That the addresses to listen on are free.  Raises `ConfigurationError` naming the setting."""
+    for key, listen in (
+        ("acme.listen", settings.acme.listen),
+        ("repository.listen", settings.repository.listen),
+        ("metrics.listen", settings.metrics.listen),
+    ):
+        for address in listen:
+            host, _, port = address.rpartition(":")
+            host = host.strip("[]")
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            with socket.socket(family, socket.SOCK_STREAM) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    probe.bind((host, int(port)))
+                except OSError as error:
+                    raise ConfigurationError(
+                        f"{key}: cannot listen on {address} ({error.strerror}); stop what uses it, "
+                        f'or choose another: --set {key}=["127.0.0.1:PORT"] and the base_url beside it'
+                    ) from error
+
+
+async def _ceremony(invocation: Invocation, say: Say) -> None:
+    # In a process of its own, which ends: this one never maps the token's library.
+    say("No hierarchy here yet: making one (root and issuing keys, inside the token).")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "operations.ceremony", *invocation.arguments(), stdin=asyncio.subprocess.DEVNULL
+    )
+    code = await process.wait()
+    if code:
+        raise CaError(
+            f"the ceremony failed (exit {code}), its reason is above; mend it and run again, it starts afresh"
+        )
+
+
+async def _supervise(
+    invocation: Invocation,
+    settings: Settings,
+    data: DataDirectory,
+    walls: isolation.Isolation,
+    say: Say,
+    crash_at: str,
+) -> int:
+    family = Children(data, walls, invocation.arguments(), say, crash_at)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def signalled() -> None:
+        if stop.is_set():
+            family.kill()
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, signalled)
+    starting = asyncio.ensure_future(_start_all(family, settings, say))
+    stopped = asyncio.ensure_future(stop.wait())
+    keepers: list[asyncio.Task[None]] = []
+    try:
+        await asyncio.wait([starting, stopped], return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            return Exit.DONE
+        starting.result()
+        say(running_screen(settings, data, walls))
+        keepers = [asyncio.create_task(family.keep(child)) for child in children.of(settings)]
+        await stopped
+        return Exit.DONE
+    finally:
+        starting.cancel()
+        stopped.cancel()
+        say("Stopping ...")
+        await family.stop()
+        for keeper in keepers:
+            keeper.cancel()
+        await asyncio.gather(starting, stopped, *keepers, return_exceptions=True)
+        say("Stopped: every process has ended.")
+
+
+async def _start_all(family: Children, settings: Settings, say: Say) -> None:
+    everyone = children.of(settings)
+    say("Starting " + ", ".join(child.name for child in everyone) + " ...")
+    # The vault first, as all build on its description; one perspective does not wait for another.
+    await asyncio.gather(*(family.start(c) for c in everyone if c.role in ("vault", "perspective")))
+    for child in everyone:
+        if child.role in ("app", "status"):
+            await family.start(child)
+
+
+@contextlib.contextmanager
+def _alone(data: DataDirectory) -> Iterator[None]:
+    """One supervisor for one data directory, by a lock that the kernel lets go of with the process."""
+    path = data.run / "supervisor.pid"
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.seek(0)
+            raise ConfigurationError(
+                f"this CA runs already (process {file.read().strip()}); stop that one first, or use "
+                "another --data"
+            ) from error
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield
+        path.unlink(missing_ok=True)
