@@ -76,7 +76,7 @@ class AcmeClient:
 
     def __init__(self, session: aiohttp.ClientSession, directory: dict[str, str]) -> None:
         self._session = session
-        self._directory = directory
+        self.directory = directory
         self._key = ec.generate_private_key(ec.SECP256R1())
         numbers = self._key.public_key().public_numbers()
         self._jwk = {
@@ -120,7 +120,7 @@ class AcmeClient:
         """One certificate chain (PEM) for `name`; the time of each step goes to `samples`."""
         watch = _Watch(samples)
         headers, body = await self.post(
-            self._directory["newOrder"], {"identifiers": [{"type": "dns", "value": name}]}
+            self.directory["newOrder"], {"identifiers": [{"type": "dns", "value": name}]}
         )
         order_url, order = headers["Location"], json.loads(body)
         watch.lap("newOrder")
@@ -155,7 +155,7 @@ class AcmeClient:
             pause = min(pause * POLL_FACTOR, POLL_LAST)
 
     async def _new_nonce(self) -> str:
-        async with self._session.head(self._directory["newNonce"]) as response:
+        async with self._session.head(self.directory["newNonce"]) as response:
             return response.headers["Replay-Nonce"]
 
     def _sign(self, url: str, nonce: str, payload: dict[str, Any] | None) -> bytes:
