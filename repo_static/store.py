@@ -102,9 +102,7 @@ def _write_durably(path: Path, content: bytes) -> None:
     # The name is fixed, so that a crash leaves at most one orphan and the next writer overwrites it.
     temporary = path.parent / f".{path.name}.new"
     temporary.unlink(missing_ok=True)
-    descriptor = os.open(
-        temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644
-    )
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
         file.flush()

@@ -29,6 +29,7 @@ from core.data_directory import DataDirectory
 from core.database import Database, Reader, Transaction
 from core.errors import HaltIssuance, Refused, TransientError
 from core.settings import Settings
+from repo_static.publisher import publish_index
 from repo_static.store import NotPublished, Store
 from signer.api import CrlEntry, CrlRequest, Description, Signed
 
@@ -82,7 +83,7 @@ class CrlUpdater:
     ) -> None:
         self._database = database
         self._vault = vault
-        self._settings = settings.status
+        self._settings = settings
         self._store = Store(data.repository)
         self._clock = clock
         self._one_at_a_time = asyncio.Lock()
@@ -108,7 +109,7 @@ class CrlUpdater:
                 async with asyncio.timeout(pause):
                     await self._woken.wait()
                 # Revocations come in bursts: half of the promised delay gathers them into one CRL.
-                await asyncio.sleep(self._settings.crl_delay / 2)
+                await asyncio.sleep(self._settings.status.crl_delay / 2)
             self._woken.clear()
 
     async def update(self, force: bool = False) -> list[str]:
@@ -127,13 +128,22 @@ class CrlUpdater:
                 except Exception as error:
                     _log.error("CRL %s not issued: %s", scope.name, error)
                     failure = failure or error
+            if issued:
+                await self._publish_index()
         if failure is not None:
             raise failure
         return issued
 
+    async def _publish_index(self) -> None:
+        """The index names each CRL's nextUpdate.  A page that lags is no reason to hold a CRL back."""
+        try:
+            publish_index(self._store, await self._vault.describe(), self._settings)
+        except Exception:
+            _log.exception("the index page was not renewed")
+
     def _due(self, scope: Scope) -> bool:
         last = last_published(self._database.reader, scope)
-        if last is None or self._clock.now() >= last.this_update + self._settings.crl_refresh:
+        if last is None or self._clock.now() >= last.this_update + self._settings.status.crl_refresh:
             return True
         changed = self._database.reader.one(
             "SELECT 1 FROM revocations WHERE version > ? AND issuer_id = ? AND crl_shard = ? LIMIT 1",
@@ -145,30 +155,23 @@ class CrlUpdater:
         return content is None or hashlib.sha256(content).digest() != last.sha256
 
     async def _issue(self, scope: Scope) -> None:
-        last = last_published(self._database.reader, scope)
+        published = self._published_number(scope)
+        number = await self._database.write(lambda tx: _reserve_number(tx, scope, published))  # (1)
+        # (2) The version is read before the entries, and the time after them: what commits in between is
+        # published twice and never missed, and no entry is younger than thisUpdate.
+        reader = self._database.reader
+        version = certificates.revocation_version(reader)
+        rows = certificates.revocations(reader, scope.issuer_id, scope.shard, self._clock.now())
+        entries = tuple(CrlEntry(each.serial, each.revoked_at, each.reason or None) for each in rows)
         now = self._clock.now()
-        next_update = now + self._settings.crl_validity
-        # The version is read before the entries: what commits in between is published twice, never missed.
-        version = certificates.revocation_version(self._database.reader)
-        number = await self._database.write(
-            lambda tx: _reserve_number(tx, scope, next_update, version, self._published_number(scope))
-        )
-        # An entry stays until it has once been on a CRL issued after the certificate expired (BR 4.10.1):
-        # whatever had not expired at the last CRL is on this one.
-        expired_before = 0 if last is None else last.this_update
-        entries = tuple(
-            CrlEntry(each.serial, each.revoked_at, each.reason or None)
-            for each in certificates.revocations(
-                self._database.reader, scope.issuer_id, scope.shard, expired_before
-            )
-        )
+        next_update = now + self._settings.status.crl_validity
         request = CrlRequest(scope.issuer_id, scope.shard, number, now, next_update, entries)
-        der = (await self._vault.sign_crl(request)).der
-        check(der, request, scope.issuer_certificate)
-        self._store.replace(
+        der = (await self._vault.sign_crl(request)).der  # (3)
+        check(der, request, scope.issuer_certificate)  # (4)
+        self._store.replace(  # (5)
             scope.name, der, lambda published: self._guard(published, scope, request, version)
         )
-        await self._database.write(lambda tx: _record(tx, scope, request, version, der))
+        await self._database.write(lambda tx: _record(tx, scope, request, version, der))  # (6)
         _log.info("CRL %s number %d published with %d entries", scope.name, number, len(entries))
 
     def _published_number(self, scope: Scope) -> int:
@@ -237,8 +240,8 @@ def _number(crl: x509.CertificateRevocationList) -> int:
     return crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
 
 
-def _reserve_number(tx: Transaction, scope: Scope, next_update: int, version: int, published: int) -> int:
-    """A number above every one used before; its row has no digest until the CRL is public."""
+def _reserve_number(tx: Transaction, scope: Scope, published: int) -> int:
+    """A number above every one used before.  Its row is all zeros and no digest until the CRL is public."""
     (highest,) = tx.execute(
         "SELECT coalesce(max(number), 0) FROM crls WHERE issuer_id = ? AND shard = ?",
         (scope.issuer_id, scope.shard),
@@ -246,8 +249,8 @@ def _reserve_number(tx: Transaction, scope: Scope, next_update: int, version: in
     number: int = max(highest, published) + 1
     tx.execute(
         "INSERT INTO crls (issuer_id, shard, number, this_update, next_update, revocation_version, sha256)"
-        " VALUES (?, ?, ?, ?, ?, ?, x'')",
-        (scope.issuer_id, scope.shard, number, tx.now, next_update, version),
+        " VALUES (?, ?, ?, 0, 0, 0, x'')",
+        (scope.issuer_id, scope.shard, number),
     )
     return number
 
@@ -255,8 +258,12 @@ def _reserve_number(tx: Transaction, scope: Scope, next_update: int, version: in
 def _record(tx: Transaction, scope: Scope, request: CrlRequest, version: int, der: bytes) -> None:
     digest = hashlib.sha256(der).digest()
     tx.execute(
-        "UPDATE crls SET sha256 = ?, this_update = ? WHERE issuer_id = ? AND shard = ? AND number = ?",
-        (digest, request.this_update, scope.issuer_id, scope.shard, request.number),
+        "UPDATE crls SET this_update = ?, next_update = ?, revocation_version = ?, sha256 = ?"
+        " WHERE issuer_id = ? AND shard = ? AND number = ?",
+        (
+            *(request.this_update, request.next_update, version, digest),
+            *(scope.issuer_id, scope.shard, request.number),
+        ),
     )
     # Up to `version` all entries were read after their commit, so each of them is in the file.
     tx.execute(

@@ -177,14 +177,8 @@ class Responder:
         status = certificates.status_of(self._reader, serial)
         if status is None or status.issuer_id != issuer_id:
             return None
-        if status.revocation is not None:
-            return _Standing(
-                status.revocation.version, status.revocation.revoked_at, status.revocation.reason
-            )
-        if status.state == "lost":
-            # The crash rule writes the revocation row with the state; nothing may call such a serial good.
-            raise TransientError(f"serial {serial.hex()} is lost but not revoked yet: reconcile the register")
-        return _Standing(0, None, None) if status.state == "issued" else None
+        row = status.revocation
+        return _Standing(0, None, None) if row is None else _Standing(row.version, row.revoked_at, row.reason)
 
     async def _signed(self, key: _Key) -> Answer:
         """One signature for all who ask for `key` meanwhile; a client that leaves cancels nobody else's."""

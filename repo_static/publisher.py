@@ -1,0 +1,246 @@
+"""Writes the public tree: issuers, trust anchor, CP/CPS and the index page.
+
+Called by the app at start, and for the index after each CRL.  Certificates and versions of the CP/CPS are
+added once and never change; pages are replaced.
+
+Must never: publish something that the hierarchy or the settings do not say.
+
+RFC 5280 section 4.2.2.1 (issuers in DER); RFC 3647 (the CP/CPS); BR 2.2; CP/CPS 2.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import tomllib
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any, Protocol
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from markdown_it import MarkdownIt
+from markupsafe import Markup
+
+from core.settings import Rules, Settings
+from repo_static.store import NotPublished, Store
+
+LANGUAGES = ("en", "ja")
+"""The English text is the authoritative one (CCADB policy 4)."""
+
+CONTENT = Path(__file__).parent / "content"
+
+_log = logging.getLogger(__name__)
+
+
+class Issuer(Protocol):
+    """What is published of an issuer (`signer.api.IssuerInfo` has it); `chain` ends with the root."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def use(self) -> str: ...
+    @property
+    def certificate(self) -> bytes: ...
+    @property
+    def chain(self) -> tuple[bytes, ...]: ...
+
+
+class Hierarchy(Protocol):
+    """The certificates to publish (`signer.api.Description` has them)."""
+
+    @property
+    def root(self) -> bytes: ...
+    @property
+    def issuers(self) -> tuple[Issuer, ...]: ...
+
+
+def publish(store: Store, hierarchy: Hierarchy, settings: Settings) -> list[str]:
+    """Write the whole tree but the CRLs; the names of the files that changed.
+
+    Raises: `NotPublished` in production when a certificate or a published version of the CP/CPS would change;
+    elsewhere that is logged, and what is public stays.
+    """
+    changed = [name for name, content in _certificates(hierarchy) if store.add(name, content)]
+    changed += _replace(store, {"style.css": (CONTENT / "style.css").read_text()})
+    try:
+        changed += [name for name, text in _documents(settings) if store.add(name, text.encode())]
+    except NotPublished as error:
+        if settings.deployment.production:
+            raise
+        _log.error("%s (the setting is ca.cps_version)", error)
+    changed += _replace(store, {"cps/index.html": _versions_page(store, settings)})
+    return changed + publish_index(store, hierarchy, settings)
+
+
+def publish_index(store: Store, hierarchy: Hierarchy, settings: Settings) -> list[str]:
+    """Write the index pages and repository.json from the hierarchy and the CRLs that are public now."""
+    crls = [_crl_facts(name, content) for name in store.names("crl") if (content := store.read(name))]
+    issuers = [
+        {
+            "id": each.id,
+            "use": str(each.use),
+            "public": each.use == "issuing",
+            **certificate_facts(each.certificate),
+        }
+        for each in sorted(hierarchy.issuers, key=lambda each: (each.use != "issuing", each.id))
+    ]
+    root = certificate_facts(hierarchy.root)
+    facts = {"settings": settings, "root": root, "issuers": issuers, "crls": crls, "base": _base(settings)}
+    pages = {
+        name: _render("index.html.j2", language, example=issuers[0], **facts)
+        for name, language in (("index.html", "en"), ("ja/index.html", "ja"))
+        if issuers
+    }
+    pages["repository.json"] = _json(settings, root, issuers, crls)
+    return _replace(store, pages)
+
+
+def certificate_facts(der: bytes) -> dict[str, str]:
+    """What a page says of a certificate, as text."""
+    certificate = x509.load_der_x509_certificate(der)
+    return {
+        "subject": certificate.subject.rfc4514_string(),
+        "algorithm": _key_text(certificate.public_key()),
+        "not_before": _day(certificate.not_valid_before_utc),
+        "not_after": _day(certificate.not_valid_after_utc),
+        "serial": f"{certificate.serial_number:x}",
+        "sha256": certificate.fingerprint(hashes.SHA256()).hex(":").upper(),
+    }
+
+
+def cp_cps(language: str, settings: Settings) -> str:
+    """The CP/CPS in Markdown, its numbers and names taken from the settings that are in force."""
+    return (
+        _environment()
+        .get_template(f"cp-cps.{language}.md.j2")
+        .render(settings=settings, base=_base(settings), public=settings.ca.rules is Rules.PUBLIC)
+    )
+
+
+def _documents(settings: Settings) -> list[tuple[str, str]]:
+    version = settings.ca.cps_version
+    documents = []
+    for language in LANGUAGES:
+        source = cp_cps(language, settings)
+        # Raw HTML in the source stays text: the operator's settings are in it.
+        body = Markup(MarkdownIt("commonmark", {"html": False}).enable("table").render(source))
+        name = f"cps/cp-cps-{version}.{language}"
+        documents.append((f"{name}.md", source))
+        page = _render("document.html.j2", language, settings=settings, version=version, body=body)
+        documents.append((f"{name}.html", page))
+    return documents
+
+
+def _versions_page(store: Store, settings: Settings) -> str:
+    prefix, suffix = "cps/cp-cps-", ".en.md"
+    versions = []
+    for name in store.names("cps"):
+        if name.startswith(prefix) and name.endswith(suffix):
+            version = name.removeprefix(prefix).removesuffix(suffix)
+            # Never rewritten, so the file's time is that of its publication.
+            published = datetime.fromtimestamp((store.root / name).stat().st_mtime, UTC)
+            current = version == settings.ca.cps_version
+            versions.append({"version": version, "published": _day(published), "current": current})
+    versions.sort(key=lambda each: str(each["published"]), reverse=True)
+    return _render("cps-index.html.j2", "en", settings=settings, versions=versions)
+
+
+def _certificates(hierarchy: Hierarchy) -> list[tuple[str, bytes]]:
+    files = [("trust-anchor.crt", hierarchy.root), ("trust-anchor.pem", _pem(hierarchy.root))]
+    for issuer in hierarchy.issuers:
+        name = f"issuers/{issuer.id}"
+        files.append((f"{name}.crt", issuer.certificate))
+        files.append((f"{name}.pem", _pem(issuer.certificate)))
+        files.append((f"{name}-chain.pem", b"".join(map(_pem, issuer.chain))))
+    return files
+
+
+def _replace(store: Store, pages: dict[str, str]) -> list[str]:
+    return [name for name, text in pages.items() if store.replace(name, text.encode())]
+
+
+def _render(template: str, language: str, **values: Any) -> str:
+    return _environment().get_template(template).render(language=language, t=_words()[language], **values)
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(CONTENT),
+        autoescape=select_autoescape(("html.j2",), default_for_string=False),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+
+
+@cache
+def _words() -> dict[str, Any]:
+    return tomllib.loads((CONTENT / "words.toml").read_text())
+
+
+def _crl_facts(name: str, content: bytes) -> dict[str, Any]:
+    crl = x509.load_der_x509_crl(content)
+    return {
+        "name": name,
+        "number": crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number,
+        "entries": len(crl),
+        "this_update": _minute(crl.last_update_utc),
+        "next_update": _minute(crl.next_update_utc),
+    }
+
+
+def _json(
+    settings: Settings, root: dict[str, str], issuers: list[dict[str, Any]], crls: list[dict[str, Any]]
+) -> str:
+    """For programs: above all the full list of CRL URLs of each issuer (CCADB policy 6.2)."""
+    base = _base(settings)
+    document = {
+        "organization": settings.ca.organization,
+        "trust_anchor": {**root, "url": f"{base}/trust-anchor.crt"},
+        "issuers": [
+            {
+                **{key: each[key] for key in ("id", "use", "subject", "algorithm", "serial", "sha256")},
+                "url": f"{base}/issuers/{each['id']}.crt",
+                "crls": [
+                    f"{base}/{crl['name']}"
+                    for crl in crls
+                    if crl["name"].rpartition("-")[0] == f"crl/{each['id']}"
+                ],
+            }
+            for each in issuers
+        ],
+        "ocsp": f"{base}/ocsp",
+        "cp_cps": {"version": settings.ca.cps_version, "url": f"{base}/cps/"},
+        "acme_directory": f"{settings.acme.base_url}/directory",
+        "contact": settings.ca.contact,
+    }
+    return json.dumps(document, ensure_ascii=False, indent=2) + "\n"
+
+
+def _base(settings: Settings) -> str:
+    return settings.repository.base_url.rstrip("/")
+
+
+def _pem(der: bytes) -> bytes:
+    return x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM)
+
+
+def _key_text(key: object) -> str:
+    if isinstance(key, rsa.RSAPublicKey):
+        return f"RSA {key.key_size}"
+    return f"ECDSA {key.curve.name}" if isinstance(key, ec.EllipticCurvePublicKey) else type(key).__name__
+
+
+def _day(at: datetime) -> str:
+    return at.strftime("%Y-%m-%d")
+
+
+def _minute(at: datetime | None) -> str:
+    return "–" if at is None else at.strftime("%Y-%m-%d %H:%M")

@@ -1,0 +1,272 @@
+"""status/responder.py"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from cryptography.x509 import ocsp
+
+from core import certificates
+from core.errors import Refused
+from signer.api import OcspRequest, Signed
+from status.responder import Answer, AnswerCache, _Cached, check
+
+GOOD, REVOKED = ocsp.OCSPCertStatus.GOOD, ocsp.OCSPCertStatus.REVOKED
+Response = ocsp.OCSPResponseStatus
+HOUR = 3600
+
+
+@pytest.mark.clause("RFC 6960 section 2.2")
+@pytest.mark.parametrize("issuer_id", ["ec1", "rsa1", "local1"])
+@pytest.mark.parametrize("hash_name", ["sha1", "sha256"])
+async def test_an_issued_certificate_is_good(house: Any, issuer_id: str, hash_name: str) -> None:
+    serial = await house.issue(issuer_id)
+    response = await house.ask(serial, issuer_id, hash_name)
+    assert response.certificate_status is GOOD
+    assert response.serial_number == int.from_bytes(serial, "big")
+    assert response.hash_algorithm.name == hash_name
+
+
+async def test_a_revoked_certificate_is_revoked_with_its_time_and_reason(house: Any) -> None:
+    serial = await house.issue()
+    revocation = await house.revoke(serial, 4)
+    response = await house.ask(serial)
+    assert response.certificate_status is REVOKED
+    assert response.revocation_time_utc.timestamp() == revocation.revoked_at
+    assert response.revocation_reason.value == "superseded"
+
+
+async def test_a_revocation_without_a_reason_states_none(house: Any) -> None:
+    serial = await house.issue()
+    await house.revoke(serial, 0)
+    assert (await house.ask(serial)).revocation_reason is None
+
+
+@pytest.mark.clause("BR 4.9.10")
+async def test_a_serial_nobody_drew_is_unauthorized(house: Any) -> None:
+    await house.issue()
+    assert (await house.ask(b"\x01\x02")).response_status is Response.UNAUTHORIZED
+    assert house.vault.ocsp_requests == []
+
+
+@pytest.mark.clause("BR 4.9.10")
+async def test_a_reserved_serial_is_unauthorized_until_its_signature_is_recorded(house: Any) -> None:
+    serial = await house.reserve()
+    assert (await house.ask(serial)).response_status is Response.UNAUTHORIZED
+    await house.database.write(lambda tx: certificates.store(tx, serial.hex(), b"x", 1, bytes(32), None))
+    assert (await house.ask(serial)).certificate_status is GOOD
+
+
+async def test_an_abandoned_serial_is_unauthorized(house: Any) -> None:
+    serial = await house.reserve()
+    await house.database.write(lambda tx: certificates.abandon(tx, serial.hex()))
+    assert (await house.ask(serial)).response_status is Response.UNAUTHORIZED
+
+
+async def test_a_lost_serial_is_revoked(house: Any) -> None:
+    serial = await house.reserve()
+    await house.database.write(lambda tx: certificates.mark_lost(tx, serial.hex()))
+    assert (await house.ask(serial)).certificate_status is REVOKED
+
+
+async def test_a_serial_asked_of_another_issuer_is_unauthorized(house: Any) -> None:
+    serial = await house.issue("ec1")
+    assert (await house.ask(serial, "rsa1")).response_status is Response.UNAUTHORIZED
+
+
+async def test_an_issuer_added_later_is_found(house: Any) -> None:
+    serial = await house.issue("rsa1")
+    house.responder._issuers._issuers.clear()
+    assert (await house.ask(serial, "rsa1")).certificate_status is GOOD
+
+
+async def test_a_second_question_needs_no_second_signature(house: Any) -> None:
+    serial = await house.issue()
+    first = await house.responder.answer(house.request(serial))
+    house.clock.at += HOUR
+    assert await house.responder.answer(house.request(serial)) == first
+    assert len(house.vault.ocsp_requests) == 1
+
+
+async def test_many_who_ask_at_once_share_one_signature(house: Any) -> None:
+    serial = await house.issue()
+    answers = await asyncio.gather(*(house.responder.answer(house.request(serial)) for _ in range(20)))
+    assert len(set(answers)) == 1
+    assert len(house.vault.ocsp_requests) == 1
+
+
+@pytest.mark.clause("BR 4.9.10")
+async def test_an_answer_is_renewed_after_the_refresh_interval(house: Any) -> None:
+    serial = await house.issue()
+    await house.ask(serial)
+    house.clock.at += house.settings.status.ocsp_refresh
+    response = await house.ask(serial)
+    assert response.this_update_utc.timestamp() == house.clock.at
+    assert len(house.vault.ocsp_requests) == 2
+
+
+@pytest.mark.clause("BR 4.9.5")
+async def test_a_revocation_is_seen_at_once_though_a_good_answer_is_cached(house: Any) -> None:
+    serial = await house.issue()
+    await house.ask(serial)
+    await house.revoke(serial)
+    assert (await house.ask(serial)).certificate_status is REVOKED
+
+
+async def test_a_later_key_compromise_is_seen_at_once(house: Any) -> None:
+    serial = await house.issue()
+    await house.revoke(serial, 4)
+    await house.ask(serial)
+    await house.database.write(lambda tx: certificates.upgrade_reason(tx, serial, "a test"))
+    assert (await house.ask(serial)).revocation_reason.value == "keyCompromise"
+
+
+@pytest.mark.clause("BR 4.9.5")
+async def test_a_revocation_that_commits_while_the_signer_is_paused_wins(house: Any) -> None:
+    serial = await house.issue()
+    house.vault.gate = asyncio.Event()
+    asking = asyncio.create_task(house.ask(serial))
+    await house.vault.waiting.wait()
+    assert house.vault.ocsp_requests[0].revoked_at is None  # the signer holds a request that says good,
+    await house.revoke(serial, 1)  # while the revocation commits
+    house.vault.gate.set()
+    assert (await asking).certificate_status is REVOKED
+    assert (await house.ask(serial)).certificate_status is REVOKED
+    assert [each.revoked_at is None for each in house.vault.ocsp_requests] == [True, False]
+
+
+def test_the_cache_refuses_an_answer_of_an_older_revocation_version() -> None:
+    cache = AnswerCache()
+    key = ("ec1", b"\x01", "sha256")
+    newer = _Cached(7, Answer(b"revoked"), 100, 200)
+    assert cache.put(key, newer)
+    assert not cache.put(key, _Cached(0, Answer(b"good"), 150, 250))
+    assert cache.get(key) == newer
+
+
+def test_the_cache_refuses_an_earlier_answer_of_the_same_version() -> None:
+    cache = AnswerCache()
+    key = ("ec1", b"\x01", "sha256")
+    assert cache.put(key, _Cached(0, Answer(b"later"), 100, 200))
+    assert not cache.put(key, _Cached(0, Answer(b"earlier"), 99, 199))
+
+
+def test_the_cache_drops_the_least_recently_used() -> None:
+    cache = AnswerCache(2)
+    keys = [("ec1", bytes([n]), "sha256") for n in range(3)]
+    cache.put(keys[0], _Cached(0, Answer(b""), 0, 1))
+    cache.put(keys[1], _Cached(0, Answer(b""), 0, 1))
+    cache.get(keys[0])
+    cache.put(keys[2], _Cached(0, Answer(b""), 0, 1))
+    assert [key for key in keys if cache.get(key)] == [keys[0], keys[2]]
+    assert len(cache) == 2
+
+
+async def test_without_the_vault_a_valid_answer_is_still_given(house: Any) -> None:
+    serial = await house.issue()
+    first = await house.responder.answer(house.request(serial))
+    house.vault.away = True
+    house.clock.at += house.settings.status.ocsp_refresh + HOUR
+    assert await house.responder.answer(house.request(serial)) == first
+
+
+async def test_without_the_vault_an_expired_answer_is_try_later(house: Any) -> None:
+    serial = await house.issue()
+    await house.ask(serial)
+    house.vault.away = True
+    house.clock.at += house.settings.status.ocsp_validity
+    assert (await house.ask(serial)).response_status is Response.TRY_LATER
+
+
+async def test_without_the_vault_a_good_answer_of_a_revoked_certificate_is_not_given(house: Any) -> None:
+    serial = await house.issue()
+    await house.ask(serial)
+    await house.revoke(serial)
+    house.vault.away = True
+    assert (await house.ask(serial)).response_status is Response.TRY_LATER
+
+
+async def test_without_the_vault_an_unsigned_serial_is_try_later(house: Any) -> None:
+    serial = await house.issue()
+    house.vault.away = True
+    assert (await house.ask(serial)).response_status is Response.TRY_LATER
+    house.vault.away = False
+    assert (await house.ask(serial)).certificate_status is GOOD
+
+
+@pytest.mark.clause("BR 4.9.10: nextUpdate not past the responder certificate")
+async def test_next_update_never_passes_the_responder_certificate(house: Any) -> None:
+    serial = await house.issue()
+    until = house.clock.now() + 5 * HOUR
+    house.vault.renew_responders(until)
+    assert (await house.ask(serial)).next_update_utc.timestamp() == until
+
+
+async def test_a_renewed_responder_is_noticed(house: Any) -> None:
+    serial, other = await house.issue(), await house.issue()
+    house.vault.renew_responders(house.clock.now() + 5 * HOUR)
+    await house.ask(serial)
+    house.vault.renew_responders(house.clock.now() + 500 * HOUR)
+    response = await house.ask(other)
+    assert response.next_update_utc.timestamp() == house.clock.now() + house.settings.status.ocsp_validity
+
+
+async def test_an_expired_responder_is_try_later(house: Any) -> None:
+    serial = await house.issue()
+    house.vault.renew_responders(house.clock.now())
+    assert (await house.ask(serial)).response_status is Response.TRY_LATER
+
+
+async def test_what_is_no_request_is_malformed(house: Any) -> None:
+    answer = await house.responder.answer(b"\x30\x03\x02\x01\x00")
+    response = ocsp.load_der_ocsp_response(answer.der)
+    assert response.response_status is Response.MALFORMED_REQUEST
+
+
+async def test_a_client_that_goes_away_does_not_cancel_the_others(house: Any) -> None:
+    serial = await house.issue()
+    house.vault.gate = asyncio.Event()
+    leaving = asyncio.create_task(house.ask(serial))
+    staying = asyncio.create_task(house.ask(serial))
+    await house.vault.waiting.wait()
+    leaving.cancel()
+    house.vault.gate.set()
+    assert (await staying).certificate_status is GOOD
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"serial": b"\x05"},
+        {"revoked_at": 1_795_392_000},
+        {"this_update": 1_795_391_999},
+        {"next_update": 1_795_399_999},
+    ],
+)
+async def test_a_signed_answer_that_says_something_else_is_refused(
+    house: Any, change: dict[str, Any]
+) -> None:
+    now = house.clock.now()
+    asked = OcspRequest("ec1", b"\x04", "sha256", now, now + HOUR, None, None)
+    signed = await house.vault.sign_ocsp(replace(asked, **change))
+    with pytest.raises(Refused, match="mismatch"):
+        check(signed.der, asked)
+
+
+async def test_an_answer_that_outlives_its_responder_is_refused_and_not_given(house: Any) -> None:
+    serial = await house.issue()
+    sign = house.vault.sign_ocsp
+
+    async def with_an_old_responder(request: OcspRequest) -> Signed:
+        house.vault.renew_responders(request.next_update - 1)
+        signed: Signed = await sign(request)
+        return signed
+
+    house.vault.sign_ocsp = with_an_old_responder
+    assert (await house.ask(serial)).response_status is Response.TRY_LATER
+    assert len(house.responder._cache) == 0
