@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from core import tables
+from core import metrics, tables
 from core.audit import AuditChain
 from core.clock import Clock
 from core.errors import ConfigurationError, HaltIssuance, TransientError
@@ -236,7 +236,10 @@ class _Writer(threading.Thread):
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             self._chain.head = head
+            metrics.COMMITS.labels("failed").inc()
             return _fail(group, self._judge(error))
+        metrics.COMMITS.labels("done").inc()
+        metrics.UNITS.inc(len(outcomes))
         return outcomes
 
     def _run(self, unit: Unit[Any], future: asyncio.Future[Any]) -> _Outcome:

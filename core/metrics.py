@@ -1,0 +1,36 @@
+"""What operators can measure of this process, in Prometheus' text format.
+
+Every process has one registry of its own.  A room makes its counters here by `REGISTRY` and the process
+serves `render()` on its metrics address.
+
+Must never: carry a name, an account or an address as a label: metrics are no log, and stay few.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.process_collector import ProcessCollector
+
+REGISTRY = CollectorRegistry()
+"""Not the library's global one, which collects whatever any imported library puts into it."""
+
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+"""Histogram buckets: from one group commit to the longest validation."""
+
+ProcessCollector(registry=REGISTRY)
+
+JOBS = Counter("acme_jobs", "Jobs ended, by kind and outcome.", ("kind", "outcome"), registry=REGISTRY)
+JOBS_RUNNING = Gauge("acme_jobs_running", "Jobs running now.", ("kind",), registry=REGISTRY)
+JOB_SECONDS = Histogram(
+    "acme_job_seconds", "Duration of a job's run.", ("kind",), buckets=SECONDS, registry=REGISTRY
+)
+COMMITS = Counter("acme_database_commits", "Group commits, by outcome.", ("outcome",), registry=REGISTRY)
+UNITS = Counter("acme_database_units", "Units of work that went through the writer.", registry=REGISTRY)
+
+
+def render() -> bytes:
+    """All metrics of this process; send it with `CONTENT_TYPE`."""
+    return generate_latest(REGISTRY)
