@@ -15,8 +15,10 @@ import ipaddress
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
 
@@ -43,7 +45,7 @@ NOT_BEFORE_WINDOW = 48 * 3600
 MAX_NAMES = 100
 """The operator's limit may be lower (limits.identifiers_per_order); the vault draws the outer line."""
 
-_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_LABEL = r"(?!(?!xn)..--)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _DNS_NAME = re.compile(rf"(?:\*\.)?(?:{_LABEL}\.)*{_LABEL}")
 _SERIAL_OCTETS = range(8, 21)
 
@@ -149,7 +151,7 @@ def check(tbs: bytes, profile: LeafProfile, request: LeafRequest, issuer: Issuer
         found_extensions = _extensions(fields.pop())
     except (ValueError, IndexError) as error:
         raise Refused("profile.encoding", f"the TBSCertificate is not DER: {error}") from error
-    validity = der.sequence(_rfc5280_time(request.not_before), _rfc5280_time(request.not_after))
+    validity = der.sequence(der.time(request.not_before), der.time(request.not_after))
     expected = (
         ("version", b"\xa0\x03\x02\x01\x02"),
         ("serial", bytes((0x02, len(request.serial))) + request.serial),
@@ -162,9 +164,7 @@ def check(tbs: bytes, profile: LeafProfile, request: LeafRequest, issuer: Issuer
     _must(len(fields) == len(expected), "profile.fields", "the TBSCertificate has other fields than expected")
     for (name, octets), field in zip(expected, fields, strict=True):
         _must(field.encoding == octets, f"profile.{name}", f"{name} differs from what was asked for")
-    wanted = {
-        oid: (critical, value) for oid, critical, value in _expected_extensions(profile, request, issuer)
-    }
+    wanted = _expected_extensions(profile, request, issuer)
     seen: set[bytes] = set()
     for oid, critical, value in found_extensions:
         dotted = oid.hex()
@@ -191,8 +191,8 @@ def _must_be_names(names: Sequence[str], profile: LeafProfile) -> None:
         if address is not None:
             _must(profile.ip_names and str(address) == name, "profile.names", f"{name} is an IP address")
             continue
-        # BR 7.1.2.7.12: LDH labels, a wildcard as the whole leftmost label only; no all-numeric TLD, which
-        # some software takes for an IPv4 address.
+        # BR 7.1.2.7.12: LDH labels (of the reserved ones only xn--), a wildcard as the whole leftmost label
+        # only; no all-numeric TLD, which some software takes for an IPv4 address.
         _must(
             len(name) <= 253
             and _DNS_NAME.fullmatch(name) is not None
@@ -203,6 +203,9 @@ def _must_be_names(names: Sequence[str], profile: LeafProfile) -> None:
 
 
 def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    # An address ends in a digit (IPv4) or has a colon (IPv6): most names need no parser to tell.
+    if ":" not in name and not name[-1:].isdigit():
+        return None
     try:
         return ipaddress.ip_address(name)
     except ValueError:
@@ -229,37 +232,49 @@ def _extensions(field: der.Element) -> list[tuple[bytes, bool, bytes]]:
 
 def _expected_extensions(
     profile: LeafProfile, request: LeafRequest, issuer: Issuer
-) -> list[tuple[bytes, bool, bytes]]:
-    """The extensions by BR 7.1.2.7, encoded by `cryptography` and not by the template under check."""
+) -> dict[bytes, tuple[bool, bytes]]:
+    """By OID encoding: criticality and value, by BR 7.1.2.7, encoded by `cryptography`."""
+    rsa = isinstance(load_der_public_key(request.public_key), RSAPublicKey)
+    # Critical because the subject is empty (RFC 5280 section 4.2.1.6).
+    san = x509.SubjectAlternativeName([_general_name(name) for name in request.names])
+    return _encoded((True, san)) | _constant_extensions(profile, issuer, rsa, request.crl_shard)
+
+
+@lru_cache(maxsize=4096)
+def _constant_extensions(
+    profile: LeafProfile, issuer: Issuer, rsa: bool, crl_shard: int
+) -> dict[bytes, tuple[bool, bytes]]:
+    uri = x509.UniformResourceIdentifier
     wanted: list[tuple[bool, x509.ExtensionType]] = [
-        (True, _key_usage(profile, request.public_key)),
+        (True, _key_usage(key_encipherment=rsa and profile.key_encipherment)),
         (False, x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])),
         (True, x509.BasicConstraints(ca=False, path_length=None)),
         (False, x509.AuthorityKeyIdentifier(issuer.key_id, None, None)),
-        # Critical because the subject is empty (RFC 5280 section 4.2.1.6).
-        (True, x509.SubjectAlternativeName([_general_name(name) for name in request.names])),
     ]
-    access = []
-    if profile.ocsp:
-        access.append((AuthorityInformationAccessOID.OCSP, issuer.ocsp_url))
+    access = [(AuthorityInformationAccessOID.OCSP, issuer.ocsp_url)] if profile.ocsp else []
     access.append((AuthorityInformationAccessOID.CA_ISSUERS, issuer.ca_issuers_url))
-    descriptions = [x509.AccessDescription(m, x509.UniformResourceIdentifier(url)) for m, url in access]
+    descriptions = [x509.AccessDescription(method, uri(url)) for method, url in access]
     wanted.append((False, x509.AuthorityInformationAccess(descriptions)))
     if profile.crl:
-        url = x509.UniformResourceIdentifier(issuer.crl_url(request.crl_shard))
-        wanted.append((False, x509.CRLDistributionPoints([x509.DistributionPoint([url], None, None, None)])))
+        point = x509.DistributionPoint([uri(issuer.crl_url(crl_shard))], None, None, None)
+        wanted.append((False, x509.CRLDistributionPoints([point])))
     if profile.policies:
         policies = [x509.PolicyInformation(x509.ObjectIdentifier(oid), None) for oid in profile.policies]
         wanted.append((False, x509.CertificatePolicies(policies)))
-    return [(der.oid(value.oid.dotted_string), critical, value.public_bytes()) for critical, value in wanted]
+    return _encoded(*wanted)
 
 
-def _key_usage(profile: LeafProfile, public_key: bytes) -> x509.KeyUsage:
+def _encoded(*extensions: tuple[bool, x509.ExtensionType]) -> dict[bytes, tuple[bool, bytes]]:
+    return {
+        der.oid(value.oid.dotted_string): (critical, value.public_bytes()) for critical, value in extensions
+    }
+
+
+def _key_usage(*, key_encipherment: bool) -> x509.KeyUsage:
     """BR 7.1.2.7.11: digitalSignature; keyEncipherment only with an RSA key."""
-    rsa = hasattr(load_der_public_key(public_key), "encrypt")
     return x509.KeyUsage(
         digital_signature=True,
-        key_encipherment=rsa and profile.key_encipherment,
+        key_encipherment=key_encipherment,
         content_commitment=False,
         data_encipherment=False,
         key_agreement=False,
@@ -273,7 +288,3 @@ def _key_usage(profile: LeafProfile, public_key: bytes) -> x509.KeyUsage:
 def _general_name(name: str) -> x509.GeneralName:
     address = _address(name)
     return x509.DNSName(name) if address is None else x509.IPAddress(address)
-
-
-def _rfc5280_time(at: int) -> bytes:
-    return der.time(at)
