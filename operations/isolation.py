@@ -77,7 +77,7 @@ def arrange(isolation: Isolation, data: DataDirectory) -> None:
         repository     acme-ca-app : acme-ca       0755   public anyway
         status         acme-ca-status              0700
         run            root : acme-ca              1770   sockets
-        log            root                        0700   the supervisor opens the files
+        log            root : acme-ca-app          1770   the supervisor opens all but the access log
     """
     private = {
         data.tokens: "vault",
@@ -108,9 +108,20 @@ def arrange(isolation: Isolation, data: DataDirectory) -> None:
     for path in data.run.glob("*.sock"):
         # A socket that a dead process of another user left behind could not be replaced.
         path.unlink(missing_ok=True)
-    data.log.chmod(0o700)
+    os.chown(data.log, 0, user_gid(USERS["app"]))
+    data.log.chmod(0o1770)
     os.chown(data.root, 0, user_gid(USERS["app"]))
     data.root.chmod(0o1771)
+
+
+def roles() -> dict[int, str]:
+    """The other processes' roles by uid, for a process that has a user of its own; else empty."""
+    try:
+        if os.geteuid() not in {user_uid(user) for user in USERS.values()}:
+            return {}
+        return {user_uid(user): role for role, user in USERS.items()}
+    except KeyError:
+        return {}
 
 
 def user_uid(name: str) -> int:

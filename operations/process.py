@@ -27,6 +27,7 @@ from core.data_directory import DataDirectory
 from core.errors import CaError, ConfigurationError
 from core.randomness import SystemRandomness
 from core.settings import Settings
+from operations import isolation
 
 ROOMS = {
     "vault": "signer.vault.server",
@@ -129,6 +130,8 @@ async def _serve(options: argparse.Namespace, settings: Settings, data: DataDire
     }
     if options.role == "perspective":
         given["code"] = options.code
+    if options.role == "vault":
+        given["roles"] = isolation.roles()
     task = asyncio.ensure_future(serve(**given))
     loop = asyncio.get_running_loop()
     stopping = False

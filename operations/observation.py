@@ -1,0 +1,58 @@
+"""Metrics (/metrics) and health (/healthz) of the app, for operators on `metrics.listen` only.
+
+Must never: be put on a public address; name a subscriber.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from typing import Any
+
+from aiohttp import web
+
+from core import metrics
+from core.database import Database
+from core.errors import CaError
+from core.settings import Settings
+from signer.client import Vault
+
+_log = logging.getLogger(__name__)
+
+
+async def start(
+    closing: contextlib.AsyncExitStack, settings: Settings, vault: Vault, database: Database
+) -> None:
+    """Serve until `closing` closes."""
+    app = web.Application()
+    app.add_routes([web.get("/metrics", _metrics), web.get("/healthz", _Health(vault, database).answer)])
+    runner = web.AppRunner(app, access_log=None, handle_signals=False)
+    await runner.setup()
+    closing.push_async_callback(runner.cleanup)
+    for address in settings.metrics.listen:
+        host, _, port = address.rpartition(":")
+        await web.TCPSite(runner, host.strip("[]"), int(port)).start()
+
+
+async def _metrics(request: web.Request) -> web.Response:
+    return web.Response(body=metrics.render(), headers={"Content-Type": metrics.CONTENT_TYPE})
+
+
+class _Health:
+    """200 while the app can issue, else 503 and the reason; asked by a monitor or a load balancer."""
+
+    def __init__(self, vault: Vault, database: Database) -> None:
+        self._vault = vault
+        self._database = database
+
+    async def answer(self, request: web.Request) -> web.Response:
+        found: dict[str, Any] = {"status": "ok", "vault": "ok", "database": "ok"}
+        try:
+            await self._vault.describe()
+        except CaError as error:
+            found |= {"status": "degraded", "vault": str(error)}
+        try:
+            self._database.reader.one("SELECT 1")
+        except Exception as error:
+            found |= {"status": "degraded", "database": type(error).__name__}
+        return web.json_response(found, status=200 if found["status"] == "ok" else 503)

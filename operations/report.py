@@ -1,0 +1,119 @@
+"""`acme-server status`: what runs, what it is, and what is not as it should be.
+
+Reads only; works with the CA up, half up or down.
+
+Must never: call something conforming that is not.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from core import certificates
+from core.data_directory import DataDirectory
+from core.database import Reader
+from core.errors import ConfigurationError
+from operations import children, isolation
+from operations.supervisor import Invocation
+
+
+def gather(invocation: Invocation) -> dict[str, Any]:
+    """The report as JSON can hold it.  Raises `ConfigurationError` when there is no CA there."""
+    settings, data = invocation.settings(), invocation.directory()
+    if not data.root.exists():
+        raise ConfigurationError(f"--data: there is no CA in {data.root} yet; `acme-server run` makes one")
+    processes = {child.name: _pid(data.run / f"{child.name}.pid") for child in children.of(settings)}
+    walls = isolation.decide(settings, data)
+    return {
+        "running": all(processes.values()),
+        "processes": processes,
+        "data": str(data.root),
+        "rules": settings.ca.rules.value,
+        "production": settings.deployment.production,
+        "directory": f"{settings.acme.base_url}/directory",
+        "isolated": walls.on,
+        "not_isolated_because": walls.reason,
+        "not_conforming": _not_conforming(data, settings.vault.pin_file, walls),
+        **_from_database(data),
+    }
+
+
+def screen(found: dict[str, Any]) -> str:
+    """The report for a person."""
+    lines = [f"CA in {found['data']}, {found['rules']} rules, {found['directory']}", ""]
+    for name, pid in found["processes"].items():
+        lines.append(f"  {name:<24} {f'up (pid {pid})' if pid else 'DOWN'}")
+    counts = ", ".join(f"{count} {state}" for state, count in found["certificates"].items()) or "none yet"
+    lines += ["", f"  certificates  {counts}; {found['revocations']} revoked; {found['jobs']} jobs waiting"]
+    for crl in found["crls"]:
+        lines.append(f"  CRL {crl['scope']:<12} number {crl['number']}, next update {crl['next_update']}")
+    if found["isolated"]:
+        lines.append("  isolation     each process is its own system user")
+    for fault in found["not_conforming"]:
+        lines.append(f"  NOT CONFORMING  {fault}")
+    return "\n".join(lines)
+
+
+def _not_conforming(data: DataDirectory, pin_file: str, walls: isolation.Isolation) -> list[str]:
+    faults = []
+    if not walls.on:
+        faults.append(f"not isolated: {walls.reason}")
+    if not pin_file and _exists(data.pin):
+        faults.append(f"the issuing token's PIN lies on the same disk ({data.pin}): set vault.pin_file")
+    if _exists(data.vault / "root-pin"):
+        faults.append("the root token and its PIN are online: a public CA keeps its root off-line (BR 6.2.8)")
+    return faults
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except PermissionError:
+        return False
+
+
+def _pid(path: Path) -> int | None:
+    """The live process that the pid file names, if it is still one of ours."""
+    try:
+        pid = int(path.read_text())
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except (OSError, ValueError):
+        return None
+    return pid if b"operations.process" in words else None
+
+
+def _from_database(data: DataDirectory) -> dict[str, Any]:
+    if not data.database.exists() or not os.access(data.database, os.R_OK):
+        return {"certificates": {}, "revocations": 0, "jobs": 0, "crls": []}
+    reader = Reader(data.database)
+    try:
+        states = reader.all("SELECT state, COUNT(*) AS n FROM certificates GROUP BY state ORDER BY state")
+        latest = reader.all(
+            "SELECT issuer_id, shard, MAX(number) AS number, next_update FROM crls"
+            " GROUP BY issuer_id, shard ORDER BY issuer_id, shard"
+        )
+        return {
+            "certificates": {row["state"]: row["n"] for row in states},
+            "revocations": _count(reader, "revocations"),
+            "jobs": _count(reader, "jobs"),
+            "revocation_version": certificates.revocation_version(reader),
+            "crls": [
+                {
+                    "scope": f"{row['issuer_id']}-{row['shard']}",
+                    "number": row["number"],
+                    "next_update": datetime.fromtimestamp(row["next_update"], UTC).isoformat(" ", "minutes"),
+                }
+                for row in latest
+            ],
+        }
+    finally:
+        reader.close()
+
+
+def _count(reader: Reader, table: str) -> int:
+    row = reader.one(f"SELECT COUNT(*) AS n FROM {table}")
+    assert row is not None
+    return int(row["n"])

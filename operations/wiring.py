@@ -1,0 +1,216 @@
+"""The app process: which parts there are and how they hang together.  The only place where that is chosen.
+
+Its duties: the ACME front, the registration authority's jobs, the issuance worker, the CRL timer, the public
+tree, the operator's socket, metrics and health.  It is the database's only writer.
+
+Must never: hold a key of the CA, or serve before the vault's journal and the register agree.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from acme_server import app
+from acme_server.context import Context
+from acme_server.server import AccessLog, Server
+from acme_server.tls import DirectoryTls
+from acme_server.urls import Urls
+from core import issuers, tables
+from core.clock import Clock
+from core.data_directory import DataDirectory
+from core.database import Database, Transaction
+from core.ephemeral import Nonces
+from core.errors import CaError, ConfigurationError, TransientError
+from core.jobs import JobRunner
+from core.randomness import Randomness
+from core.settings import Settings
+from operations import local_api, observation
+from operations.records import record_start, record_stop
+from repo_static import publisher
+from repo_static.store import Store
+from signer.api import Description, IssuerInfo, KeyUse
+from signer.client import Vault
+from signer.issuance import Issuance
+from status.crl_updater import CrlUpdater
+from validation.client import Perspectives
+
+VAULT_PATIENCE = 60
+"""Seconds to wait for the vault at start: its self-test and lint pool take a few on a busy machine."""
+
+JOBS_AT_ONCE = 64
+"""Jobs under way together: enough to fill the vault's batches while others wait for subscribers' hosts."""
+
+INDEX_PERIOD = 60
+"""Seconds between two looks whether the index page still tells of the newest CRLs."""
+
+_log = logging.getLogger(__name__)
+
+
+async def serve(
+    settings: Settings,
+    data: DataDirectory,
+    clock: Clock,
+    randomness: Randomness,
+    ready: Callable[[], None],
+) -> None:
+    """Serve until cancelled; `ready` is called once the directory answers.
+
+    Raises: `ConfigurationError` and other `CaError` at start, with the remedy; what a loop that must not end
+    raised, later.
+    """
+    async with contextlib.AsyncExitStack() as closing:
+        database = await _open_database(settings, data, clock)
+        closing.push_async_callback(database.close)
+        vault = Vault(data.vault_socket)
+        closing.push_async_callback(vault.close)
+        description = await _describe(vault, clock)
+        _must_fit(description, settings)
+
+        await database.write(lambda tx: record_start(tx, settings))
+        closing.push_async_callback(database.write, record_stop)
+        chains = {issuer.id: _pem(issuer.chain[:-1]) for issuer in description.issuers}
+        await database.write(lambda tx: _put_issuers(tx, description, chains, settings))
+        issuance = Issuance(vault, database, settings, clock, randomness)
+        await issuance.reconcile()
+
+        store = Store(data.repository)
+        publisher.publish(store, description, settings)
+        crls = CrlUpdater(database, vault, settings, data, clock)
+        try:
+            await crls.update()
+        except CaError as error:
+            # Its own loop tries again; a CA whose vault halts still answers for what it has issued.
+            _log.error("no CRL at start: %s", error)
+        publisher.publish_index(store, description, settings)
+
+        perspectives = Perspectives(data, settings, clock, randomness)
+        closing.push_async_callback(perspectives.close)
+        jobs = JobRunner(
+            database,
+            clock,
+            app.job_handlers(database, settings, clock, perspectives, issuance),
+            JOBS_AT_ONCE,
+        )
+        closing.push_async_callback(jobs.close)
+        tls = DirectoryTls(vault, _local_service_chain(description, chains), clock, randomness)
+        await tls.renew()
+
+        access_log = AccessLog(data.log / "access.log")
+        access_log.open()
+        closing.callback(access_log.close)
+        context = Context(
+            settings=settings,
+            database=database,
+            clock=clock,
+            randomness=randomness,
+            nonces=Nonces(randomness, "app"),
+            urls=Urls(settings),
+            chains=chains,
+            wake_jobs=jobs.wake,
+            on_revocation=crls.wake,
+        )
+        front = Server(app.build(context), settings.acme.listen, tls.context)
+        await front.start()
+        closing.push_async_callback(front.close)
+        operator = local_api.server(database, crls.wake)
+        await operator.listen(data.app_socket)
+        closing.push_async_callback(operator.close)
+        await observation.start(closing, settings, vault, database)
+
+        async with asyncio.TaskGroup() as loops:
+            for loop in (
+                jobs.run(),
+                crls.run(),
+                tls.keep_renewed(),
+                _keep_index(store, description, settings),
+            ):
+                loops.create_task(_for_ever(loop))
+            ready()
+
+
+async def _open_database(settings: Settings, data: DataDirectory, clock: Clock) -> Database:
+    tables.migrate(data.database, clock)
+    database = Database(
+        data.database,
+        clock,
+        group_commit=settings.database.group_commit,
+        busy_timeout=settings.database.busy_timeout,
+    )
+    await database.open()
+    return database
+
+
+async def _describe(vault: Vault, clock: Clock) -> Description:
+    """The vault's description, once it answers."""
+    deadline = clock.monotonic() + VAULT_PATIENCE
+    while True:
+        try:
+            return await vault.describe()
+        except TransientError as error:
+            if clock.monotonic() > deadline:
+                raise ConfigurationError(
+                    f"the vault does not answer ({error}): see that it runs, and its log vault.log"
+                ) from error
+            await asyncio.sleep(0.1)
+
+
+def _must_fit(description: Description, settings: Settings) -> None:
+    """Raises `ConfigurationError` when the settings are another CA's than the sealed hierarchy."""
+    if description.rules != settings.ca.rules.value:
+        raise ConfigurationError(
+            f"ca.rules = {settings.ca.rules.value!r}, but this CA was made under {description.rules!r} rules "
+            "and its hierarchy seals that: set it back, or make a new CA in another --data"
+        )
+    wanted = {perspective.code for perspective in settings.validation.perspectives}
+    if wanted != set(description.perspectives):
+        raise ConfigurationError(
+            f"validation.perspectives names {sorted(wanted)}, but the vault believes "
+            f"{sorted(description.perspectives)}: their keys are pinned at the ceremony"
+        )
+
+
+def _put_issuers(
+    tx: Transaction, description: Description, chains: dict[str, bytes], settings: Settings
+) -> None:
+    for issuer in description.issuers:
+        issuers.put_issuer(
+            tx,
+            issuers.Issuer(
+                id=issuer.id,
+                use=issuer.use.value,
+                algorithm=issuer.algorithm,
+                certificate=issuer.certificate,
+                chain=chains[issuer.id],
+                crl_shards=settings.status.crl_shards,
+            ),
+        )
+
+
+def _local_service_chain(description: Description, chains: dict[str, bytes]) -> bytes:
+    def serves_us(issuer: IssuerInfo) -> bool:
+        return issuer.use is KeyUse.LOCAL_SERVICE
+
+    return chains[next(filter(serves_us, description.issuers)).id]
+
+
+def _pem(certificates: tuple[bytes, ...]) -> bytes:
+    return b"".join(x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM) for der in certificates)
+
+
+async def _keep_index(store: Store, description: Description, settings: Settings) -> None:
+    while True:
+        await asyncio.sleep(INDEX_PERIOD)
+        publisher.publish_index(store, description, settings)
+
+
+async def _for_ever(loop: Coroutine[Any, Any, None]) -> None:
+    await loop
+    # A task group takes a plain return for success; here it would leave a CA without its worker.
+    raise RuntimeError(f"{loop.__qualname__} ended, but it must never")
