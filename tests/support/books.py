@@ -99,8 +99,13 @@ class Books:
 
         return asyncio.run(read())
 
+    def says(self, chain: bytes) -> str:
+        """OCSP's word for the leaf of a PEM chain (leaf first, its issuer second)."""
+        leaf, issuer = x509.load_pem_x509_certificates(chain)[:2]
+        return self.ocsp(issuer.public_bytes(serialization.Encoding.DER), leaf.serial_number)
+
     def ocsp(self, issuer_der: bytes, serial: int) -> str:
-        """The status service's word: "GOOD", "REVOKED", "UNKNOWN", or a response status like "UNAUTHORIZED"."""
+        """The status service's word: "GOOD", "REVOKED", "UNKNOWN", or a response status ("UNAUTHORIZED")."""
         issuer = x509.load_der_x509_certificate(issuer_der)
         name_hash = hashes.Hash(hashes.SHA1())
         name_hash.update(issuer.subject.public_bytes())

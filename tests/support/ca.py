@@ -90,10 +90,14 @@ class RunningCa:
 
     def command(self, *words: str) -> list[str]:
         """`acme-server WORDS` with this CA's configuration."""
+        return [sys.executable, "-m", "operations.cli", *words, *self.options()]
+
+    def options(self) -> list[str]:
+        """The options of this CA's configuration, for the command line and for single processes."""
         options = ["--config", str(self.config), "--data", str(self.data)]
         for key, value in self._settings.items():
             options += ["--set", f"{key}={json.dumps(value)}"]
-        return [sys.executable, "-m", "operations.cli", *words, *options]
+        return options
 
     def start(self) -> RunningCa:
         """Start it and wait until the directory is served.  Raises RuntimeError with the log's end."""

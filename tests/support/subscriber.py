@@ -77,6 +77,17 @@ class Subscriber:
             await asyncio.sleep(PAUSE)
         raise AssertionError(f"{url} did not end within {seconds:.0f} s; last seen: {last!r}")
 
+    async def download(self, url: str, seconds: float = 90) -> bytes:
+        """The chain (PEM) at `url`."""
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                return (await self.client.post(url, None))[1]
+            except (FlowFailed, aiohttp.ClientError, TimeoutError) as error:
+                if time.monotonic() > deadline:
+                    raise AssertionError(f"no chain at {url}: {error}") from error
+                await asyncio.sleep(PAUSE)
+
     async def revoke(self, chain: bytes, reason: int, seconds: float = 90) -> None:
         """Revoke the leaf of `chain`; returns when the CA acknowledged it, now or (alreadyRevoked) before."""
         body = chain.split(b"-----END CERTIFICATE-----")[0].split(b"-----BEGIN CERTIFICATE-----")[1]

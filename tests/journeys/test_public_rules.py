@@ -1,0 +1,99 @@
+"""The public preset on loopback: public-looking names, the TLS lint set binding, no filter loosened."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from core.evidence import SignedStatement
+from tests.support.books import Books
+from tests.support.ca import REPOSITORY, RunningCa
+from tests.support.clients import Certbot, load, ocsp, verify
+from tests.world.world import World
+
+pytestmark = pytest.mark.clause("BR 4.3.1.2")
+
+PRESET = REPOSITORY / "deploy/public-loopback.toml"
+
+
+@pytest.fixture(scope="module")
+def public_ca(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCa]:
+    directory = tmp_path_factory.mktemp("public")
+    running = RunningCa(
+        directory,
+        {
+            "validation.resolvers": [world.resolver],
+            # Certificates carry a public-looking URL, as the lints want; the server is on loopback.
+            "repository.base_url": "http://pki.example.com",
+        },
+        config=PRESET,
+    )
+    try:
+        yield running.start()
+    finally:
+        running.stop()
+
+
+@pytest.fixture
+def certbot(public_ca: RunningCa, door: str, tmp_path: Path) -> Certbot:
+    return Certbot(public_ca, tmp_path / "certbot", door)
+
+
+def test_a_certificate_of_the_public_profile_passes_pkilints_tls_set(
+    public_ca: RunningCa, certbot: Certbot
+) -> None:
+    ran = certbot.http01("www.example.com")
+    assert ran.code == 0, ran.output
+    with Books(public_ca).database() as db:
+        row = db.one("SELECT lint, names FROM certificates WHERE state = 'issued' AND names LIKE '%www.%'")
+    assert row is not None
+    lint = json.loads(row["lint"])
+    assert any("pkilint" in linter and "tls" in linter.lower() for linter in lint["linters"]), lint
+    checked = verify(
+        public_ca, certbot.certificate("www.example.com"), certbot.chain("www.example.com"), "www.example.com"
+    )
+    assert checked.code == 0, checked.output
+
+
+def test_the_certificate_names_what_the_baseline_requirements_want_and_nothing_else(
+    public_ca: RunningCa, certbot: Certbot
+) -> None:
+    name = "profile.example.com"
+    assert certbot.http01(name, options=("--key-type", "ecdsa")).code == 0
+    leaf = load(certbot.certificate(name))
+    assert list(leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value) == [
+        ExtendedKeyUsageOID.SERVER_AUTH
+    ]
+    assert (leaf.not_valid_after_utc - leaf.not_valid_before_utc).days < 200
+    policies = [
+        one.policy_identifier.dotted_string
+        for one in leaf.extensions.get_extension_for_class(x509.CertificatePolicies).value
+    ]
+    assert "2.23.140.1.2.1" in policies
+    assert ocsp(public_ca, certbot.certificate(name), certbot.chain(name)) == "good"
+
+
+@pytest.mark.clause("BR 3.2.2.9")
+def test_every_perspective_of_the_preset_signed_for_the_issued_name(
+    public_ca: RunningCa, certbot: Certbot
+) -> None:
+    assert certbot.dns01("*.quorum.example.com").code == 0
+    with Books(public_ca).database() as db:
+        row = db.one("SELECT evidence FROM certificates WHERE names LIKE '%*.quorum%'")
+    assert row is not None
+    statements = msgspec.msgpack.decode(row["evidence"], type=tuple[SignedStatement, ...])
+    assert len({one.statement().perspective for one in statements}) >= 5
+
+
+@pytest.mark.clause("BR 7.1.4.2.1")
+@pytest.mark.parametrize("name", ["service.localhost", "printer.local", "intranet", "host.internal"])
+def test_an_internal_name_is_refused(certbot: Certbot, name: str) -> None:
+    ran = certbot.http01(name)
+    assert ran.code != 0
+    assert not certbot.live(name).exists()
