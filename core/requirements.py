@@ -1,0 +1,128 @@
+"""The numbers that rules set, each with the time from which it binds.
+
+The Baseline Requirements change by date: a row here is (effective from, value, clause), and whoever needs a
+number asks with the `now` of its own workflow.  So a rule of next year is in force the second it begins,
+without a release, and a test crosses the date with a fake clock.  A limit of our own that is narrower than
+the rule stands in the settings or beside its use, not here.
+
+Must never: read a clock.
+
+BR 1.2.2 (relevant dates).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+
+DAY = 86400
+HOUR = 3600
+
+
+class Limit(StrEnum):
+    """What can be asked.  Durations are seconds."""
+
+    LEAF_VALIDITY = "leaf-validity"
+    SHORT_LIVED_VALIDITY = "short-lived-validity"
+    NOT_BEFORE_SKEW = "not-before-skew"
+    VALIDATION_REUSE = "validation-reuse"
+    PERSIST_REUSE = "persist-reuse"
+    TOKEN_LIFETIME = "token-lifetime"
+    CAA_REUSE = "caa-reuse"
+    REMOTE_PERSPECTIVES = "remote-perspectives"
+    REGIONS = "regions"
+    PERSPECTIVE_DISTANCE = "perspective-distance"
+    OCSP_VALIDITY_LEAST = "ocsp-validity-least"
+    OCSP_VALIDITY_MOST = "ocsp-validity-most"
+    CRL_VALIDITY = "crl-validity"
+    CRL_REFRESH = "crl-refresh"
+    RESPONDER_VALIDITY = "responder-validity"
+    SERIAL_BITS = "serial-bits"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A value that binds from `since` (POSIX seconds) on, until the next row of its limit."""
+
+    since: int
+    value: int
+    clause: str
+
+
+def _from(date: str, value: int, clause: str) -> Row:
+    return Row(int(datetime.fromisoformat(date).replace(tzinfo=UTC).timestamp()), value, clause)
+
+
+TABLE: dict[Limit, tuple[Row, ...]] = {
+    # A day is 86 400 s, and a second more is a new day: notAfter - notBefore + 1 s may be this at most.
+    Limit.LEAF_VALIDITY: (
+        _from("2020-09-01", 398 * DAY, "BR 6.3.2"),
+        _from("2026-03-15", 200 * DAY, "BR 6.3.2"),
+        _from("2027-03-15", 100 * DAY, "BR 6.3.2"),
+        _from("2029-03-15", 47 * DAY, "BR 6.3.2"),
+    ),
+    Limit.SHORT_LIVED_VALIDITY: (
+        _from("2024-03-15", 10 * DAY, "BR 1.6.1"),
+        _from("2026-03-15", 7 * DAY, "BR 1.6.1"),
+    ),
+    # notBefore within this of the moment of signing, on either side.
+    Limit.NOT_BEFORE_SKEW: (_from("2020-09-01", 48 * HOUR, "BR 7.1.2.7"),),
+    # Counted from the oldest datum that the validation rests on to the issuance.
+    Limit.VALIDATION_REUSE: (
+        _from("2021-10-01", 398 * DAY, "BR 4.2.1"),
+        _from("2026-03-15", 200 * DAY, "BR 4.2.1"),
+        _from("2027-03-15", 100 * DAY, "BR 4.2.1"),
+        _from("2029-03-15", 10 * DAY, "BR 4.2.1"),
+    ),
+    Limit.PERSIST_REUSE: (_from("2025-10-01", 10 * DAY, "BR 3.2.2.4.22"),),
+    Limit.TOKEN_LIFETIME: (_from("2018-08-01", 30 * DAY, "BR 3.2.2.4.7, .19, .20"),),
+    # Or the record's TTL when that is longer; we never use more than this.
+    Limit.CAA_REUSE: (_from("2017-09-08", 8 * HOUR, "BR 3.2.2.8, 4.2.2.1"),),
+    Limit.REMOTE_PERSPECTIVES: (
+        _from("2025-03-15", 2, "BR 3.2.2.9"),
+        _from("2026-03-15", 3, "BR 3.2.2.9"),
+        _from("2026-06-15", 4, "BR 3.2.2.9"),
+        _from("2026-12-15", 5, "BR 3.2.2.9"),
+    ),
+    # Distinct RIR service regions among the remote perspectives that corroborate.
+    Limit.REGIONS: (
+        _from("2025-03-15", 1, "BR 3.2.2.9"),
+        _from("2026-03-15", 2, "BR 3.2.2.9"),
+    ),
+    # Kilometres between any two perspectives.
+    Limit.PERSPECTIVE_DISTANCE: (_from("2025-03-15", 500, "BR 3.2.2.9"),),
+    Limit.OCSP_VALIDITY_LEAST: (_from("2020-09-30", 8 * HOUR, "BR 4.9.10"),),
+    Limit.OCSP_VALIDITY_MOST: (_from("2020-09-30", 10 * DAY, "BR 4.9.10"),),
+    Limit.CRL_VALIDITY: (_from("2020-09-30", 10 * DAY, "BR 4.9.7"),),
+    # A new CRL at the latest this long after the one before it, when OCSP is offered, too.
+    Limit.CRL_REFRESH: (_from("2024-03-15", 7 * DAY, "BR 4.9.7"),),
+    # Ours: ocsp-nocheck makes a stolen responder key good until its certificate ends (docs/revocation.md).
+    Limit.RESPONDER_VALIDITY: (_from("2020-09-30", 30 * DAY, "CP/CPS 7.1"),),
+    # Bits from a CSPRNG in a serial number.
+    Limit.SERIAL_BITS: (_from("2016-09-30", 64, "BR 7.1.2.7"),),
+}
+
+
+def limit(name: Limit | str, at: int) -> int:
+    """The value of `name` that binds at `at` (POSIX seconds); durations in seconds.
+
+    Raises: ValueError for a name that is not in `Limit`, or a time before its first row.
+    """
+    return row(name, at).value
+
+
+def row(name: Limit | str, at: int) -> Row:
+    """The row that binds at `at`, with its clause.  Raises: as `limit`."""
+    rows = TABLE[Limit(name)]
+    index = bisect_right(rows, at, key=lambda each: each.since)
+    if index == 0:
+        raise ValueError(f"no rule for {name} is known at {at}: is the clock right?")
+    return rows[index - 1]
+
+
+def changes(after: int) -> list[tuple[Limit, Row]]:
+    """The rows that will bind later than `after`, the soonest first: what an operator must prepare for."""
+    coming = [(name, each) for name, rows in TABLE.items() for each in rows if each.since > after]
+    return sorted(coming, key=lambda item: (item[1].since, item[0]))
