@@ -14,12 +14,12 @@ import logging
 from core.clock import Clock
 from core.errors import Refused, TransientError
 from core.evidence import CaaSeen, ControlSeen, Result, SignedStatement, Statement, StatementSigner
+from core.identifiers import is_local
 from validation import caa
 from validation.api import CheckRequest
 from validation.challenge import Challenge, Tools
 from validation.limiter import Limiter
 from validation.methods import METHODS
-from validation.resolver import is_local_name
 from validation.verdict import CheckFailed, Trace, printable
 
 LOCAL_NAME = "local name"
@@ -101,7 +101,7 @@ class Checker:
         return ControlSeen(request.method, base, result, problem, detail, trace.lines())
 
     async def _caa(self, base: str, issuance: caa.Issuance) -> CaaSeen:
-        if is_local_name(base, self._tools.local_names):
+        if is_local(base, self._tools.local_names):
             return CaaSeen(Result.PASS, exempt=LOCAL_NAME)
         try:
             return await caa.check(base, issuance, self._tools.resolver, tld_must_exist=self._public)

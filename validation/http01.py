@@ -12,12 +12,13 @@ import asyncio
 import hmac
 from ipaddress import ip_address
 
+from core.identifiers import is_local
 from validation import redirects
 from validation.addresses import LOOPBACK, Address, AddressBarred
 from validation.challenge import Challenge, Tools
 from validation.dialer import ConnectFailed, Reply
 from validation.redirects import Hop
-from validation.resolver import Answer, LookupFailure, Type, is_local_name
+from validation.resolver import Answer, LookupFailure, Type
 from validation.verdict import CheckFailed, Trace, printable
 
 PATH = "/.well-known/acme-challenge/"
@@ -42,7 +43,7 @@ async def check(challenge: Challenge, tools: Tools, trace: Trace) -> None:
 async def _follow(challenge: Challenge, tools: Tools, trace: Trace) -> Reply:
     hop = Hop("http", challenge.name, 80, PATH + challenge.token)
     seen = {hop.url}
-    may_be_local = is_local_name(challenge.name, tools.local_names)
+    may_be_local = is_local(challenge.name, tools.local_names)
     while True:
         reply = await _get(hop, tools, trace, first=len(seen) == 1)
         if reply.status not in redirects.STATUSES:
@@ -52,7 +53,7 @@ async def _follow(challenge: Challenge, tools: Tools, trace: Trace) -> Reply:
             raise CheckFailed("connection", f"a redirect loop: {hop.url} came twice")
         if len(seen) > redirects.LIMIT:
             raise CheckFailed("connection", f"more than {redirects.LIMIT} redirects")
-        if is_local_name(hop.host, tools.local_names) and not may_be_local:
+        if is_local(hop.host, tools.local_names) and not may_be_local:
             # Whoever controls a name elsewhere has no say about this machine.
             raise CheckFailed(
                 "connection", f"a redirect from {challenge.name} to a local name is not followed"
@@ -89,7 +90,7 @@ async def _addresses(hop: Hop, tools: Tools, trace: Trace, *, first: bool) -> li
             raise CheckFailed("connection", f"a redirect to {error} is not followed") from error
         return [hop.address]
     resolved = await _resolve(hop.host, tools, trace)
-    local = is_local_name(hop.host, tools.local_names)
+    local = is_local(hop.host, tools.local_names)
     usable: list[Address] = []
     barred: list[str] = []
     for family in resolved:

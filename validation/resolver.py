@@ -12,7 +12,7 @@ BR 3.2.2.4, 3.2.2.8.1.
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import ip_address
@@ -31,6 +31,7 @@ import dns.resolver
 from dns.asyncbackend import get_backend
 
 from core.errors import ConfigurationError, TransientError
+from core.identifiers import is_local
 from core.randomness import Randomness
 from core.settings import Rules
 from validation.addresses import LOOPBACK
@@ -102,13 +103,6 @@ class Resolver(Protocol):
         """
 
 
-def is_local_name(name: str, patterns: Iterable[str]) -> bool:
-    """Whether `name` is one of `ca.local_names`; "*.localhost" stands for all names below localhost."""
-    return any(
-        name.endswith(pattern[1:]) if pattern.startswith("*.") else name == pattern for pattern in patterns
-    )
-
-
 class LocalNames:
     """Answers address look-ups of local names without DNS (RFC 6761 section 6.3), and asks on for others."""
 
@@ -117,7 +111,7 @@ class LocalNames:
         self._patterns = tuple(patterns)
 
     async def lookup(self, name: str, type: Type) -> Answer:
-        if type in (Type.A, Type.AAAA) and is_local_name(name, self._patterns):
+        if type in (Type.A, Type.AAAA) and is_local(name, self._patterns):
             address = LOOPBACK[0] if type == Type.A else LOOPBACK[1]
             return Answer(name, type, True, (address.packed,), 0, False, (), "local")
         return await self._resolver.lookup(name, type)

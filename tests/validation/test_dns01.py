@@ -1,0 +1,80 @@
+"""dns-01: by table, and through the world's resolver."""
+
+from __future__ import annotations
+
+import pytest
+
+from core.randomness import SystemRandomness
+from tests.support.fake_dns import TableResolver, failure
+from tests.world.world import World
+from validation import dns01
+from validation.addresses import AddressPolicy
+from validation.challenge import Challenge, Tools
+from validation.dialer import GuardedDialer
+from validation.redirects import Ports
+from validation.resolver import Resolver, StubResolver, Type, Upstream
+from validation.verdict import CheckFailed, Trace
+
+KEY_AUTHORIZATION = "evaGxfADs6pSRb2LAv9IZf17Dt3juxGJ-PCt92wr-oA.9jg46WB3rR_AHD-EBXdN7cBkH1WOu0tA3M9fm21mqTI"
+DIGEST = dns01.digest(KEY_AUTHORIZATION).decode()
+NAME = "_acme-challenge.www.example"
+
+pytestmark = pytest.mark.timeout(30)
+
+
+async def check(resolver: Resolver, name: str = "www.example") -> Trace:
+    tools = Tools(resolver, GuardedDialer(), AddressPolicy(), Ports(), lambda host: host)
+    trace = Trace()
+    await dns01.check(Challenge(name, True, "https://ca.example/a/1", "t", KEY_AUTHORIZATION), tools, trace)
+    return trace
+
+
+async def refused(records) -> tuple[str, str]:
+    with pytest.raises(CheckFailed) as raised:
+        await check(TableResolver({f"{NAME} TXT": records}))
+    assert raised.value.detail.isprintable()
+    return raised.value.problem, raised.value.detail
+
+
+def test_the_digest_is_unpadded_base64url_of_sha256() -> None:
+    assert dns01.digest("") == b"47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU"
+
+
+@pytest.mark.clause("RFC 8555 section 8.4")
+@pytest.mark.parametrize("records", [[DIGEST], ["other", DIGEST], ["v=spf1 -all", "", DIGEST, b"\xff"]])
+async def test_one_matching_record_among_any_passes(records) -> None:
+    trace = await check(TableResolver({f"{NAME} TXT": records}))
+    assert trace.lines()[0].startswith(f"dns {NAME} TXT")
+
+
+@pytest.mark.clause("RFC 8555 section 8.4")
+@pytest.mark.parametrize(
+    ("records", "problem"),
+    [
+        (None, "dns"),
+        (failure(NAME, Type.TXT), "dns"),
+        ([], "unauthorized"),
+        ([""], "unauthorized"),
+        ([DIGEST + "="], "unauthorized"),
+        ([DIGEST.swapcase()], "unauthorized"),
+        ([f'"{DIGEST}"'], "unauthorized"),
+        ([DIGEST + "\n"], "unauthorized"),
+        ([KEY_AUTHORIZATION], "unauthorized"),
+        ([b"\xff\x00\x1b"], "unauthorized"),
+        (["x" * 5000], "unauthorized"),
+    ],
+)
+async def test_anything_else_is_refused(records, problem: str) -> None:
+    assert (await refused(records))[0] == problem
+
+
+def test_the_strings_of_a_record_are_joined() -> None:
+    assert dns01.text(b"\x03abc\x00\x02de") == b"abcde"
+
+
+async def test_a_record_is_found_through_an_alias_in_a_signed_zone(world: World) -> None:
+    world.set_records("_acme-challenge.delegated.example.com", "CNAME", ["responder.example.com."])
+    world.set_txt("responder.example.com", "other", DIGEST)
+    resolver = StubResolver([Upstream.parse(world.resolver)], SystemRandomness())
+    trace = await check(resolver, "delegated.example.com")
+    assert "CNAME responder.example.com: 2 records AD=1" in trace.lines()[0]
