@@ -220,9 +220,10 @@ class TokenThreads:
         self._work.put((lambda session: session.sign(key, data), finish))
         return await waiting
 
-    def manage(self, work: Callable[[Session], T]) -> T:
-        """Run `work` in the caller's thread with the read-write session (to look for and make keys)."""
-        return work(self._login)
+    @property
+    def keeper(self) -> Session:
+        """The read-write session that finds and makes keys, for the thread that opened it."""
+        return self._login
 
     def close(self) -> None:
         """Finish the queue, end the sessions, log out, finalise the module."""

@@ -1,0 +1,55 @@
+"""The vault as its callers see it: one typed method for each procedure of signer/api.py."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from core.rpc import RpcClient
+from signer import api
+
+
+class Vault:
+    """A connection to the vault's socket; reconnects by itself.
+
+    Every method raises `Refused` when a rule says no, `TransientError` when the vault is away or its token
+    failed (the call may have been done), `HaltIssuance` when nothing may be signed until a person acts.
+    """
+
+    def __init__(self, socket: Path, timeout: float = 60.0) -> None:
+        self._rpc = RpcClient(socket, timeout)
+
+    async def describe(self) -> api.Description:
+        """The issuers, responders and perspectives that the vault holds."""
+        return await self._rpc.call(api.DESCRIBE, api.Nothing())
+
+    async def prepare(self, request: api.LeafRequest) -> api.Prepared:
+        """Have a leaf judged, built and linted.  Changes nothing that lasts."""
+        return await self._rpc.call(api.PREPARE, request)
+
+    async def issue(self, token: str) -> api.Issued:
+        """Have it signed.  After anything but an answer ask `recall` before all else (the crash rule)."""
+        return await self._rpc.call(api.ISSUE, api.IssueRequest(token))
+
+    async def recall(self, issuance_id: str) -> api.Recalled:
+        """What became of an issuance."""
+        return await self._rpc.call(api.RECALL, api.RecallRequest(issuance_id))
+
+    async def local_service(self, serial: bytes, public_key: bytes) -> api.Issued:
+        """A TLS certificate for our own directory."""
+        return await self._rpc.call(api.LOCAL_SERVICE, api.LocalServiceRequest(serial, public_key))
+
+    async def sign_ocsp(self, request: api.OcspRequest) -> api.Signed:
+        """A signed OCSPResponse."""
+        return await self._rpc.call(api.SIGN_OCSP, request)
+
+    async def sign_crl(self, request: api.CrlRequest) -> api.Signed:
+        """A signed CertificateList."""
+        return await self._rpc.call(api.SIGN_CRL, request)
+
+    async def journal(self, after: int, limit: int = 1000) -> api.Journal:
+        """A page of the journal."""
+        return await self._rpc.call(api.JOURNAL, api.JournalRequest(after, limit))
+
+    async def close(self) -> None:
+        """Drop the connection."""
+        await self._rpc.close()

@@ -1,0 +1,277 @@
+"""The issuance cycle outside of the vault, steps (3) to (8) of docs/issuance.md.
+
+An approved request becomes a certificate in the register, or nothing.  The register's row is there before the
+vault is asked (3), and the vault's journal decides after a crash (`_settle`): a result is stored, no intent
+means that the key was never used, an intent without a result means that it may have been.  So a call may be
+repeated at any time, and at most one certificate of a request is ever given to `finish`.
+
+Must never: know orders; hold a transaction open while the vault is asked; use a serial number twice.
+
+RFC 8555 section 7.4; BR 4.3.1, 4.9.9, 7.1.2.7; CPS 4.3.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from importlib import metadata
+
+import msgspec
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+from core import certificates
+from core.certificates import Certificate, Reservation, State
+from core.clock import Clock
+from core.database import Database, Transaction
+from core.errors import CaError, Refused, TransientError
+from core.evidence import SignedStatement
+from core.randomness import Randomness, token
+from core.settings import Settings
+from signer import serials, steps
+from signer.api import Description, IssuerInfo, KeyUse, LeafRequest
+from signer.client import Vault
+from signer.reconciliation import Reconciliation
+
+BACKDATE = 60
+"""Seconds before now at which a certificate begins, for clients whose clock is a little slow."""
+
+RECONCILE_EVERY = 600
+"""Seconds between two anchors of the vault's journal in the audit log."""
+
+Finish = Callable[[Transaction, str], None]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Approved:
+    """A request that the registration authority approved.
+
+    `request_id` is opaque and names the request for ever; `public_key` a SubjectPublicKeyInfo; `not_before`
+    and `not_after` POSIX seconds, None for the profile's own; `evidence` all that the vault shall see.
+    """
+
+    request_id: str
+    account_url: str
+    names: tuple[str, ...]
+    public_key: bytes
+    profile: str
+    not_before: int | None
+    not_after: int | None
+    evidence: tuple[SignedStatement, ...]
+
+
+class Issuance:
+    """Carries approved requests through the vault into the register."""
+
+    def __init__(
+        self, vault: Vault, database: Database, settings: Settings, clock: Clock, randomness: Randomness
+    ) -> None:
+        self._vault = vault
+        self._database = database
+        self._settings = settings
+        self._clock = clock
+        self._randomness = randomness
+        self._description: Description | None = None
+        self._under_way: set[str] = set()
+        self._reconciliation = Reconciliation(vault, database, settings)
+
+    async def issue(self, approved: Approved, finish: Finish) -> str:
+        """Issue a certificate; its id in the register.
+
+        `finish(tx, id)` runs in the very transaction that stores the certificate; it may run once more for
+        the same id when a call is repeated.  Raises `Refused` when the vault said no (nothing was signed);
+        `TransientError` and `HaltIssuance` when it is not known or not possible now: call again.
+        """
+        for row in certificates.by_request(self._database.reader, approved.request_id):
+            if row.state is State.RESERVED:
+                row = await self._settle(row)
+            if row.state is State.ISSUED:
+                await self._database.write(partial(_finish, finish=finish, id=row.id))
+                return row.id
+        return await self._begin(approved, finish)
+
+    async def reconcile(self) -> None:
+        """Bring register and journal together; at start before any job runs, and every now and then.
+
+        The issuers are put into the register, rows left *reserved* by a crash are settled, serial numbers
+        that only the journal knows are entered, and the journal's head is anchored in the audit log.
+        Raises `HaltIssuance` when the journal is not the one that was anchored.
+        """
+        self._description = await self._vault.describe()
+        await self._reconciliation.put_issuers(self._description)
+        for id in self._reconciliation.reserved():
+            row = certificates.by_id(self._database.reader, id)
+            if row is not None and row.state is State.RESERVED and id not in self._under_way:
+                await self._settle(row)
+        await self._reconciliation.follow_journal(self._description)
+
+    async def run(self) -> None:
+        """Reconcile from time to time, until cancelled."""
+        while True:
+            await asyncio.sleep(RECONCILE_EVERY)
+            try:
+                await self.reconcile()
+            except TransientError as error:
+                _log.warning("the vault's journal is not followed now: %s", error)
+            except CaError as error:
+                _log.critical("register and vault journal disagree: %s", error)
+
+    async def _begin(self, approved: Approved, finish: Finish) -> str:
+        description = await self._describe()
+        request = self._drawn(approved, description)
+        # No reconciliation may take our reserved row for one that a crash left behind.
+        self._under_way.add(request.issuance_id)
+        try:
+            await self._database.write(
+                partial(certificates.reserve, reservation=self._reservation(approved, request, description))
+            )
+            steps.reached("3 reserved", request.issuance_id)
+            return await self._sign(request, finish)
+        finally:
+            self._under_way.discard(request.issuance_id)
+
+    async def _sign(self, request: LeafRequest, finish: Finish) -> str:
+        id = request.issuance_id
+        try:
+            prepared = await self._vault.prepare(request)  # (4)
+            steps.reached("4 prepared", id)
+            issued = await self._vault.issue(prepared.token)  # (8)
+        except Refused as refused:
+            # Whatever the vault refused, its journal knows whether the key was used.
+            row = certificates.by_id(self._database.reader, id)
+            assert row is not None
+            settled = await self._settle(row)
+            if refused.code == "token.unknown" or settled.state is not State.ABANDONED:
+                raise TransientError(
+                    f"the vault lost what it had prepared ({refused}): once more"
+                ) from refused
+            raise
+        steps.reached("8 issued", id)
+        now = self._clock.now()
+
+        def store(tx: Transaction) -> None:
+            certificates.store(tx, id, issued.certificate, now, prepared.tbs_sha256, prepared.lint)
+            finish(tx, id)
+
+        await self._database.write(store)
+        steps.reached("8 stored", id)
+        return id
+
+    async def _settle(self, row: Certificate) -> Certificate:
+        """The crash rule: move a *reserved* row to where the vault's journal says it belongs."""
+        recalled = await self._vault.recall(row.id)
+        now = self._clock.now()
+
+        def settle(tx: Transaction) -> None:
+            if recalled.certificate is not None:
+                tbs_sha256 = hashlib.sha256(_tbs(recalled.certificate)).digest()
+                certificates.store(tx, row.id, recalled.certificate, now, tbs_sha256, None)
+            elif recalled.intent:
+                certificates.mark_lost(tx, row.id)
+            else:
+                certificates.abandon(tx, row.id)
+
+        await self._database.write(settle)
+        settled = certificates.by_id(self._database.reader, row.id)
+        assert settled is not None
+        _log.info("issuance %s settled after an interruption: %s", row.id, settled.state)
+        return settled
+
+    def _drawn(self, approved: Approved, description: Description) -> LeafRequest:
+        """(3) The request with its new names: issuance id, serial number, issuer, CRL shard, validity."""
+        serial = serials.draw(self._randomness)
+        profile = self._settings.profiles.get(approved.profile)
+        if profile is None:
+            raise Refused("profile.unknown", f"there is no profile {approved.profile!r}")
+        not_before = approved.not_before
+        if not_before is None:
+            not_before = self._clock.now() - BACKDATE
+        not_after = approved.not_after
+        if not_after is None:
+            not_after = not_before + profile.validity - 1
+        return LeafRequest(
+            issuance_id=token(self._randomness),
+            serial=serial,
+            issuer_id=_issuer_for(approved.public_key, description).id,
+            profile=approved.profile,
+            names=approved.names,
+            account_url=approved.account_url,
+            public_key=approved.public_key,
+            not_before=not_before,
+            not_after=not_after,
+            crl_shard=int.from_bytes(serial[-4:]) % self._settings.status.crl_shards,
+            evidence=approved.evidence,
+        )
+
+    def _reservation(self, approved: Approved, request: LeafRequest, description: Description) -> Reservation:
+        return Reservation(
+            id=request.issuance_id,
+            serial=request.serial,
+            issuer_id=request.issuer_id,
+            crl_shard=request.crl_shard,
+            request_id=approved.request_id,
+            account_url=approved.account_url,
+            profile=approved.profile,
+            names=approved.names,
+            spki_sha256=hashlib.sha256(approved.public_key).digest(),
+            not_before=request.not_before,
+            not_after=request.not_after,
+            versions=self._versions(approved.profile, description),
+            evidence=_encode(approved.evidence),
+        )
+
+    def _versions(self, profile: str, description: Description) -> dict[str, str]:
+        """What was in force (CPS 5.5.1)."""
+        ca = self._settings.ca
+        return {
+            "terms": ca.terms_version,
+            "cps": ca.cps_version,
+            "profile": profile,
+            "linter": description.linter,
+            "software": _SOFTWARE,
+        }
+
+    async def _describe(self) -> Description:
+        if self._description is None:
+            self._description = await self._vault.describe()
+        return self._description
+
+
+def _finish(tx: Transaction, finish: Finish, id: str) -> None:
+    finish(tx, id)
+
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+def _software() -> str:
+    try:
+        return metadata.version("acme-server")
+    except metadata.PackageNotFoundError:
+        return "source tree"
+
+
+_SOFTWARE = _software()
+
+_FAMILIES: Mapping[bool, str] = {True: "rsa", False: "ec"}
+
+
+def _issuer_for(public_key: bytes, description: Description) -> IssuerInfo:
+    """The issuer of the subscriber key's own family, so that a client needs one algorithm only."""
+    family = _FAMILIES[isinstance(load_der_public_key(public_key), rsa.RSAPublicKey)]
+    issuing = [issuer for issuer in description.issuers if issuer.use is KeyUse.ISSUING]
+    for issuer in issuing:
+        if issuer.algorithm.startswith(family):
+            return issuer
+    raise Refused("issuer.missing", f"no issuing CA for {family} keys: hold a ceremony that makes one")
+
+
+def _tbs(certificate: bytes) -> bytes:
+    return x509.load_der_x509_certificate(certificate).tbs_certificate_bytes

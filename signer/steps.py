@@ -1,0 +1,16 @@
+"""The numbered steps of the issuance cycle, as they are passed (docs/issuance.md).
+
+A step is a debug log record with an attribute `step`.  The crash tests listen for one and end the process
+there (operations/process.py); nothing else depends on it.
+"""
+
+from __future__ import annotations
+
+import logging
+
+_log = logging.getLogger("signer.steps")
+
+
+def reached(step: str, issuance_id: str = "") -> None:
+    """Say that `step` ("4 prepare", "8 intent") is done for an issuance."""
+    _log.debug("step %s of %s", step, issuance_id, extra={"step": step})

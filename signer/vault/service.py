@@ -1,0 +1,286 @@
+"""What the vault does when it is asked: judge, build, lint, keep; sign what was kept.
+
+The vault trusts no caller.  `prepare` judges a leaf by all that the vault itself knows (its own settings,
+the sealed hierarchy, its journal, the evidence's signatures, the clock) and keeps what it built under a token
+that works once; `issue` signs nothing but what such a token stands for.
+
+Must never: sign octets that a caller sent.
+
+RFC 5280 sections 4 and 5; RFC 6960 section 4.2; BR 4.3.1, 6.1.7, 6.3.2, 7; docs/issuance.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from core import requirements
+from core.clock import Clock
+from core.errors import Refused, TransientError
+from core.randomness import Randomness, token
+from core.settings import Rules, Settings
+from signer import api, steps
+from signer.api import KeyUse
+from signer.vault import crl, leaf, ocsp, profiles
+from signer.vault.evidence import Verifier
+from signer.vault.hierarchy import Hierarchy
+from signer.vault.journal import Journal
+from signer.vault.lint import Kind, LintPool
+from signer.vault.responders import Responders
+from signer.vault.signing import IssuingKey, Signer
+
+PREPARED_LIFETIME = 300
+"""Seconds between `prepare` and `issue`, which follow each other at once: judgements do not grow old."""
+
+MAX_PREPARED = 10_000
+"""Prepared leaves at a time: 20 MB; far more than any batch, and a caller cannot fill the memory."""
+
+MAX_PAGE = 5_000
+"""Journal entries in one answer: 15 MB, a ninth of the largest frame."""
+
+_CLOCK_TOLERANCE = 5
+"""Seconds by which a status may be from the future: two processes read one clock at different moments."""
+
+_LOCAL_BACKDATE = 3600
+"""Seconds, for clients of our own directory whose clock is slow."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    issuer_id: str
+    issuance_id: str
+    serial: bytes
+    tbs: bytes
+    expires_at: int
+
+
+class Service:
+    """The methods of signer/api.py."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        hierarchy: Hierarchy,
+        issuers: Mapping[str, IssuingKey],
+        own_keys: frozenset[bytes],
+        signer: Signer,
+        responders: Responders,
+        journal: Journal,
+        lint: LintPool,
+        verifier: Verifier,
+        clock: Clock,
+        randomness: Randomness,
+    ) -> None:
+        self._settings = settings
+        self._hierarchy = hierarchy
+        self._issuers = issuers
+        self._own_keys = own_keys
+        self._signer = signer
+        self._responders = responders
+        self._journal = journal
+        self._lint = lint
+        self._verifier = verifier
+        self._clock = clock
+        self._randomness = randomness
+        self._profiles = profiles.from_settings(settings)
+        self._prepared: dict[str, _Prepared] = {}
+        self._ocsp_linted: set[tuple[object, ...]] = set()
+
+    async def describe(self, _: api.Nothing) -> api.Description:
+        """The vault's own account of itself."""
+        issuing = [id for id, by in self._issuers.items() if by.use is KeyUse.ISSUING]
+        current = {id: self._responders.current(id) for id in issuing}
+        return api.Description(
+            rules=self._hierarchy.rules,
+            root=self._hierarchy.root,
+            issuers=tuple(self._info(by) for by in self._issuers.values()),
+            responders=tuple(
+                api.ResponderInfo(id, responder.certificate, responder.not_after)
+                for id, responder in current.items()
+            ),
+            perspectives=tuple(perspective.code for perspective in self._hierarchy.perspectives),
+            linter=", ".join(self._lint.linters),
+            journal_sequence=self._journal.sequence,
+            root_crl=self._hierarchy.root_crl,
+        )
+
+    async def prepare(self, request: api.LeafRequest) -> api.Prepared:
+        """Judge, build and lint a leaf.  Raises `Refused`; nothing that lasts is changed."""
+        now = self._clock.now()
+        by = self._issuing_key(request.issuer_id, KeyUse.ISSUING)
+        profile = self._profiles.get(request.profile)
+        if profile is None or request.profile == profiles.LOCAL_SERVICE:
+            raise Refused(
+                "profile.unknown", f"the vault knows no profile {request.profile!r} for subscribers"
+            )
+        self._must_be_fresh(request)
+        longest = (
+            requirements.limit("leaf-validity", now) if self._rules is Rules.PUBLIC else profile.validity
+        )
+        self._verifier.verify(request, now)
+        tbs, lint = await self._build(request, by, profile, Kind.LEAF, now=now, longest=longest)
+        kept = token(self._randomness)
+        self._keep(kept, _Prepared(by.issuer.id, request.issuance_id, request.serial, tbs, 0), now)
+        steps.reached("4 prepare", request.issuance_id)
+        return api.Prepared(kept, hashlib.sha256(tbs).digest(), lint)
+
+    async def issue(self, request: api.IssueRequest) -> api.Issued:
+        """Sign what `prepare` kept; the token is spent whatever happens.  Raises as `Signer.certificate`."""
+        prepared = self._prepared.pop(request.token, None)
+        if prepared is None or prepared.expires_at < self._clock.now():
+            raise Refused("token.unknown", "nothing is kept under this token (any more): prepare it again")
+        by = self._issuers[prepared.issuer_id]
+        return api.Issued(
+            await self._signer.certificate(by, prepared.issuance_id, prepared.serial, prepared.tbs)
+        )
+
+    async def recall(self, request: api.RecallRequest) -> api.Recalled:
+        """What became of an issuance.
+
+        Whatever was prepared for it is dropped: after "no intent" the caller gives the serial number up, and
+        a request to issue that is still on its way must not use it.
+        """
+        for kept in [
+            kept for kept, each in self._prepared.items() if each.issuance_id == request.issuance_id
+        ]:
+            del self._prepared[kept]
+        return self._journal.recall(request.issuance_id)
+
+    async def local_service(self, request: api.LocalServiceRequest) -> api.Issued:
+        """A TLS certificate for our own directory: the names and the validity are the vault's own."""
+        now = self._clock.now()
+        by = next(by for by in self._issuers.values() if by.use is KeyUse.LOCAL_SERVICE)
+        profile = self._profiles[profiles.LOCAL_SERVICE]
+        not_before = now - _LOCAL_BACKDATE
+        leaf_request = api.LeafRequest(
+            issuance_id=f"local-service:{request.serial.hex()}",
+            serial=request.serial,
+            issuer_id=by.issuer.id,
+            profile=profile.name,
+            names=self._settings.acme.tls_names,
+            account_url="",
+            public_key=request.public_key,
+            not_before=not_before,
+            not_after=not_before + profile.validity - 1,
+            crl_shard=0,
+            evidence=(),
+        )
+        self._must_be_fresh(leaf_request)
+        tbs, _ = await self._build(
+            leaf_request, by, profile, Kind.LOCAL_SERVICE, now=now, longest=profile.validity
+        )
+        return api.Issued(
+            await self._signer.certificate(by, leaf_request.issuance_id, leaf_request.serial, tbs)
+        )
+
+    async def sign_ocsp(self, request: api.OcspRequest) -> api.Signed:
+        """A status, signed by the issuer's responder."""
+        now = self._clock.now()
+        by = self._issuing_key(request.issuer_id, KeyUse.ISSUING)
+        responder = self._responders.current(request.issuer_id)
+        _must_not_be_later(request.this_update, now)
+        data = ocsp.build_tbs(by.issuer, responder.key_hash, responder.not_after, request, now)
+        algorithm = responder.algorithm.identifier
+        # The answers of one responder differ in times and serial only: the first of each shape is linted.
+        shape = (responder.certificate, request.hash_name, request.revoked_at is None, request.reason)
+        if shape not in self._ocsp_linted:
+            draft = ocsp.assemble(data, algorithm, responder.dummy_signature, responder.certificate)
+            await self._lint.lint(draft, Kind.OCSP)
+            self._ocsp_linted.add(shape)
+        signature = await self._signer.plain(responder.key, data)
+        return api.Signed(ocsp.assemble(data, algorithm, signature, responder.certificate))
+
+    async def sign_crl(self, request: api.CrlRequest) -> api.Signed:
+        """A CRL; its number rises."""
+        now = self._clock.now()
+        by = self._issuing_key(request.issuer_id, KeyUse.ISSUING)
+        _must_not_be_later(request.this_update, now)
+        shards = self._settings.status.crl_shards
+        if not 0 <= request.shard < shards:
+            raise Refused("crl.shard", f"{request.issuer_id} has the shards 0 to {shards - 1}")
+        # One full CRL carries no issuingDistributionPoint; a shard names itself in one (BR 7.2.2.1).
+        url = by.issuer.crl_url(request.shard) if shards > 1 else None
+        tbs = crl.build_tbs(
+            by.issuer, request.number, request.this_update, request.next_update, request.entries, url
+        )
+        await self._lint.lint(crl.dummy_signed(tbs, by.issuer), Kind.CRL)
+        return api.Signed(await self._signer.crl(by, request.shard, request.number, tbs))
+
+    async def journal(self, request: api.JournalRequest) -> api.Journal:
+        """A page of the journal."""
+        return api.Journal(self._journal.page(request.after, min(request.limit, MAX_PAGE)))
+
+    @property
+    def _rules(self) -> Rules:
+        return self._settings.ca.rules
+
+    async def _build(
+        self,
+        request: api.LeafRequest,
+        by: IssuingKey,
+        profile: profiles.LeafProfile,
+        kind: Kind,
+        *,
+        now: int,
+        longest: int,
+    ) -> tuple[bytes, api.LintRecord]:
+        if request.public_key in self._own_keys:
+            raise Refused("key.own", "this public key belongs to the CA itself (BR 6.1.1.3): use another")
+        profiles.admit(request, profile, by.issuer, now=now, longest=longest)
+        tbs = leaf.build_tbs(by.issuer, profile, request)
+        profiles.check(tbs, profile, request, by.issuer)
+        return tbs, await self._lint.lint(leaf.dummy_signed(tbs, by.issuer), kind)
+
+    def _issuing_key(self, issuer_id: str, use: KeyUse) -> IssuingKey:
+        by = self._issuers.get(issuer_id)
+        if by is None or by.use is not use:
+            raise Refused("issuer.unknown", f"the vault has no {use} key {issuer_id!r}")
+        return by
+
+    def _must_be_fresh(self, request: api.LeafRequest) -> None:
+        """The serial and the issuance are new.  `Signer.certificate` asks again, when it takes them."""
+        if not request.issuance_id or (
+            ":" in request.issuance_id and request.profile != profiles.LOCAL_SERVICE
+        ):
+            raise Refused("issuance.name", "an issuance id is not empty and has no colon")
+        if self._journal.has_intent(request.issuance_id):
+            raise Refused("issuance.used", f"issuance {request.issuance_id} was begun before: recall it")
+        if self._journal.has_serial(request.serial):
+            raise Refused("serial.used", f"serial {request.serial.hex()} was used before: draw another")
+
+    def _keep(self, kept: str, prepared: _Prepared, now: int) -> None:
+        # Insertion order is the order of expiry: the old ones are at the front.
+        while self._prepared:
+            oldest = next(iter(self._prepared))
+            if self._prepared[oldest].expires_at >= now:
+                break
+            del self._prepared[oldest]
+        if len(self._prepared) >= MAX_PREPARED:
+            raise TransientError("too many prepared certificates wait to be issued: try again later")
+        self._prepared[kept] = _Prepared(
+            prepared.issuer_id,
+            prepared.issuance_id,
+            prepared.serial,
+            prepared.tbs,
+            now + PREPARED_LIFETIME,
+        )
+
+    def _info(self, by: IssuingKey) -> api.IssuerInfo:
+        issuer = by.issuer
+        return api.IssuerInfo(
+            id=issuer.id,
+            use=by.use,
+            algorithm=by.key.algorithm,
+            certificate=issuer.certificate,
+            chain=(issuer.certificate, self._hierarchy.root),
+            name_sha1=issuer.name_hash("sha1"),
+            key_sha1=issuer.key_hash("sha1"),
+            name_sha256=issuer.name_hash("sha256"),
+            key_sha256=issuer.key_hash("sha256"),
+        )
+
+
+def _must_not_be_later(this_update: int, now: int) -> None:
+    if this_update > now + _CLOCK_TOLERANCE:
+        raise Refused("status.this-update", "thisUpdate lies in the future: the caller's clock is wrong")

@@ -1,0 +1,122 @@
+"""The one road to a signature: intent, key, check, result (docs/issuance.md, steps 5 and 8).
+
+Whoever wants a certificate signed comes through `Signer.certificate`, with octets that were linted before.
+The intent is durable before the key is used, and the result before anybody hears of it.  What the token
+returned is taken apart again: the signed octets are the linted ones, the signature verifies.
+
+Must never: decide whether something may be signed (service.py does).
+
+BR 4.3.1.1, 4.3.1.2, 5.4.1; CPS 4.3, 5.4.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from cryptography import x509
+
+from core.errors import HaltIssuance, Refused
+from signer import steps
+from signer.api import KeyUse
+from signer.vault import algorithms, crl, leaf
+from signer.vault.authority import Issuer
+from signer.vault.journal import Journal, Kind, crl_issuance_id
+from signer.vault.keys import Key
+from signer.vault.token import TokenThreads
+
+
+@dataclass(frozen=True, slots=True)
+class IssuingKey:
+    """An issuing CA in the vault: what the templates need of it, its key in the token, and its one use."""
+
+    issuer: Issuer
+    key: Key
+    use: KeyUse
+
+
+class Signer:
+    """Signs with the token and writes the journal about it."""
+
+    def __init__(self, tokens: TokenThreads, journal: Journal) -> None:
+        self._tokens = tokens
+        self._journal = journal
+
+    async def certificate(
+        self,
+        by: IssuingKey,
+        issuance_id: str,
+        serial: bytes,
+        tbs: bytes,
+        *,
+        intent: Kind = Kind.INTENT,
+        result: Kind = Kind.RESULT,
+    ) -> bytes:
+        """The certificate over the linted `tbs`, in the journal before it is returned.
+
+        Raises `Refused` when the serial number or the issuance was used before (nothing is signed),
+        `TransientError` when the token failed (the intent stands), `HaltIssuance`.
+        """
+        if self._journal.has_intent(issuance_id):
+            raise Refused("issuance.used", f"issuance {issuance_id} was begun before: recall it")
+        if self._journal.has_serial(serial):
+            raise Refused("serial.used", f"serial number {serial.hex()} was used before: draw another")
+        # No await between the two checks and this call, which takes both names at once.
+        await self._journal.append(
+            intent, issuance_id=issuance_id, issuer_id=by.issuer.id, serial=serial, tbs=tbs
+        )
+        steps.reached("8 intent", issuance_id)
+        signature = await self._tokens.sign(by.key, tbs)
+        steps.reached("8 signed", issuance_id)
+        certificate = leaf.assemble(tbs, by.issuer.algorithm.identifier, signature)
+        _must_be_what_was_meant(certificate, tbs, serial, by)
+        await self._journal.append(
+            result, issuance_id=issuance_id, issuer_id=by.issuer.id, serial=serial, certificate=certificate
+        )
+        steps.reached("8 result", issuance_id)
+        return certificate
+
+    async def crl(self, by: IssuingKey, shard: int, number: int, tbs: bytes) -> bytes:
+        """The CRL over `tbs`.  Raises `Refused` when `number` does not rise."""
+        last = self._journal.last_crl_number(by.issuer.id, shard)
+        if number <= last:
+            raise Refused("crl.number", f"CRL number {number} of {by.issuer.id}-{shard} follows {last}")
+        issuance_id = crl_issuance_id(by.issuer.id, shard, number)
+        await self._journal.append(
+            Kind.CRL_INTENT,
+            issuance_id=issuance_id,
+            issuer_id=by.issuer.id,
+            tbs=hashlib.sha256(tbs).digest(),
+        )
+        signature = await self._tokens.sign(by.key, tbs)
+        _must_verify(by.key, signature, tbs)
+        signed = crl.assemble(tbs, by.issuer.algorithm.identifier, signature)
+        await self._journal.append(
+            Kind.CRL,
+            issuance_id=issuance_id,
+            issuer_id=by.issuer.id,
+            certificate=hashlib.sha256(signed).digest(),
+        )
+        return signed
+
+    async def plain(self, key: Key, data: bytes) -> bytes:
+        """A verified signature by a responder's key; the journal holds the responder, not each answer."""
+        signature = await self._tokens.sign(key, data)
+        _must_verify(key, signature, data)
+        return signature
+
+
+def _must_be_what_was_meant(certificate: bytes, tbs: bytes, serial: bytes, by: IssuingKey) -> None:
+    parsed = x509.load_der_x509_certificate(certificate)
+    if parsed.tbs_certificate_bytes != tbs or parsed.serial_number != int.from_bytes(serial):
+        raise HaltIssuance(f"serial {serial.hex()}: the certificate is not the one that was linted")
+    _must_verify(by.key, parsed.signature, parsed.tbs_certificate_bytes)
+
+
+def _must_verify(key: Key, signature: bytes, data: bytes) -> None:
+    try:
+        algorithms.verify(key.public_key, signature, data)
+    except ValueError as error:
+        raise HaltIssuance(
+            f"the token's signature with {key.label!r}: {error}: take it out of use"
+        ) from error
