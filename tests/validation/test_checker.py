@@ -1,0 +1,183 @@
+"""One perspective's work: a signed statement for everything it saw."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from core.clock import FakeClock
+from core.errors import ConfigurationError, Refused, TransientError
+from core.evidence import PerspectiveKey, Result, Statement, verify
+from core.settings import Ca, Deployment, Rules, Settings, Validation
+from tests.support import web
+from tests.support.fake_dns import TableResolver, caa, failure
+from tests.support.web import WebServer
+from validation import dns01
+from validation.api import CheckRequest
+from validation.perspective import make_checker
+
+KEY = ec.generate_private_key(ec.SECP256R1())
+ACCOUNT = "https://ca.example/acme/account/1"
+KEY_AUTHORIZATION = "token.thumbprint"
+DIGEST = dns01.digest(KEY_AUTHORIZATION).decode()
+REQUEST = CheckRequest("www.example.com", ACCOUNT, "attempt", "dns-01", "", "token", KEY_AUTHORIZATION)
+TXT = "_acme-challenge.www.example.com TXT"
+
+pytestmark = pytest.mark.timeout(30)
+
+
+def settings(rules: Rules = Rules.PRIVATE, **validation) -> Settings:
+    return Settings(ca=Ca(rules=rules), validation=Validation(**validation))
+
+
+async def check(
+    table: dict, request: CheckRequest = REQUEST, configured: Settings | None = None
+) -> Statement:
+    checker = make_checker(
+        configured or settings(), "local", PerspectiveKey(KEY), TableResolver(table), FakeClock(1_800_000_000)
+    )
+    return verify(await checker.check(request), KEY.public_key())
+
+
+@pytest.mark.clause("BR 5.4.1")
+async def test_a_pass_says_what_was_asked_seen_and_when() -> None:
+    statement = await check({TXT: [DIGEST], "example.com CAA": [caa(0, "issue", "ca.example")]})
+    assert (statement.perspective, statement.name, statement.account_url, statement.attempt) == (
+        "local",
+        "www.example.com",
+        ACCOUNT,
+        "attempt",
+    )
+    assert statement.checked_at == 1_800_000_000
+    assert statement.control is not None
+    assert (statement.control.method, statement.control.adn) == ("dns-01", "www.example.com")
+    assert statement.control.result == Result.PASS
+    assert statement.control.trace == ("dns _acme-challenge.www.example.com TXT: 1 records AD=1 from table",)
+    assert statement.caa is not None
+    assert (statement.caa.result, statement.caa.found_at) == (Result.PASS, "example.com")
+
+
+async def test_a_failure_is_signed_like_a_pass_and_caa_beside_it() -> None:
+    statement = await check({TXT: ["wrong"], "com CAA": [caa(0, "issue", ";")]})
+    assert statement.control is not None
+    assert statement.caa is not None
+    assert (statement.control.result, statement.control.problem) == (Result.FAIL, "unauthorized")
+    assert (statement.caa.result, statement.caa.problem) == (Result.FAIL, "caa")
+
+
+async def test_a_fault_of_ours_is_indeterminate_in_both() -> None:
+    away = TransientError("no DNS resolver answers")
+    statement = await check({TXT: away, "www.example.com CAA": away})
+    assert statement.control is not None
+    assert statement.caa is not None
+    assert (statement.control.result, statement.control.problem) == (Result.INDETERMINATE, "serverInternal")
+    assert (statement.caa.result, statement.caa.problem) == (Result.INDETERMINATE, "serverInternal")
+
+
+async def test_a_bug_is_indeterminate_and_its_text_stays_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    statement = await check({TXT: RuntimeError("secret path")})
+    assert statement.control is not None
+    assert statement.control.result == Result.INDETERMINATE
+    assert "secret" not in statement.control.detail
+    assert "secret path" in caplog.text
+
+
+@pytest.mark.clause("RFC 8659 section 3")
+async def test_a_wildcard_is_checked_at_its_base_and_recorded_with_its_star() -> None:
+    request = dataclasses.replace(REQUEST, name="*.example.com")
+    table = {
+        "_acme-challenge.example.com TXT": [DIGEST],
+        "example.com CAA": [caa(0, "issue", ";"), caa(0, "issuewild", "ca.example")],
+    }
+    statement = await check(table, request)
+    assert statement.name == "*.example.com"
+    assert statement.control is not None
+    assert statement.caa is not None
+    assert (statement.control.result, statement.control.adn) == (Result.PASS, "example.com")
+    assert statement.caa.result == Result.PASS
+
+
+@pytest.mark.clause("BR 3.2.2.4.19")
+async def test_http01_never_validates_a_wildcard_and_connects_nowhere() -> None:
+    async with WebServer(web.response(KEY_AUTHORIZATION.encode())) as server:
+        request = dataclasses.replace(REQUEST, name="*.localhost", method="http-01")
+        statement = await check({}, request, settings(http_port=server.port))
+    assert statement.control is not None
+    assert (statement.control.result, statement.control.problem) == (Result.FAIL, "malformed")
+    assert server.connections == 0
+
+
+async def test_a_recheck_looks_at_caa_alone_bound_to_the_earlier_method() -> None:
+    record = caa(0, "issue", "ca.example; validationmethods=http-01")
+    table = {"www.example.com CAA": [record], TXT: failure()}
+    for method, result in (("http-01", Result.PASS), ("dns-01", Result.FAIL)):
+        request = CheckRequest("www.example.com", ACCOUNT, "attempt", "", method)
+        statement = await check(table, request)
+        assert statement.control is None
+        assert statement.caa is not None
+        assert statement.caa.result == result
+
+
+async def test_a_local_name_is_exempt_from_caa_under_private_rules_and_says_so() -> None:
+    async with WebServer(web.response(KEY_AUTHORIZATION.encode())) as server:
+        request = dataclasses.replace(REQUEST, name="a.localhost", method="http-01")
+        statement = await check(
+            {"localhost CAA": [caa(0, "issue", ";")]}, request, settings(http_port=server.port)
+        )
+    assert statement.control is not None
+    assert statement.caa is not None
+    assert (statement.control.result, statement.caa.result) == (Result.PASS, Result.PASS)
+    assert statement.caa.exempt == "local name"
+
+
+async def test_public_rules_know_no_local_names() -> None:
+    async with WebServer(web.response(KEY_AUTHORIZATION.encode())) as server:
+        request = dataclasses.replace(REQUEST, name="a.localhost", method="http-01")
+        statement = await check(
+            {"localhost CAA": None, "a.localhost A": ["127.0.0.1"]},
+            request,
+            settings(Rules.PUBLIC, http_port=server.port),
+        )
+    assert statement.control is not None
+    assert statement.caa is not None
+    assert (statement.control.result, statement.control.problem) == (Result.FAIL, "dns")
+    assert (statement.caa.result, statement.caa.exempt) == (Result.FAIL, "")
+    assert server.connections == 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"method": "tls-alpn-01"}, {"method": ""}, {"name": ""}, {"account_url": ""}, {"attempt": ""}],
+)
+async def test_a_request_that_nothing_could_answer_is_refused_unsigned(change: dict) -> None:
+    with pytest.raises(Refused):
+        await check({}, dataclasses.replace(REQUEST, **change))
+
+
+async def test_a_method_that_is_switched_off_is_refused_but_its_recheck_is_not() -> None:
+    only = settings(methods=("http-01",))
+    with pytest.raises(Refused):
+        await check({}, REQUEST, only)
+    assert (await check({}, CheckRequest("a.example.com", ACCOUNT, "x", "", "dns-01"), only)).caa is not None
+
+
+@pytest.mark.parametrize(
+    ("configured", "key"),
+    [
+        (settings(methods=("http-1",)), "methods"),
+        (settings(allowed_networks=("10.0.0.1/8",)), "allowed_networks"),
+        (
+            Settings(
+                ca=Ca(rules=Rules.PUBLIC),
+                deployment=Deployment(production=True),
+                validation=Validation(allowed_networks=("10.0.0.0/8",)),
+            ),
+            "allowed_networks",
+        ),
+    ],
+)
+def test_settings_that_cannot_be_used_are_named(configured: Settings, key: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"validation\.{key}"):
+        make_checker(configured, "local", PerspectiveKey(KEY), TableResolver(), FakeClock(1))
