@@ -41,6 +41,7 @@ def build(context: Context) -> web.Application:
     app.add_routes(
         [
             gate.open("GET", urls.DIRECTORY, directory.show),
+            gate.open("HEAD", urls.DIRECTORY, directory.show),
             gate.open("HEAD", urls.NEW_NONCE, nonce.show_head),
             gate.open("GET", urls.NEW_NONCE, nonce.show),
             #
@@ -88,7 +89,9 @@ class Gate:
         async def serve(request: web.Request) -> web.StreamResponse:
             return render(self._context, await handler(self._context))
 
-        return web.route(method, path, serve)
+        # aiohttp would answer HEAD like GET; newNonce tells them apart (section 7.2).
+        options = {"allow_head": False} if method == "GET" else {}
+        return web.route(method, path, serve, **options)
 
     def signed(self, proof: Proof, path: str, handler: Handler) -> web.RouteDef:
         """A POST signed as `proof` says; the handler decides what the payload may be."""

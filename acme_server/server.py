@@ -63,8 +63,8 @@ class AccessLog:
         lines: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
         self._file = logging.FileHandler(path, encoding="utf-8")
         self._file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-        self._handler = QueueHandler(lines)  # type: ignore[arg-type]
-        self._listener = QueueListener(lines, self._file)  # type: ignore[arg-type]
+        self._handler = QueueHandler(lines)
+        self._listener = QueueListener(lines, self._file)
         self._logger = logging.getLogger("access")
 
     def open(self) -> None:

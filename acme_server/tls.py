@@ -22,7 +22,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from core.clock import Clock
 from core.errors import CaError
 from core.randomness import Randomness, token
-from signer.api import Issued, LocalServiceRequest
+from signer import serials
+from signer.api import Issued
 
 RETRY = 300
 """Seconds until a renewal that failed is tried again; it begins with a third of the lifetime left."""
@@ -33,7 +34,7 @@ _log = logging.getLogger(__name__)
 class LocalService(Protocol):
     """What this room needs of signer.client.Vault."""
 
-    async def local_service(self, request: LocalServiceRequest) -> Issued:
+    async def local_service(self, serial: bytes, public_key: bytes) -> Issued:
         """A TLS certificate for our own directory."""
 
 
@@ -60,7 +61,7 @@ class DirectoryTls:
         public_key = key.public_key().public_bytes(
             serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
         )
-        issued = await self._vault.local_service(LocalServiceRequest(self._serial(), public_key))
+        issued = await self._vault.local_service(serials.draw(self._randomness), public_key)
         certificate = x509.load_der_x509_certificate(issued.certificate)
         self._load(key, certificate)
         begins, ends = (
@@ -77,11 +78,6 @@ class DirectoryTls:
                 await self.renew()
             except CaError as error:
                 _log.error("the directory's TLS certificate could not be renewed: %s", error)
-
-    def _serial(self) -> bytes:
-        # 127 random bits (BR 7.1 asks for 64), positive, and never a shorter DER INTEGER.
-        octets = self._randomness.octets(16)
-        return bytes((octets[0] & 0x3F | 0x40,)) + octets[1:]
 
     def _load(self, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> None:
         """ssl reads keys from files only: an encrypted one, whose password dies with this call."""

@@ -1,0 +1,64 @@
+"""acme_server/app.py, middleware.py: the way of a whole order, and what every answer has."""
+
+from __future__ import annotations
+
+import pytest
+from cryptography import x509
+
+from tests.support.acme_client import AcmeClient, b64, csr, ec_key, thumbprint
+from tests.support.acme_front import BASE, Front
+
+NAME = "www.example.com"
+
+
+@pytest.mark.clause("RFC 8555 section 7.1")
+async def test_an_order_goes_from_pending_to_a_certificate(front: Front, subscriber: AcmeClient) -> None:
+    front.perspectives.pass_names.add(NAME)
+    order = await subscriber.order(NAME)
+    assert order.status == 201
+    assert order.body["status"] == "pending"
+    authorization = await subscriber.post(order.body["authorizations"][0])
+    challenge = authorization.body["challenges"][0]
+    answered = await subscriber.post(challenge["url"], {})
+    assert answered.body["status"] == "processing"
+    assert answered.links("up") == [order.body["authorizations"][0]]
+    await front.run_jobs()
+
+    key_authorization = f"{challenge['token']}.{thumbprint(subscriber.key)}"
+    assert front.perspectives.asked == [
+        (NAME, subscriber.kid, "http-01", challenge["token"], key_authorization)
+    ]
+    ready = await subscriber.post(order.headers["Location"])
+    assert ready.body["status"] == "ready"
+    key = ec_key()
+    accepted = await subscriber.post(order.body["finalize"], {"csr": b64(csr(key, [NAME]))})
+    assert accepted.body["status"] == "processing"
+    assert accepted.headers["Retry-After"] == "1"
+    await front.run_jobs()
+
+    valid = await subscriber.post(order.headers["Location"])
+    assert valid.body["status"] == "valid"
+    chain = await subscriber.post(valid.body["certificate"])
+    assert chain.headers["Content-Type"] == "application/pem-certificate-chain"
+    leaf, issuer = x509.load_pem_x509_certificates(chain.octets)
+    leaf.verify_directly_issued_by(issuer)
+    assert leaf.public_key() == key.public_key()
+    assert front.counts()["jobs"] == 0
+
+
+@pytest.mark.clause("RFC 8555 section 7.1.1")
+async def test_the_directory_names_what_is_offered_and_nothing_else(front: Front) -> None:
+    answer = await front.client().get("/directory")
+    assert answer.status == 200
+    assert answer.headers["Content-Type"] == "application/json"
+    assert answer.body == {
+        "newNonce": f"{BASE}/acme/new-nonce",
+        "newAccount": f"{BASE}/acme/new-account",
+        "newOrder": f"{BASE}/acme/new-order",
+        "revokeCert": f"{BASE}/acme/revoke-cert",
+        "meta": {
+            "termsOfService": "http://localhost:14080/cps/",
+            "caaIdentities": ["ca.example"],
+            "externalAccountRequired": False,
+        },
+    }

@@ -1,0 +1,265 @@
+"""The ACME front with everything real but its two neighbours: the perspectives and the issuance.
+
+Both are hostile unless a test says otherwise: nothing validates, and nothing is issued for an order that was
+not approved.  Jobs run when the test says so, by the very rows that the handlers wrote.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import itertools
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from aiohttp.test_utils import TestClient, TestServer
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from signer.issuance import Approved
+
+from acme_server import app
+from acme_server.context import Context
+from acme_server.urls import Urls
+from core import certificates, issuers
+from core.clock import FakeClock
+from core.database import Database, Transaction
+from core.ephemeral import Nonces
+from core.errors import TransientError
+from core.evidence import CaaSeen, ControlSeen, PerspectiveKey, Result, SignedStatement, Statement
+from core.randomness import SystemRandomness, token
+from core.settings import Settings
+from tests.support import database as databases
+from tests.support.acme_client import AcmeClient, Answer, PrivateKey, b64, csr, ec_key, thumbprint
+
+BASE = "https://ca.test:14000"
+ISSUER = "ec-1"
+ISSUER_NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Test issuer")])
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """validation.mpic.Outcome, as the front sees it."""
+
+    result: Result
+    problem: str = ""
+    detail: str = ""
+    statements: tuple[SignedStatement, ...] = ()
+
+
+class FakePerspectives:
+    """Fails every name that was not put into `pass_names`; `undecided` names have no verdict."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.pass_names: set[str] = set()
+        self.undecided: set[str] = set()
+        self.caa_forbids: set[str] = set()
+        self.asked: list[tuple[str, ...]] = []
+        self._clock = clock
+        self._key = PerspectiveKey(ec.generate_private_key(ec.SECP256R1()))
+
+    async def check(
+        self, name: str, account_url: str, method: str, token: str, key_authorization: str
+    ) -> Seen:
+        self.asked.append((name, account_url, method, token, key_authorization))
+        if name in self.undecided:
+            return Seen(Result.INDETERMINATE, "serverInternal", "the resolver is away")
+        if name not in self.pass_names:
+            return Seen(Result.FAIL, "connection", f"{name}: connection refused")
+        control = ControlSeen(method, name.removeprefix("*."), Result.PASS)
+        return Seen(Result.PASS, statements=(self._sign(name, account_url, control),))
+
+    async def recheck_caa(self, name: str, account_url: str, caa_method: str) -> Seen:
+        self.asked.append((name, account_url, "", caa_method))
+        if name in self.undecided:
+            return Seen(Result.INDETERMINATE, "dns", "the resolver is away")
+        if name in self.caa_forbids:
+            return Seen(Result.FAIL, "caa", f"CAA of {name} does not name us")
+        return Seen(Result.PASS, statements=(self._sign(name, account_url, None),))
+
+    def _sign(self, name: str, account_url: str, control: ControlSeen | None) -> SignedStatement:
+        now = self._clock.now()
+        statement = Statement("local", name, account_url, "attempt", now, control, CaaSeen(Result.PASS))
+        return self._key.sign(statement)
+
+
+class FakeIssuance:
+    """Signs with a key of its own and stores in the real register; `fault` is raised instead when set."""
+
+    def __init__(self, database: Database, clock: FakeClock) -> None:
+        self.fault: Exception | None = None
+        self.approved: list[Approved] = []
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        self._database = database
+        self._clock = clock
+        self._serials = itertools.count(0x7000)
+
+    async def prepare(self) -> bytes:
+        """Put the issuer into the register; its chain in PEM."""
+        certificate = self._certificate(b"\x01", ISSUER_NAME, self.key.public_key(), 365)
+        chain = certificate.public_bytes(serialization.Encoding.PEM)
+        issuer = issuers.Issuer(
+            ISSUER, "issuing", "ec-p256", certificate.public_bytes(serialization.Encoding.DER), chain, 1
+        )
+        await self._database.write(lambda tx: issuers.put_issuer(tx, issuer))
+        return chain
+
+    async def issue(self, approved: Approved, finish: Callable[[Transaction, str], None]) -> str:
+        self.approved.append(approved)
+        if self.fault is not None:
+            raise self.fault
+        serial = next(self._serials).to_bytes(2, "big")
+        public_key = serialization.load_der_public_key(approved.public_key)
+        name = x509.SubjectAlternativeName([x509.DNSName(each) for each in approved.names])
+        certificate = self._certificate(serial, x509.Name([]), public_key, 90, name)
+        issued = f"certificate-{serial.hex()}"
+        reservation = certificates.Reservation(
+            id=issued,
+            serial=serial,
+            issuer_id=ISSUER,
+            crl_shard=0,
+            request_id=approved.request_id,
+            account_url=approved.account_url,
+            profile=approved.profile,
+            names=approved.names,
+            spki_sha256=hashlib.sha256(approved.public_key).digest(),
+            not_before=self._clock.now(),
+            not_after=self._clock.now() + 90 * 86400,
+            versions={},
+        )
+        der = certificate.public_bytes(serialization.Encoding.DER)
+
+        def unit(tx: Transaction) -> None:
+            certificates.reserve(tx, reservation)
+            certificates.store(tx, issued, der, tx.now, hashlib.sha256(der).digest(), [])
+            finish(tx, issued)
+
+        await self._database.write(unit)
+        return issued
+
+    def _certificate(
+        self, serial: bytes, subject: x509.Name, key: Any, days: int, name: x509.ExtensionType | None = None
+    ) -> x509.Certificate:
+        now = datetime.datetime.fromtimestamp(self._clock.now(), datetime.UTC)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(ISSUER_NAME)
+            .public_key(key)
+            .serial_number(int.from_bytes(serial, "big"))
+            .not_valid_before(now)
+            .not_valid_after(now + datetime.timedelta(days=days))
+        )
+        if name is not None:
+            builder = builder.add_extension(name, critical=True)
+        return builder.sign(self.key, hashes.SHA256())
+
+
+@dataclass(slots=True)
+class Front:
+    """The running front and the handles that a test turns."""
+
+    http: TestClient[Any, Any]
+    context: Context
+    clock: FakeClock
+    database: Database
+    perspectives: FakePerspectives
+    issuance: FakeIssuance
+    handlers: Any
+    wakes: list[str] = field(default_factory=list)
+    raised: list[Exception] = field(default_factory=list)
+
+    def client(self, key: PrivateKey | None = None) -> AcmeClient:
+        """A client without an account."""
+        return AcmeClient(self.http, BASE, key)
+
+    async def subscriber(self, key: PrivateKey | None = None) -> AcmeClient:
+        """A client with an account."""
+        client = self.client(key)
+        answer = await client.register()
+        assert answer.status in (200, 201), answer.body
+        return client
+
+    async def run_jobs(self) -> None:
+        """Run every job that waits, once; what a handler raises to be tried again is kept in `raised`."""
+        for row in self.database.reader.all("SELECT kind, subject FROM jobs ORDER BY id"):
+            try:
+                await self.handlers[row["kind"]](row["subject"])
+            except TransientError as error:
+                self.raised.append(error)
+
+    def counts(self) -> dict[str, int]:
+        """Rows in every table: what a refusal must leave as it was."""
+        reader = self.database.reader
+        tables = reader.all(
+            "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+        )
+        return {
+            each["name"]: reader.all(f"SELECT COUNT(*) AS n FROM {each['name']}")[0]["n"] for each in tables
+        }
+
+    def audit(self, kind: str) -> list[Any]:
+        """The audit records of a kind."""
+        return self.database.reader.all("SELECT * FROM audit WHERE kind = ? ORDER BY sequence", (kind,))
+
+    async def authorized(self, client: AcmeClient, *names: str) -> Answer:
+        """A new order, all of whose names are validated by the first method that is offered."""
+        self.perspectives.pass_names.update(names)
+        order = await client.order(*names)
+        assert order.status == 201, order.body
+        for url in order.body["authorizations"]:
+            authorization = await client.post(url)
+            if authorization.body["status"] == "pending":
+                await client.post(authorization.body["challenges"][0]["url"], {})
+        await self.run_jobs()
+        return await client.post(order.headers["Location"])
+
+    async def issued(
+        self, client: AcmeClient, *names: str, key: PrivateKey | None = None
+    ) -> tuple[Answer, x509.Certificate]:
+        """The order, valid, and its certificate."""
+        order = await self.authorized(client, *names)
+        url = order.headers["Location"]
+        request = csr(key or ec_key(), names)
+        accepted = await client.post(order.body["finalize"], {"csr": b64(request)})
+        assert accepted.status == 200, accepted.body
+        await self.run_jobs()
+        order = await client.post(url)
+        chain = await client.post(order.body["certificate"])
+        return order, x509.load_pem_x509_certificates(chain.octets)[0]
+
+
+@asynccontextmanager
+async def running(
+    directory: Path, change: Callable[[Settings], Settings] = lambda s: s
+) -> AsyncIterator[Front]:
+    """A front with an empty database below `directory`; `change` turns the settings."""
+    clock = FakeClock(databases.NOW)
+    settings = Settings()
+    settings = change(replace(settings, acme=replace(settings.acme, base_url=BASE)))
+    randomness = SystemRandomness()
+    wakes: list[str] = []
+    async with databases.opened(directory, clock) as database:
+        perspectives = FakePerspectives(clock)
+        issuance = FakeIssuance(database, clock)
+        context = Context(
+            settings=settings,
+            database=database,
+            clock=clock,
+            randomness=randomness,
+            nonces=Nonces(randomness, token(randomness)),
+            urls=Urls(settings),
+            chains={ISSUER: await issuance.prepare()},
+            wake_jobs=lambda: wakes.append("jobs"),
+            on_revocation=lambda: wakes.append("revocation"),
+        )
+        handlers = app.job_handlers(database, settings, clock, perspectives, issuance)
+        async with TestClient(TestServer(app.build(context))) as http:
+            yield Front(http, context, clock, database, perspectives, issuance, handlers, wakes)
+
+
+__all__ = ["BASE", "Front", "running", "thumbprint"]
