@@ -161,7 +161,11 @@ class CrlUpdater:
         # published twice and never missed, and no entry is younger than thisUpdate.
         reader = self._database.reader
         version = certificates.revocation_version(reader)
-        rows = certificates.revocations(reader, scope.issuer_id, scope.shard, self._clock.now())
+        last = last_published(reader, scope)
+        # An entry stays until it has once been on a CRL issued after the certificate expired (BR 4.10.1):
+        # whatever had not expired at the last CRL is on this one.
+        unexpired_at = 0 if last is None else last.this_update
+        rows = certificates.revocations(reader, scope.issuer_id, scope.shard, unexpired_at)
         entries = tuple(CrlEntry(each.serial, each.revoked_at, each.reason or None) for each in rows)
         now = self._clock.now()
         next_update = now + self._settings.status.crl_validity

@@ -23,6 +23,9 @@ from status.responder import Responder
 _KEEP_ALIVE = 15.0
 """Seconds an idle connection is kept; a relying party asks once and goes."""
 
+_SIGN_TIMEOUT = 5.0
+"""Seconds a relying party waits for a signature; few wait longer, and "try later" is an answer too."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -34,7 +37,7 @@ async def serve(
     ready: Callable[[], None],
 ) -> None:
     """Serve on `settings.repository.listen` until cancelled; `ready()` is called once we do."""
-    vault = Vault(data.vault_socket)
+    vault = Vault(data.vault_socket, _SIGN_TIMEOUT)
     reader = Reader(data.database, settings.database.busy_timeout)
     responder = Responder(
         reader,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509 import ocsp, load_der_x509_certificate
+from cryptography.x509 import load_der_x509_certificate, ocsp
 
 from core import certificates
 from core.certificates import Reservation, Revocation
@@ -126,3 +126,9 @@ async def house(tmp_path: Path, status_settings: Status) -> AsyncIterator[House]
         reader = Reader(data.database)
         yield House(data, clock, database, vault, settings, reader)
         reader.close()
+
+
+@pytest.fixture(scope="session")
+def house_class() -> type[House]:
+    """For tests that build a house for each of their examples."""
+    return House

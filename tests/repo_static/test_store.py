@@ -1,0 +1,108 @@
+"""repo_static/store.py"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from repo_static.store import NotPublished, Store, is_public_name
+
+
+def refuse(published: bytes | None) -> None:
+    raise NotPublished("no")
+
+
+def test_a_file_is_published_with_its_directories(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert store.replace("crl/ec1-0.crl", b"one")
+    assert store.read("crl/ec1-0.crl") == b"one"
+    assert store.names("crl") == ["crl/ec1-0.crl"]
+
+
+def test_the_same_content_changes_nothing(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.replace("a.txt", b"one")
+    before = (tmp_path / "a.txt").stat()
+    assert not store.replace("a.txt", b"one")
+    after = (tmp_path / "a.txt").stat()
+    assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
+
+
+def test_a_reader_with_the_old_file_open_keeps_it_whole(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.replace("a.txt", b"old")
+    with (tmp_path / "a.txt").open("rb") as reading:
+        store.replace("a.txt", b"newer")
+        assert reading.read() == b"old"
+
+
+def test_a_guard_sees_what_is_published_and_can_refuse(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.replace("a.txt", b"one")
+    seen: list[bytes | None] = []
+    store.replace("a.txt", b"two", seen.append)
+    assert seen == [b"one"]
+    with pytest.raises(NotPublished):
+        store.replace("a.txt", b"three", refuse)
+    assert store.read("a.txt") == b"two"
+
+
+def test_what_was_added_never_changes(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert store.add("issuers/ec1.crt", b"one")
+    assert not store.add("issuers/ec1.crt", b"one")
+    with pytest.raises(NotPublished, match="new version"):
+        store.add("issuers/ec1.crt", b"two")
+    assert store.read("issuers/ec1.crt") == b"one"
+
+
+@pytest.mark.parametrize(
+    "name", ["../a", "a/../../b", "/etc/passwd", ".hidden", "a/.b", "", "a//b", "a/", "a\x00", "a b", "a\\b"]
+)
+def test_a_name_outside_the_tree_or_hidden_is_refused(tmp_path: Path, name: str) -> None:
+    assert not is_public_name(name)
+    with pytest.raises(NotPublished):
+        Store(tmp_path / "tree").replace(name, b"x")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_is_readable_by_all_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        Store(tmp_path).replace("a.txt", b"x")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a.txt").stat().st_mode & 0o777 == 0o644
+
+
+def test_an_orphan_of_a_crash_does_not_disturb(tmp_path: Path) -> None:
+    (tmp_path / ".a.txt.new").write_bytes(b"half")
+    store = Store(tmp_path)
+    store.replace("a.txt", b"whole")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_failure_while_writing_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path)
+    store.replace("a.txt", b"old")
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("repo_static.store.os.fsync", full)
+    with pytest.raises(OSError, match="space"):
+        store.replace("a.txt", b"new")
+    assert store.read("a.txt") == b"old"
+
+
+def test_the_content_is_on_the_disk_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+    fsync, rename = os.fsync, os.replace
+    monkeypatch.setattr("repo_static.store.os.fsync", lambda fd: (events.append("sync"), fsync(fd)))
+    monkeypatch.setattr("repo_static.store.os.replace", lambda a, b: (events.append("name"), rename(a, b)))
+    Store(tmp_path).replace("a.txt", b"x")
+    assert events == ["sync", "name", "sync"]
