@@ -23,7 +23,7 @@ run: setup-run ## set everything up, then run the CA (Ctrl-C stops it)
 	@exec $(BIN)/acme-server run --config config.toml --data $(DATA) $(SET)
 
 run-public: setup-test ## the public rules on loopback, with our own DNS (deploy/public-loopback.toml)
-	@exec $(BIN)/python -m operations.public_loopback --data $(DATA)-public
+	@exec $(BIN)/python scripts/run-public $(DATA)-public
 
 demo: setup-demo ## a throw-away CA, certbot, openssl: issue, verify, revoke; under a minute
 	@exec $(BIN)/python -m operations.demo

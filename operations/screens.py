@@ -6,11 +6,11 @@ Must never: show a secret, or a command that does not work when pasted.
 from __future__ import annotations
 
 from core.data_directory import DataDirectory
-from core.settings import Settings
+from core.settings import Rules, Settings
 from operations.isolation import Isolation
 
 
-def certbot_command(settings: Settings, data: DataDirectory, name: str = "localhost") -> str:
+def certbot_command(settings: Settings, data: DataDirectory, name: str) -> str:
     """A command that obtains a certificate from this CA as any user, leaving /etc/letsencrypt alone."""
     aside = "~/certbot-tryout"
     return " \\\n      ".join(
@@ -37,11 +37,13 @@ def running_screen(settings: Settings, data: DataDirectory, isolation: Isolation
         f"  processes     {walls}",
         f"  logs          {data.log}",
     ]
-    if settings.ca.rules.value == "private":
+    # Under public rules a local name cannot be certified; the rehearsal's DNS has example.com.
+    name = "localhost" if settings.ca.rules is Rules.PRIVATE else "www.example.com"
+    if not settings.deployment.production:
         lines += [
             "",
             "  Get a certificate, in another terminal:",
             "",
-            "    " + certbot_command(settings, data),
+            f"    {certbot_command(settings, data, name)}",
         ]
     return "\n".join([*lines, ""])

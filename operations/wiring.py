@@ -213,4 +213,4 @@ async def _keep_index(store: Store, description: Description, settings: Settings
 async def _for_ever(loop: Coroutine[Any, Any, None]) -> None:
     await loop
     # A task group takes a plain return for success; here it would leave a CA without its worker.
-    raise RuntimeError(f"{loop.__qualname__} ended, but it must never")
+    raise RuntimeError(f"{loop} ended, but it must never")
