@@ -115,9 +115,9 @@ class Service:
                 "profile.unknown", f"the vault knows no profile {request.profile!r} for subscribers"
             )
         self._must_be_fresh(request)
-        longest = (
-            requirements.limit("leaf-validity", now) if self._rules is Rules.PUBLIC else profile.validity
-        )
+        longest = profile.validity
+        if self._settings.ca.rules is Rules.PUBLIC:
+            longest = requirements.limit(requirements.Limit.LEAF_VALIDITY, now)
         self._verifier.verify(request, now)
         tbs, lint = await self._build(request, by, profile, Kind.LEAF, now=now, longest=longest)
         kept = token(self._randomness)
@@ -211,10 +211,6 @@ class Service:
         """A page of the journal."""
         return api.Journal(self._journal.page(request.after, min(request.limit, MAX_PAGE)))
 
-    @property
-    def _rules(self) -> Rules:
-        return self._settings.ca.rules
-
     async def _build(
         self,
         request: api.LeafRequest,
@@ -240,9 +236,9 @@ class Service:
 
     def _must_be_fresh(self, request: api.LeafRequest) -> None:
         """The serial and the issuance are new.  `Signer.certificate` asks again, when it takes them."""
-        if not request.issuance_id or (
-            ":" in request.issuance_id and request.profile != profiles.LOCAL_SERVICE
-        ):
+        # A colon marks the vault's own names in the journal: CRLs, responders, local service.
+        ours = request.profile == profiles.LOCAL_SERVICE
+        if not request.issuance_id or (":" in request.issuance_id and not ours):
             raise Refused("issuance.name", "an issuance id is not empty and has no colon")
         if self._journal.has_intent(request.issuance_id):
             raise Refused("issuance.used", f"issuance {request.issuance_id} was begun before: recall it")
