@@ -1,0 +1,168 @@
+"""pkilint, set up for each kind of thing that the vault signs.  Runs in the lint workers only (lint.py).
+
+Under the public rules the validators and finding filters are those of pkilint's own TLS BR command line, no
+filter added.  Under private rules they are its RFC 5280 ones, less one finding: pkilint takes RFC 5280's
+"preferred name syntax" to forbid wildcards and single labels ("localhost"), which RFC 9525 section 6.3 and
+private networks use; its BR set drops that finding too.  profiles.py judges the syntax of names in its place.
+
+BR 4.3.1.2 (linting of to-be-signed content), 7.1, 7.2; RFC 5280; RFC 6960.  docs/adr/0004.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from pkilint import finding_filter, loader, pkix, validation
+from pkilint.cabf import cabf_crl, serverauth
+from pkilint.cabf.serverauth import serverauth_finding_filter
+from pkilint.cabf.serverauth.serverauth_constants import CertificateType
+from pkilint.pkix import certificate, crl, extension, name, ocsp
+
+from core import der
+from core.settings import Rules
+from signer.vault.lint import Finding, Kind
+
+CRL_ENTRIES = 1000
+"""pkilint takes 0.1 ms and 10 KiB for an entry.  The entries of a CRL are all of one shape, written by one
+template (crl.py), so of a longer CRL the first and the last of them stand for all."""
+
+_TLS_TYPES = {
+    Kind.LEAF: CertificateType.DV_FINAL_CERTIFICATE,
+    Kind.ROOT: CertificateType.ROOT_CA,
+    Kind.ISSUING: CertificateType.INTERNAL_UNCONSTRAINED_TLS_CA,
+    Kind.OCSP_RESPONDER: CertificateType.OCSP_RESPONDER,
+}
+"""The local service is not among them: its certificates are no subscriber's, and docs/adr/0004 says what that
+means for an operator under the public rules."""
+
+_CRL_TYPES = {
+    Kind.CRL: crl.CertificateRevocationListType.CRL,
+    Kind.ROOT_CRL: crl.CertificateRevocationListType.ARL,
+}
+
+certificate_loader = loader.RFC5280CertificateDocumentLoader()
+
+# pkilint logs the traceback of a crashed validator; the finding that it makes of it refuses, and is enough.
+logging.getLogger("pkilint").setLevel(logging.CRITICAL)
+
+
+@dataclass(frozen=True, slots=True)
+class Linter:
+    """How to read a document, what to ask of it, and which findings pkilint itself holds superseded."""
+
+    load: Callable[[bytes], Any]
+    validator: Any
+    filters: list[Any]
+
+
+def lint(rules: Rules, kind: Kind, octets: bytes) -> list[Finding]:
+    """Lint as the rules demand.  What cannot be decoded is a finding, too."""
+    if kind in _CRL_TYPES:
+        octets = abridged(octets)
+    return run(_linter(rules, kind), octets)
+
+
+def run(linter: Linter, octets: bytes) -> list[Finding]:
+    """All findings of one linter but the merely informative."""
+    try:
+        document = linter.load(octets)
+    except ValueError as error:
+        return [Finding("fatal", "base.undecodable", str(error))]
+    results, _ = finding_filter.filter_results(linter.filters, linter.validator.validate(document.root))
+    return [
+        Finding(found.finding.severity.name.lower(), found.finding.code, found.message or "")
+        for result in results
+        for found in result.finding_descriptions
+        if found.finding.severity <= validation.ValidationFindingSeverity.NOTICE
+    ]
+
+
+def warm(rules: Rules) -> None:
+    """Build the validators that the hot path needs (0.2 s each)."""
+    for kind in (Kind.LEAF, Kind.OCSP, Kind.CRL):
+        _linter(rules, kind)
+
+
+def abridged(certificate_list: bytes) -> bytes:
+    """The CRL with the first and last entries only, when it has more than `CRL_ENTRIES`."""
+    tbs, *rest = der.elements(der.only(certificate_list, der.SEQUENCE).content)
+    fields = [*der.elements(tbs.content)]
+    # version, signature, issuer, thisUpdate, nextUpdate, and revokedCertificates unless it is absent
+    if len(fields) < 7:
+        return certificate_list
+    entries = [entry.encoding for entry in der.elements(fields[5].content)]
+    if len(entries) <= CRL_ENTRIES:
+        return certificate_list
+    kept = der.sequence(*entries[: CRL_ENTRIES // 2], *entries[-CRL_ENTRIES // 2 :])
+    head, tail = (field.encoding for field in fields[:5]), (field.encoding for field in fields[6:])
+    return der.sequence(der.sequence(*head, kept, *tail), *(field.encoding for field in rest))
+
+
+@cache
+def _linter(rules: Rules, kind: Kind) -> Linter:
+    if kind is Kind.OCSP:
+        return _ocsp()
+    if kind in _CRL_TYPES:
+        return _crl(rules, _CRL_TYPES[kind])
+    if rules is Rules.PUBLIC and kind in _TLS_TYPES:
+        return _tls(_TLS_TYPES[kind])
+    return _pkix()
+
+
+def _tls(kind: CertificateType) -> Linter:
+    validator = certificate.create_pkix_certificate_validator_container(
+        serverauth.create_decoding_validators(), serverauth.create_validators(kind)
+    )
+    filters = serverauth.create_serverauth_finding_filters(kind)
+    return Linter(certificate_loader.load_der_document, validator, filters)
+
+
+def _pkix() -> Linter:
+    validator = certificate.create_pkix_certificate_validator_container(
+        certificate.create_decoding_validators(name.ATTRIBUTE_TYPE_MAPPINGS, extension.EXTENSION_MAPPINGS),
+        [
+            certificate.create_issuer_validator_container([]),
+            certificate.create_validity_validator_container(),
+            certificate.create_subject_validator_container([]),
+            certificate.create_extensions_validator_container([]),
+            certificate.create_spki_validator_container([]),
+        ],
+    )
+    filters = [serverauth_finding_filter.DnsNameGeneralNamePreferredNameSyntaxFilter()]
+    return Linter(certificate_loader.load_der_document, validator, filters)
+
+
+def _crl(rules: Rules, kind: crl.CertificateRevocationListType) -> Linter:
+    validity, whole = [], []
+    if rules is Rules.PUBLIC:
+        validity.append(cabf_crl.create_validity_period_validator(kind))
+        whole.append(cabf_crl.CabfCrlReasonCodeAllowlistValidator(kind))
+    validator = crl.create_pkix_crl_validator_container(
+        [
+            pkix.create_attribute_decoder(name.ATTRIBUTE_TYPE_MAPPINGS),
+            pkix.create_extension_decoder(extension.EXTENSION_MAPPINGS),
+        ],
+        [
+            crl.create_issuer_validator_container([]),
+            crl.create_validity_validator_container(validity),
+            crl.create_extensions_validator_container([]),
+            *whole,
+        ],
+    )
+    return Linter(loader.RFC5280CertificateListDocumentLoader().load_der_document, validator, [])
+
+
+def _ocsp() -> Linter:
+    validator = ocsp.create_pkix_ocsp_response_validator_container(
+        [
+            ocsp.create_response_decoder(),
+            pkix.create_attribute_decoder(name.ATTRIBUTE_TYPE_MAPPINGS),
+            pkix.create_extension_decoder(extension.EXTENSION_MAPPINGS),
+        ],
+        [],
+    )
+    return Linter(loader.RFC6960OCSPResponseDocumentLoader().load_der_document, validator, [])

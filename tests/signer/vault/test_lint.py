@@ -1,0 +1,267 @@
+"""signer/vault/lint.py: what a linter objects to is refused, and so is what a worker dies over."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from cryptography import x509
+
+from core import der
+from core.errors import Refused
+from core.settings import Rules
+from signer.api import CrlEntry, OcspRequest
+from signer.vault import algorithms, ca_certificates, crl, leaf, linter, ocsp
+from signer.vault.ca_certificates import Subject
+from signer.vault.lint import Finding, Kind, LintPool
+from tests.support.software_ca import (
+    DAY,
+    NOW,
+    SERIAL,
+    URLS,
+    leaf_request,
+    private_key,
+    profile,
+    software_ca,
+    spki,
+)
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+CA = software_ca()
+
+
+def leaf_der(rules: Rules, name: str = "tlsserver", **changes: object) -> bytes:
+    tbs = leaf.build_tbs(CA.issuer, profile(rules, name), leaf_request(**changes))
+    return leaf.dummy_signed(tbs, CA.issuer)
+
+
+def crl_der(count: int, reason: int | None = 1, url: str | None = None) -> bytes:
+    entries = [CrlEntry(der.integer_content(1 + number), NOW, reason) for number in range(count)]
+    return crl.dummy_signed(crl.build_tbs(CA.issuer, 7, NOW, NOW + 7 * DAY, entries, url), CA.issuer)
+
+
+def responder() -> bytes:
+    key = private_key("ec-p256", 3).public_key()
+    subject = Subject("JP", "Acme Trust", "Acme OCSP")
+    return ca_certificates.ocsp_responder(CA.certificate, CA.key, key, subject, SERIAL, NOW)
+
+
+def ocsp_der(revoked_at: int | None) -> bytes:
+    certificate = x509.load_der_x509_certificate(responder())
+    key = certificate.public_key()
+    hash_ = x509.SubjectKeyIdentifier.from_public_key(key).digest  # type: ignore[arg-type]
+    request = OcspRequest(
+        "ec-p256", SERIAL, "sha1", NOW, NOW + 4 * DAY, revoked_at, 1 if revoked_at else None
+    )
+    tbs = ocsp.build_tbs(CA.issuer, hash_, NOW + 29 * DAY, request, NOW)
+    identifier = algorithms.for_key(key).identifier
+    return ocsp.assemble(tbs, identifier, algorithms.dummy_signature(key), responder())  # type: ignore[arg-type]
+
+
+def local_issuer() -> bytes:
+    return ca_certificates.local_service_issuer(
+        CA.root,
+        CA.root_key,
+        private_key("ec-p256", 4).public_key(),
+        Subject("JP", "Acme Trust", "Acme Local Service"),
+        SERIAL,
+        NOW,
+        URLS,
+        names=("localhost", "127.0.0.1", "::1"),
+    )
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=list(Rules))
+async def pool(request: pytest.FixtureRequest) -> AsyncIterator[tuple[LintPool, Rules]]:
+    pool = LintPool(1, request.param)
+    pool.start()
+    yield pool, request.param
+    pool.close()
+
+
+@pytest.mark.clause("BR 4.3.1.2")
+async def test_everything_that_we_make_passes_under_both_rules(pool: tuple[LintPool, Rules]) -> None:
+    lint, rules = pool
+    everything = [
+        (Kind.LEAF, leaf_der(rules)),
+        (Kind.LEAF, leaf_der(rules, names=("*.acme-shop.com", "acme-shop.com"))),
+        (Kind.LEAF, leaf_der(rules, public_key=spki(private_key("rsa-2048")))),
+        (Kind.LEAF, leaf_der(rules, public_key=spki(private_key("ec-p384")))),
+        (Kind.LEAF, leaf_der(rules, public_key=spki(private_key("ec-p521")))),
+        (Kind.LOCAL_SERVICE, leaf_der(rules, "local-service", names=("localhost", "127.0.0.1", "::1"))),
+        (Kind.LOCAL_SERVICE_ISSUER, local_issuer()),
+        (Kind.ROOT, CA.root),
+        (Kind.ISSUING, software_ca("ec-p256", rules).certificate),
+        (Kind.ISSUING, software_ca("rsa-2048", rules).certificate),
+        (Kind.OCSP_RESPONDER, responder()),
+        (Kind.CRL, crl_der(0)),
+        (Kind.CRL, crl_der(3)),
+        (Kind.CRL, crl_der(3, url="http://pki.acme-ca.com/crl/ec-p256-0.crl")),
+        (Kind.ROOT_CRL, crl_der(1)),
+        (Kind.OCSP, ocsp_der(None)),
+        (Kind.OCSP, ocsp_der(NOW)),
+    ]
+    records = await asyncio.gather(*(lint.lint(octets, kind) for kind, octets in everything))
+    assert {record.linters for record in records} == {lint.linters}
+    assert lint.linters[0].startswith("pkilint ")
+    assert lint.linters[1].startswith("profile ")
+
+
+async def test_findings_below_error_are_recorded(pool: tuple[LintPool, Rules]) -> None:
+    lint, rules = pool
+    record = await lint.lint(leaf_der(rules, public_key=spki(private_key("rsa-2048"))), Kind.LEAF)
+    assert record.findings == (
+        ("warning cabf.serverauth.subscriber_rsa_digitalsignature_and_keyencipherment_present",)
+        if rules is Rules.PUBLIC
+        else ("warning pkix.certificate_skid_end_entity_missing",)
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "octets", "code"),
+    [
+        (Kind.LEAF, b"", "base.undecodable"),
+        (Kind.LEAF, b"\x30\x03\x02\x01\x01", "base.undecodable"),
+        (Kind.CRL, leaf_der(Rules.PUBLIC), None),
+        (Kind.OCSP, leaf_der(Rules.PUBLIC), "base.undecodable"),
+        (Kind.ISSUING, leaf_der(Rules.PUBLIC).replace(b"\x02\x01\x02", b"\x02\x01\x00", 1), None),
+    ],
+)
+async def test_what_is_no_document_of_its_kind_is_refused(
+    pool: tuple[LintPool, Rules], kind: Kind, octets: bytes, code: str | None
+) -> None:
+    with pytest.raises(Refused) as refusal:
+        await pool[0].lint(octets, kind)
+    assert refusal.value.code.startswith("lint.")
+    assert code is None or refusal.value.code == f"lint.{code}"
+
+
+@pytest.mark.clause("BR 7.1.2.7")
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"names": ("localhost",)}, "lint.cabf.internal_domain_name"),
+        ({"names": ("www.shop.example",)}, "lint.cabf.internal_domain_name"),
+        ({"names": ("a_b.acme-shop.com",)}, "lint.cabf.serverauth.invalid_dnsname_syntax"),
+        ({"not_after": NOW + 201 * DAY}, "lint.cabf.serverauth.certificate_validity_period_exceeds_200_days"),
+        ({"public_key": spki(private_key("rsa-1024"))}, None),
+        ({"serial": b"\x00"}, None),
+    ],
+)
+async def test_under_the_public_rules_the_tls_set_binds(
+    pool: tuple[LintPool, Rules], changes: dict[str, object], code: str | None
+) -> None:
+    lint, rules = pool
+    if rules is Rules.PRIVATE:
+        pytest.skip("the Baseline Requirements do not bind under private rules")
+    with pytest.raises(Refused) as refusal:
+        await lint.lint(leaf_der(rules, **changes), Kind.LEAF)
+    assert refusal.value.code.startswith("lint.")
+    assert code is None or refusal.value.code == code
+
+
+async def test_under_the_public_rules_a_leaf_without_the_reserved_policy_is_refused(
+    pool: tuple[LintPool, Rules],
+) -> None:
+    lint, rules = pool
+    if rules is Rules.PUBLIC:
+        with pytest.raises(Refused, match=r"lint\.cabf"):
+            await lint.lint(leaf_der(Rules.PRIVATE), Kind.LEAF)
+    else:
+        await lint.lint(leaf_der(Rules.PRIVATE), Kind.LEAF)
+
+
+async def test_private_rules_allow_single_labels_and_wildcards_below_them(
+    pool: tuple[LintPool, Rules],
+) -> None:
+    lint, rules = pool
+    if rules is Rules.PRIVATE:
+        await lint.lint(leaf_der(rules, names=("localhost", "*.localhost")), Kind.LEAF)
+
+
+async def test_a_root_crl_may_say_ca_compromise_but_a_crl_may_not(pool: tuple[LintPool, Rules]) -> None:
+    lint, rules = pool
+    entries = [CrlEntry(b"\x01", NOW, 2)]
+    octets = crl.dummy_signed(
+        crl.build_tbs(CA.issuer, 1, NOW, NOW + 7 * DAY, entries, None, of_cas=True), CA.issuer
+    )
+    await lint.lint(octets, Kind.ROOT_CRL)
+    if rules is Rules.PUBLIC:
+        with pytest.raises(Refused, match="prohibited_reason_code"):
+            await lint.lint(octets, Kind.CRL)
+
+
+def children_of(pid: int) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                stat = (entry / "stat").read_text()
+            except OSError:
+                continue
+            if int(stat.rsplit(")", 1)[1].split()[1]) == pid:
+                found.append(int(entry.name))
+    return found
+
+
+def workers() -> list[int]:
+    """The fork server is our child, the workers are its children."""
+    return [worker for server in children_of(os.getpid()) for worker in children_of(server)]
+
+
+async def test_a_worker_that_dies_is_replaced_and_its_document_linted_again() -> None:
+    lint = LintPool(1, Rules.PRIVATE)
+    before = set(workers())
+    lint.start()
+    try:
+        await lint.lint(leaf_der(Rules.PRIVATE), Kind.LEAF)
+        for worker in set(workers()) - before:
+            os.kill(worker, signal.SIGKILL)
+        records = await asyncio.gather(*(lint.lint(leaf_der(Rules.PRIVATE), Kind.LEAF) for _ in range(20)))
+        assert len(records) == 20
+    finally:
+        lint.close()
+
+
+async def test_the_workers_end_with_the_pool_and_a_closed_pool_refuses() -> None:
+    before = set(workers())
+    lint = LintPool(2, Rules.PRIVATE)
+    lint.start()
+    await lint.lint(leaf_der(Rules.PRIVATE), Kind.LEAF)
+    assert set(workers()) - before
+    lint.close()
+    assert not set(workers()) - before
+    with pytest.raises(Refused, match=r"lint\.crashed"):
+        await lint.lint(leaf_der(Rules.PRIVATE), Kind.LEAF)
+
+
+async def test_a_crash_inside_a_validator_is_a_fatal_finding() -> None:
+    from pkilint import validation
+
+    class Validator(validation.Validator):  # type: ignore[misc]
+        def validate(self, node: object) -> object:
+            raise RuntimeError("this validator crashed")
+
+    container = validation.ValidatorContainer(validators=[Validator(path="certificate")])
+    bound = linter.Linter(linter.certificate_loader.load_der_document, container, [])
+    findings = linter.run(bound, leaf_der(Rules.PRIVATE))
+    assert findings == [Finding("fatal", "base.unhandled_exception", "this validator crashed")]
+
+
+async def test_a_long_crl_is_abridged_and_a_short_one_is_not() -> None:
+    short, long = crl_der(linter.CRL_ENTRIES), crl_der(linter.CRL_ENTRIES + 1)
+    assert linter.abridged(short) == short
+    assert linter.abridged(crl_der(0)) == crl_der(0)
+    found = x509.load_der_x509_crl(linter.abridged(long))
+    whole = x509.load_der_x509_crl(long)
+    assert len(found) == linter.CRL_ENTRIES
+    assert [found[0].serial_number, found[-1].serial_number] == [1, linter.CRL_ENTRIES + 1]
+    assert list(found.extensions) == list(whole.extensions)
+    assert (found.issuer, found.signature) == (whole.issuer, whole.signature)
+    assert found.next_update_utc == datetime.fromtimestamp(NOW + 7 * DAY, UTC)
