@@ -48,6 +48,7 @@ _ISSUERS = (
     ("ec-1", KeyUse.ISSUING, KeyAlgorithm.EC_P256, "EC Issuing CA 1"),
     ("local-1", KeyUse.LOCAL_SERVICE, KeyAlgorithm.EC_P256, "Local Service CA 1"),
 )
+_LINT_KINDS = {KeyUse.ISSUING: Kind.ISSUING, KeyUse.LOCAL_SERVICE: Kind.LOCAL_SERVICE_ISSUER}
 _BACKDATE = 3600
 """Seconds: a client whose clock is an hour slow still accepts the chain; BR 7.1.2.1 allows a day."""
 
@@ -147,7 +148,8 @@ def create(
         plan = _Plan(settings, now - _BACKDATE, root_key, issuing_keys, serial_of)
         progress("certificates: built and linted before the root key signs them")
         draft = plan.certificates(adapter.unsigned(root_key.public_key))
-        asyncio.run(_lint(draft, settings))
+        draft_crl = _root_crl_tbs(settings, draft[ROOT_ID], now)
+        asyncio.run(_lint(draft, crl.dummy_signed(*draft_crl), settings))
         progress("certificates: signed by the root key")
         certificates = plan.certificates(
             adapter.private_key(root_key.public_key, lambda tbs: session.sign(root_key, tbs))
@@ -162,7 +164,7 @@ def create(
             root_token=root_token,
             issuing_token=issuing_token,
             root=certificates[ROOT_ID],
-            root_crl=_root_crl(settings, certificates[ROOT_ID], now, lambda tbs: session.sign(root_key, tbs)),
+            root_crl=_signed_crl(*draft_crl, lambda tbs: session.sign(root_key, tbs)),
             issuers=tuple(
                 SealedIssuer(id, use, algorithm, id, certificates[id]) for id, use, algorithm, _ in _ISSUERS
             ),
@@ -354,12 +356,14 @@ def _generate(
     return serial, made
 
 
-async def _lint(draft: Mapping[str, bytes], settings: Settings) -> None:
+async def _lint(draft: Mapping[str, bytes], root_crl: bytes, settings: Settings) -> None:
+    kinds = {ROOT_ID: Kind.ROOT} | {id: _LINT_KINDS[use] for id, use, _, _ in _ISSUERS}
     pool = LintPool(1, settings.ca.rules)
     pool.start()
     try:
         for id, certificate in draft.items():
-            await pool.lint(certificate, Kind.ROOT if id == ROOT_ID else Kind.ISSUING)
+            await pool.lint(certificate, kinds[id])
+        await pool.lint(root_crl, Kind.ROOT_CRL)
     finally:
         pool.close()
 
@@ -371,9 +375,12 @@ def _must_be_as_linted(draft: bytes, certificate: bytes) -> None:
         raise HaltIssuance("the signed certificate is not the one that was linted: the ceremony is void")
 
 
-def _root_crl(settings: Settings, root: bytes, now: int, sign: adapter.Sign) -> bytes:
+def _root_crl_tbs(settings: Settings, root: bytes, now: int) -> tuple[bytes, Issuer]:
     issuer = authority(settings, ROOT_ID, root)
-    tbs = crl.build_tbs(issuer, 1, now, now + _ROOT_CRL_LIFETIME, (), None, of_cas=True)
+    return crl.build_tbs(issuer, 1, now, now + _ROOT_CRL_LIFETIME, (), None, of_cas=True), issuer
+
+
+def _signed_crl(tbs: bytes, issuer: Issuer, sign: adapter.Sign) -> bytes:
     return crl.assemble(tbs, issuer.algorithm.identifier, sign(tbs))
 
 
