@@ -1,0 +1,307 @@
+"""What must hold between settings, each with its remedy.
+
+`undated` holds for ever and is checked whenever settings are loaded.  `dated` depends on the rules of the
+day: whoever starts a process asks it with `now`, and again at midnight UTC, since a rule of tomorrow may ask
+for more than the settings of today.
+
+Must never: look at files, sockets or the network; only the settings themselves are judged here.
+
+BR 4.9.7, 4.9.10, 4.2.1, 6.3.2, 3.2.2.9; RFC 8555 section 6.1; RFC 8659; RFC 5280 appendix A.1.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from itertools import combinations
+from typing import Any
+from urllib.parse import urlsplit
+
+from core.errors import ConfigurationError
+from core.quorum import REGIONS
+from core.requirements import DAY, HOUR, Limit, limit, row
+from core.settings import Perspective, Rules, Settings
+
+METHODS = ("http-01", "dns-01")
+"""The validation methods that exist here (RFC 8555 section 8)."""
+
+MODES = ("embedded",)
+"""Deployment modes that exist here."""
+
+MAX_ORGANIZATION = 64
+"""Characters: ub-organization-name (RFC 5280 appendix A.1)."""
+
+MAY_BE_ZERO = frozenset(
+    {
+        "authorization_reuse",
+        "poll_interval",
+        "lint_workers",
+        "crl_delay",
+        "busy_timeout",
+        "latitude",
+        "longitude",
+    }
+)
+"""Numbers whose zero has a meaning; every other number must be above zero."""
+
+EARTH_KM = 6371.0
+
+_HOST_NAME = re.compile(
+    r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*"
+)
+_LISTEN = re.compile(r"(?:\[[0-9a-fA-F:.%]+]|[^\s:/\[\]]+):(\d{1,5})")
+_OID = re.compile(r"[012](\.(0|[1-9]\d*))+")
+_CODE = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
+
+
+def undated(settings: Settings) -> None:
+    """Require what holds at any time.  Raises: `ConfigurationError` for the first thing that does not."""
+    _numbers(settings, "")
+    _ca(settings)
+    _addresses(settings)
+    _perspectives(settings)
+    _periods(settings)
+    _profiles(settings)
+    if settings.ca.rules is Rules.PUBLIC:
+        _public(settings)
+    if settings.deployment.production:
+        _production(settings)
+
+
+def dated(settings: Settings, at: int) -> None:
+    """Require what the rules of the day ask of the settings.  Raises: `ConfigurationError`.
+
+    Private rules have no dates; under them every setting passes.
+    """
+    if settings.ca.rules is not Rules.PUBLIC:
+        return
+    most = {
+        "acme.authorization_lifetime": (settings.acme.authorization_lifetime, Limit.VALIDATION_REUSE),
+        "acme.authorization_reuse": (settings.acme.authorization_reuse, Limit.VALIDATION_REUSE),
+        "status.ocsp_validity": (settings.status.ocsp_validity, Limit.OCSP_VALIDITY_MOST),
+        "status.crl_validity": (settings.status.crl_validity, Limit.CRL_VALIDITY),
+        "status.crl_refresh": (settings.status.crl_refresh, Limit.CRL_REFRESH),
+    }
+    for name, profile in settings.profiles.items():
+        most[f"profiles.{name}.validity"] = (profile.validity, Limit.LEAF_VALIDITY)
+    for key, (value, name) in most.items():
+        rule = row(name, at)
+        if value > rule.value:
+            raise _wrong(key, value, f"{rule.clause} allows {rule.value} s ({rule.value / DAY:g} d) at most")
+    least = row(Limit.OCSP_VALIDITY_LEAST, at)
+    if settings.status.ocsp_validity < least.value:
+        raise _wrong(
+            "status.ocsp_validity", settings.status.ocsp_validity, f"{least.clause} asks {least.value} s"
+        )
+    _corroboration(settings, at)
+
+
+def _numbers(section: Any, prefix: str) -> None:
+    """No negative number anywhere, and zero only where it means something."""
+    for name, value in _members(section):
+        key = f"{prefix}.{name}" if prefix else name
+        if is_dataclass(value):
+            _numbers(value, key)
+        elif isinstance(value, dict):
+            for each, inner in value.items():
+                _numbers(inner, f"{key}.{each}")
+        elif isinstance(value, int) and not isinstance(value, bool):
+            if value < 0 or (value == 0 and name not in MAY_BE_ZERO):
+                raise _wrong(key, value, "it must be a whole number above zero")
+            if name.endswith("_port") and value > 65535:
+                raise _wrong(key, value, "ports end at 65535")
+
+
+def _ca(settings: Settings) -> None:
+    ca = settings.ca
+    if not re.fullmatch(r"[A-Z]{2}", ca.country):
+        raise _wrong("ca.country", ca.country, "write the two capital letters of ISO 3166-1, like JP")
+    if not 1 <= len(ca.organization) <= MAX_ORGANIZATION:
+        raise _wrong("ca.organization", ca.organization, f"1 to {MAX_ORGANIZATION} characters, RFC 5280 A.1")
+    for name in ca.caa_identities:
+        if not _HOST_NAME.fullmatch(name):
+            raise _wrong("ca.caa_identities", name, "write a host name in lower case, RFC 8659 section 4.2")
+    if ca.policy_oid and not _OID.fullmatch(ca.policy_oid):
+        raise _wrong(
+            "ca.policy_oid", ca.policy_oid, "write numbers with dots, like 2.23.140.1.2.1, or nothing"
+        )
+    if settings.deployment.mode not in MODES:
+        raise _wrong("deployment.mode", settings.deployment.mode, f"this version knows {', '.join(MODES)}")
+    for method in settings.validation.methods:
+        if method not in METHODS:
+            raise _wrong("validation.methods", method, f"this version knows {', '.join(METHODS)}")
+    if not settings.validation.methods:
+        raise _wrong(
+            "validation.methods", "[]", "without one nothing can be validated: list http-01 or dns-01"
+        )
+
+
+def _addresses(settings: Settings) -> None:
+    for key, listen in (
+        ("acme.listen", settings.acme.listen),
+        ("repository.listen", settings.repository.listen),
+        ("metrics.listen", settings.metrics.listen),
+    ):
+        for each in listen:
+            found = _LISTEN.fullmatch(each)
+            if found is None or int(found[1]) > 65535:
+                raise _wrong(key, each, "write host:port, or [address]:port for IPv6")
+    _url("acme.base_url", settings.acme.base_url, "https", "RFC 8555 section 6.1 asks for HTTPS")
+    _url(
+        "repository.base_url",
+        settings.repository.base_url,
+        "http",
+        "OCSP and CRLs must be reachable without TLS, whose certificates they judge (BR 7.1.2.11.2)",
+    )
+    if not settings.acme.tls_names:
+        raise _wrong("acme.tls_names", "[]", "name the host of acme.base_url")
+
+
+def _url(key: str, url: str, scheme: str, why: str) -> None:
+    parts = urlsplit(url)
+    try:
+        port_fits = parts.port is None or parts.port > 0
+    except ValueError:
+        port_fits = False
+    if parts.scheme != scheme:
+        raise _wrong(key, url, f"it must begin with {scheme}://: {why}")
+    if not parts.hostname or not port_fits or url != f"{scheme}://{parts.netloc}" or "@" in parts.netloc:
+        raise _wrong(
+            key, url, f"write {scheme}://host or {scheme}://host:port, without a path or a last slash"
+        )
+
+
+def _perspectives(settings: Settings) -> None:
+    perspectives = settings.validation.perspectives
+    if not perspectives:
+        raise _wrong("validation.perspectives", "[]", "list at least one; the first is the primary")
+    codes = [each.code for each in perspectives]
+    for each in perspectives:
+        if not _CODE.fullmatch(each.code):
+            raise _wrong(
+                "validation.perspectives.code", each.code, "use a-z, 0-9 and -, at most 32 characters"
+            )
+        if codes.count(each.code) > 1:
+            raise _wrong("validation.perspectives.code", each.code, "two have it: give each its own")
+        if abs(each.latitude) > 90 or abs(each.longitude) > 180:
+            raise _wrong("validation.perspectives", each.code, "latitude is -90 to 90, longitude -180 to 180")
+
+
+def _periods(settings: Settings) -> None:
+    status, vault = settings.status, settings.vault
+    for key, period, of, whole in (
+        ("status.ocsp_refresh", status.ocsp_refresh, "status.ocsp_validity", status.ocsp_validity),
+        ("status.crl_refresh", status.crl_refresh, "status.crl_validity", status.crl_validity),
+        (
+            "vault.responder_renewal",
+            vault.responder_renewal,
+            "vault.responder_lifetime",
+            vault.responder_lifetime,
+        ),
+    ):
+        if period >= whole:
+            raise _wrong(key, period, f"it must be shorter than {of} ({whole}), or relying parties see a gap")
+    if vault.responder_lifetime > 30 * DAY:
+        raise _wrong(
+            "vault.responder_lifetime",
+            vault.responder_lifetime,
+            "30 days at most: a responder without a status of its own must end soon",
+        )
+    if settings.acme.authorization_reuse > settings.acme.authorization_lifetime:
+        raise _wrong(
+            "acme.authorization_reuse",
+            settings.acme.authorization_reuse,
+            "an authorization cannot be used longer than acme.authorization_lifetime",
+        )
+
+
+def _profiles(settings: Settings) -> None:
+    if not settings.profiles:
+        raise _wrong("profiles", "{}", "add at least one section [profiles.NAME]")
+    for name in settings.profiles:
+        if not _CODE.fullmatch(name):
+            raise _wrong("profiles", name, "a profile's name uses a-z, 0-9 and -, at most 32 characters")
+
+
+def _public(settings: Settings) -> None:
+    if settings.ca.local_names:
+        raise _wrong(
+            "ca.local_names",
+            ", ".join(settings.ca.local_names),
+            "public rules certify no local names (BR 4.2.2): set it to []",
+        )
+    if not settings.validation.resolvers:
+        raise _wrong(
+            "validation.resolvers",
+            "[]",
+            "public rules need DNSSEC validation (BR 3.2.2.8.1): name your own validating resolver, "
+            'like ["127.0.0.1:53"]',
+        )
+    if not settings.ca.caa_identities:
+        raise _wrong(
+            "ca.caa_identities", "[]", "name the domain by which CAA records permit you (BR 4.2.2.1)"
+        )
+    refresh, validity = settings.status.ocsp_refresh, settings.status.ocsp_validity
+    latest = min(4 * DAY, validity - 8 * HOUR) if validity >= 16 * HOUR else validity // 2
+    if refresh > latest:
+        raise _wrong(
+            "status.ocsp_refresh", refresh, f"BR 4.9.10 asks for a new answer after {latest} s at most"
+        )
+
+
+def _production(settings: Settings) -> None:
+    if settings.ca.rules is Rules.PUBLIC and settings.validation.allowed_networks:
+        raise _wrong(
+            "validation.allowed_networks",
+            ", ".join(settings.validation.allowed_networks),
+            "a public CA in production reaches public addresses only: set it to []",
+        )
+    if not settings.vault.pin_file:
+        raise _wrong(
+            "vault.pin_file",
+            '""',
+            "production keeps the PIN off the data directory: name a file that your secret store mounts",
+        )
+
+
+def _corroboration(settings: Settings, at: int) -> None:
+    """Enough remote perspectives, far enough from each other, in enough regions (BR 3.2.2.9)."""
+    key = "validation.perspectives"
+    _, *remotes = settings.validation.perspectives
+    least = row(Limit.REMOTE_PERSPECTIVES, at)
+    if len(remotes) < least.value:
+        raise _wrong(
+            key, f"{len(remotes)} remote", f"{least.clause} asks for {least.value} beside the primary"
+        )
+    for each in settings.validation.perspectives:
+        if each.region not in REGIONS:
+            raise _wrong(f"{key}.region", each.region, f"use one of {', '.join(sorted(REGIONS))}")
+    if len({each.region for each in remotes}) < limit(Limit.REGIONS, at):
+        raise _wrong(key, remotes[0].region, f"BR 3.2.2.9 asks for {limit(Limit.REGIONS, at)} RIR regions")
+    for one, other in combinations(settings.validation.perspectives, 2):
+        distance = _kilometres(one, other)
+        if distance < limit(Limit.PERSPECTIVE_DISTANCE, at):
+            raise _wrong(
+                key,
+                f"{one.code} and {other.code}",
+                f"they are {distance:.0f} km apart and BR 3.2.2.9 asks for "
+                f"{limit(Limit.PERSPECTIVE_DISTANCE, at)} km",
+            )
+
+
+def _kilometres(one: Perspective, other: Perspective) -> float:
+    """The great-circle distance (haversine)."""
+    phi1, phi2 = math.radians(one.latitude), math.radians(other.latitude)
+    half = math.sin((phi2 - phi1) / 2) ** 2
+    half += math.cos(phi1) * math.cos(phi2) * math.sin(math.radians(other.longitude - one.longitude) / 2) ** 2
+    return 2 * EARTH_KM * math.asin(math.sqrt(min(1.0, half)))
+
+
+def _members(section: Any) -> Iterator[tuple[str, Any]]:
+    return ((each.name, getattr(section, each.name)) for each in fields(section))
+
+
+def _wrong(key: str, value: object, remedy: str) -> ConfigurationError:
+    return ConfigurationError(f"{key} = {value}: {remedy}")

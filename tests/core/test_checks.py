@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from core import checks
+from core.configuration import load
+from core.errors import ConfigurationError
+from core.settings import Perspective, Rules, Settings
+
+TODAY = int(datetime(2026, 11, 23, tzinfo=UTC).timestamp())
+PUBLIC = (
+    "ca.rules=public",
+    "ca.local_names=[]",
+    "validation.resolvers=127.0.0.1:53",
+)
+PLACES = (
+    Perspective("tyo", "APNIC", 35.7, 139.8),
+    Perspective("nyc", "ARIN", 40.7, -74.0),
+    Perspective("ams", "RIPE NCC", 52.4, 4.9),
+    Perspective("sao", "LACNIC", -23.6, -46.6),
+    Perspective("syd", "APNIC", -33.9, 151.2),
+    Perspective("jnb", "AFRINIC", -26.2, 28.0),
+)
+
+
+@pytest.mark.parametrize(
+    ("override", "remedy"),
+    [
+        ("ca.country=Japan", "two capital letters"),
+        ("ca.country=jp", "two capital letters"),
+        ("ca.organization=", "1 to 64"),
+        ("ca.caa_identities=CA.example", "lower case"),
+        ("ca.policy_oid=tls", "numbers with dots"),
+        ("deployment.mode=scale", "embedded"),
+        ("validation.methods=http-1", "http-01"),
+        ("validation.methods=[]", "http-01 or dns-01"),
+        ("acme.base_url=http://localhost:14000", "https://"),
+        ("acme.base_url=https://localhost:14000/", "last slash"),
+        ("acme.base_url=https://localhost:14000/acme", "without a path"),
+        ("acme.base_url=https://localhost:99999", "host:port"),
+        ("acme.base_url=https://me@localhost", "without a path"),
+        ("acme.base_url=https://", "host"),
+        ("repository.base_url=https://localhost:14080", "http://"),
+        ("acme.listen=14000", "host:port"),
+        ("acme.listen=localhost:99999", "host:port"),
+        ("acme.listen=::1:14000", "IPv6"),
+        ("acme.tls_names=[]", "base_url"),
+        ("validation.http_port=0", "above zero"),
+        ("validation.http_port=70000", "65535"),
+        ("limits.body_octets=-1", "above zero"),
+        ("profiles.tlsserver.validity=0", "above zero"),
+        ("validation.perspectives=[]", "primary"),
+        ('validation.perspectives=[{code="a"},{code="a"}]', "its own"),
+        ('validation.perspectives=[{code="../a"}]', "a-z"),
+        ("status.ocsp_refresh=345600", "shorter"),
+        ("status.crl_refresh=604800", "shorter"),
+        ("vault.responder_lifetime=2592001", "30 days"),
+        ("acme.authorization_reuse=9999999", "authorization_lifetime"),
+        ("profiles.A_B.validity=1", "a-z"),
+    ],
+)
+def test_a_setting_that_cannot_work_is_refused_with_its_remedy(override: str, remedy: str) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        load(None, [override])
+    assert override.split("=")[0].split(".")[0] in str(raised.value)
+    assert remedy in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "remedy"),
+    [
+        ('ca.local_names=["localhost"]', "BR 4.2.2"),
+        ("validation.resolvers=[]", "DNSSEC"),
+        ("ca.caa_identities=[]", "CAA"),
+        ("status.ocsp_refresh=345599", "BR 4.9.10"),
+    ],
+)
+def test_public_rules_ask_for_more(override: str, remedy: str) -> None:
+    load(None, PUBLIC)
+    with pytest.raises(ConfigurationError, match=remedy):
+        load(None, [*PUBLIC, override])
+
+
+def test_production_keeps_the_pin_outside_and_a_public_one_reaches_public_addresses_only() -> None:
+    with pytest.raises(ConfigurationError, match=r"vault\.pin_file"):
+        load(None, ["deployment.production=true"])
+    production = ["deployment.production=true", "vault.pin_file=/run/secrets/pin"]
+    load(None, [*production, "validation.allowed_networks=10.0.0.0/8"])
+    with pytest.raises(ConfigurationError, match="allowed_networks"):
+        load(None, [*PUBLIC, *production, "validation.allowed_networks=10.0.0.0/8"])
+
+
+def public(*perspectives: Perspective, **status: int) -> Settings:
+    settings = load(None, PUBLIC)
+    return replace(
+        settings,
+        validation=replace(settings.validation, perspectives=perspectives or PLACES[:5]),
+        status=replace(settings.status, **status),
+    )
+
+
+def test_private_rules_have_no_dates() -> None:
+    checks.dated(Settings(), 0)
+
+
+@pytest.mark.clause("BR 3.2.2.9")
+def test_the_number_of_perspectives_follows_the_date() -> None:
+    december = int(datetime(2026, 12, 15, tzinfo=UTC).timestamp())
+    checks.dated(public(*PLACES[:5]), december - 1)
+    with pytest.raises(ConfigurationError, match="5 beside the primary"):
+        checks.dated(public(*PLACES[:5]), december)
+    checks.dated(public(*PLACES), december)
+    with pytest.raises(ConfigurationError, match="4 beside the primary"):
+        checks.dated(public(*PLACES[:4]), TODAY)
+
+
+@pytest.mark.clause("BR 3.2.2.9")
+def test_perspectives_stand_five_hundred_kilometres_apart() -> None:
+    at_equator = 500 / (2 * 3.14159265 * checks.EARTH_KM) * 360
+    for degrees, apart in ((at_equator * 1.001, True), (at_equator * 0.998, False)):
+        near = Perspective("near", "ARIN", 0.0, degrees)
+        settings = public(*PLACES[:4], Perspective("zero", "APNIC", 0.0, 0.0), near)
+        if apart:
+            checks.dated(settings, TODAY)
+        else:
+            with pytest.raises(ConfigurationError, match="zero and near"):
+                checks.dated(settings, TODAY)
+
+
+@pytest.mark.clause("BR 3.2.2.9")
+def test_remotes_of_one_region_or_of_none_are_refused() -> None:
+    same = [replace(place, region="ARIN") for place in PLACES[1:5]]
+    with pytest.raises(ConfigurationError, match="2 RIR regions"):
+        checks.dated(public(PLACES[0], *same), TODAY)
+    with pytest.raises(ConfigurationError, match="RIPE NCC"):
+        checks.dated(public(*PLACES[:4], replace(PLACES[4], region="RIPE")), TODAY)
+
+
+@pytest.mark.clause("BR 6.3.2")
+def test_a_profile_may_not_outlive_the_limit_of_the_day() -> None:
+    march = int(datetime(2027, 3, 15, tzinfo=UTC).timestamp())
+    settings = replace(
+        public(*PLACES), profiles=load(None, ["profiles.tlsserver.validity=17280000"]).profiles
+    )
+    checks.dated(settings, TODAY)
+    with pytest.raises(ConfigurationError, match=r"profiles\.tlsserver\.validity.*100 d"):
+        checks.dated(settings, march)
+
+
+@pytest.mark.parametrize(
+    ("status", "clause"),
+    [
+        ({"ocsp_validity": 8 * 3600 - 1, "ocsp_refresh": 3600}, "BR 4.9.10"),
+        ({"ocsp_validity": 10 * 86400 + 1}, "BR 4.9.10"),
+        ({"crl_validity": 10 * 86400 + 1}, "BR 4.9.7"),
+    ],
+)
+def test_status_periods_stay_within_the_rules(status: dict[str, int], clause: str) -> None:
+    with pytest.raises(ConfigurationError, match=clause):
+        checks.dated(public(**status), TODAY)
+
+
+def test_the_public_example_is_sound() -> None:
+    assert public().ca.rules is Rules.PUBLIC
+    checks.dated(public(), TODAY)
