@@ -20,7 +20,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from signer.issuance import Approved
 
 from acme_server import app
 from acme_server.context import Context
@@ -33,6 +32,7 @@ from core.errors import TransientError
 from core.evidence import CaaSeen, ControlSeen, PerspectiveKey, Result, SignedStatement, Statement
 from core.randomness import SystemRandomness, token
 from core.settings import Settings
+from signer.issuance import Approved
 from tests.support import database as databases
 from tests.support.acme_client import AcmeClient, Answer, PrivateKey, b64, csr, ec_key, thumbprint
 
@@ -97,14 +97,17 @@ class FakeIssuance:
         self._database = database
         self._clock = clock
         self._serials = itertools.count(0x7000)
+        self.chain_der = b""
 
     async def prepare(self) -> bytes:
-        """Put the issuer into the register; its chain in PEM."""
+        """Put the issuer into the register, if it has none; its chain in PEM."""
+        known = issuers.issuer_by_id(self._database.reader, ISSUER)
+        if known is not None:
+            return known.chain
         certificate = self._certificate(b"\x01", ISSUER_NAME, self.key.public_key(), 365)
         chain = certificate.public_bytes(serialization.Encoding.PEM)
-        issuer = issuers.Issuer(
-            ISSUER, "issuing", "ec-p256", certificate.public_bytes(serialization.Encoding.DER), chain, 1
-        )
+        self.chain_der = certificate.public_bytes(serialization.Encoding.DER)
+        issuer = issuers.Issuer(ISSUER, "issuing", "ec-p256", self.chain_der, chain, 1)
         await self._database.write(lambda tx: issuers.put_issuer(tx, issuer))
         return chain
 

@@ -1,0 +1,370 @@
+"""acme_server/handlers/order.py, registration/: orders, finalize and the issue job."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.x509.oid import NameOID
+
+from core.errors import HaltIssuance, Refused, TransientError
+from core.settings import Settings
+from tests.support.acme_client import AcmeClient, b64, csr, ec_key
+from tests.support.acme_front import Front, running
+
+NAME = "www.example.com"
+GOOD = {"type": "dns", "value": NAME}
+TOO_MANY = {"identifiers": [{"type": "dns", "value": f"{number}.example.com"} for number in range(101)]}
+REFUSED: dict[str, tuple[Any, str]] = {
+    "no identifiers": ({}, "malformed"),
+    "an empty list": ({"identifiers": []}, "malformed"),
+    "a string": ({"identifiers": NAME}, "malformed"),
+    "an identifier that is a string": ({"identifiers": [NAME]}, "malformed"),
+    "no value": ({"identifiers": [{"type": "dns"}]}, "malformed"),
+    "a number": ({"identifiers": [{"type": "dns", "value": 7}]}, "malformed"),
+    "another type": ({"identifiers": [{"type": "ip", "value": "192.0.2.1"}]}, "unsupportedIdentifier"),
+    "an address": ({"identifiers": [{"type": "dns", "value": "192.0.2.1"}]}, "malformed"),
+    "an underscore": ({"identifiers": [{"type": "dns", "value": "a_b.example.com"}]}, "malformed"),
+    "a NUL": ({"identifiers": [{"type": "dns", "value": "a\x00.example.com"}]}, "malformed"),
+    "too many": (
+        {"identifiers": [{"type": "dns", "value": f"{n}.example.com"} for n in range(101)]},
+        "malformed",
+    ),
+    "notBefore": (
+        {"identifiers": [{"type": "dns", "value": NAME}], "notBefore": "2026-12-01T00:00:00Z"},
+        "malformed",
+    ),
+    "notAfter": (
+        {"identifiers": [{"type": "dns", "value": NAME}], "notAfter": "2026-12-01T00:00:00Z"},
+        "malformed",
+    ),
+}
+
+
+@pytest.mark.clause("RFC 8555 section 7.4")
+@pytest.mark.parametrize(("payload", "kind"), REFUSED.values(), ids=REFUSED.keys())
+async def test_an_order_is_refused_and_nothing_changes(
+    front: Front, subscriber: AcmeClient, payload: Any, kind: str
+) -> None:
+    before = front.counts()
+    answer = await subscriber.post("/acme/new-order", payload)
+    assert (answer.status, answer.problem) == (400, kind)
+    assert front.counts() == before
+
+
+@pytest.mark.clause("RFC 8555 section 6.7.1")
+async def test_every_refused_identifier_has_its_subproblem(front: Front, subscriber: AcmeClient) -> None:
+    answer = await subscriber.order("good.example.com", "a_b.example.com", "1.0.0.127.in-addr.arpa")
+    assert (answer.status, answer.problem) == (400, "compound")
+    assert [each["identifier"]["value"] for each in answer.body["subproblems"]] == [
+        "a_b.example.com",
+        "1.0.0.127.in-addr.arpa",
+    ]
+
+
+@pytest.mark.clause("RFC 8555 section 7.1.3")
+async def test_names_are_normalised_and_each_is_ordered_once(front: Front, subscriber: AcmeClient) -> None:
+    answer = await subscriber.order("WWW.Example.COM", "www.example.com", "*.example.com")
+    assert [each["value"] for each in answer.body["identifiers"]] == ["www.example.com", "*.example.com"]
+    assert len(answer.body["authorizations"]) == 2
+
+
+@pytest.mark.clause("RFC 8555 section 7.1.4")
+async def test_a_wildcard_is_shown_without_its_star_and_with_dns_challenges_only(
+    front: Front, subscriber: AcmeClient
+) -> None:
+    order = await subscriber.order("*.example.com", "example.com")
+    wildcard, plain = [(await subscriber.post(url)).body for url in order.body["authorizations"]]
+    assert wildcard["identifier"] == {"type": "dns", "value": "example.com"}
+    assert wildcard["wildcard"] is True
+    assert [each["type"] for each in wildcard["challenges"]] == ["dns-01"]
+    assert "wildcard" not in plain
+    assert [each["type"] for each in plain["challenges"]] == ["http-01", "dns-01"]
+
+
+@pytest.mark.clause("RFC 8555 section 7.1.6")
+async def test_an_order_becomes_ready_only_when_every_authorization_is_valid(
+    front: Front, subscriber: AcmeClient
+) -> None:
+    front.perspectives.pass_names = {"a.example.com", "b.example.com"}
+    order = await subscriber.order("a.example.com", "b.example.com")
+    states = []
+    for url in order.body["authorizations"]:
+        challenge = (await subscriber.post(url)).body["challenges"][0]
+        await subscriber.post(challenge["url"], {})
+        await front.run_jobs()
+        states.append((await subscriber.post(order.headers["Location"])).body["status"])
+    assert states == ["pending", "ready"]
+
+
+@pytest.mark.clause("RFC 8555 section 7.1.6")
+@pytest.mark.parametrize("ready", [False, True])
+async def test_an_open_order_is_invalid_once_its_time_is_over(
+    front: Front, subscriber: AcmeClient, ready: bool
+) -> None:
+    order = await (front.authorized(subscriber, NAME) if ready else subscriber.order(NAME))
+    front.clock.at += 7 * 86400
+    assert (await subscriber.post(order.headers["Location"])).body["status"] == "invalid"
+    late = await subscriber.post(order.body["finalize"], {"csr": b64(csr(ec_key(), [NAME]))})
+    assert (late.status, late.problem) == (403, "orderNotReady")
+
+
+@pytest.mark.clause("RFC 8555 section 7.4")
+async def test_a_pending_order_cannot_be_finalized(front: Front, subscriber: AcmeClient) -> None:
+    order = await subscriber.order(NAME)
+    before = front.counts()
+    answer = await subscriber.post(order.body["finalize"], {"csr": b64(csr(ec_key(), [NAME]))})
+    assert (answer.status, answer.problem) == (403, "orderNotReady")
+    assert front.counts() == before
+
+
+@pytest.mark.clause("RFC 8555 section 7.4")
+async def test_of_many_finalize_requests_at_once_one_is_taken(front: Front, subscriber: AcmeClient) -> None:
+    order = await front.authorized(subscriber, NAME)
+    bodies = []
+    for _ in range(8):
+        client = front.client(subscriber.key)
+        client.kid = subscriber.kid
+        request = b64(csr(ec_key(), [NAME]))
+        bodies.append(client.post(order.body["finalize"], {"csr": request}))
+    answers = await asyncio.gather(*bodies)
+    assert sorted(each.status for each in answers) == [200] + [403] * 7
+    await front.run_jobs()
+    assert len(front.issuance.approved) == 1
+    assert front.counts()["certificates"] == 1
+
+
+KEY = ec_key()
+KEY_1024 = rsa.generate_private_key(65537, 1024)
+CA_TRUE = x509.BasicConstraints(ca=True, path_length=None)
+CERT_SIGN = x509.KeyUsage(False, False, False, False, False, True, False, False, False)
+MUST_STAPLE = x509.TLSFeature([x509.TLSFeatureType.status_request])
+ANY_NAME = x509.NameConstraints(permitted_subtrees=[x509.DNSName("com")], excluded_subtrees=None)
+
+
+def general_names(*names: x509.GeneralName) -> bytes:
+    return csr(KEY, [], extensions=[x509.SubjectAlternativeName(names)])
+
+
+def broken_signature() -> bytes:
+    der = bytearray(csr(KEY, [NAME]))
+    der[-1] ^= 1
+    return bytes(der)
+
+
+def ed25519_request() -> bytes:
+    builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
+    builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(NAME)]), critical=False)
+    request = builder.sign(ed25519.Ed25519PrivateKey.generate(), None)
+    return request.public_bytes(serialization.Encoding.DER)
+
+
+def weak_hash() -> bytes:
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, NAME)])
+    builder = x509.CertificateSigningRequestBuilder().subject_name(name)
+    request = builder.sign(rsa.generate_private_key(65537, 2048), hashes.SHA224())
+    return request.public_bytes(serialization.Encoding.DER)
+
+
+BAD_REQUESTS: dict[str, bytes] = {
+    "nothing": b"",
+    "noise": b"\x30\x03\x02\x01\x00",
+    "PEM": b"-----BEGIN CERTIFICATE REQUEST-----",
+    "octets after its end": csr(KEY, [NAME]) + b"\x00",
+    "no names": csr(KEY, []),
+    "another name": csr(KEY, ["other.example.com"]),
+    "a name too many": csr(KEY, [NAME, "other.example.com"]),
+    "a common name that was not ordered": csr(KEY, [NAME], common_name="other.example.com"),
+    "a wildcard": csr(KEY, ["*.example.com"]),
+    "an address": general_names(x509.DNSName(NAME), x509.RFC822Name("a@example.com")),
+    "CA:TRUE": csr(KEY, [NAME], extensions=[CA_TRUE]),
+    "keyCertSign": csr(KEY, [NAME], extensions=[CERT_SIGN]),
+    "name constraints": csr(KEY, [NAME], extensions=[ANY_NAME]),
+    "must-staple": csr(KEY, [NAME], extensions=[MUST_STAPLE]),
+    "a broken signature": broken_signature(),
+    "a short key": csr(KEY_1024, [NAME]),
+    "a curve that we do not certify": csr(ec.generate_private_key(ec.SECP256K1()), [NAME]),  # type: ignore[arg-type]
+    "Ed25519": ed25519_request(),
+    "SHA-224": weak_hash(),
+}
+
+
+@pytest.mark.clause("RFC 8555 section 7.4")
+@pytest.mark.parametrize("request_der", BAD_REQUESTS.values(), ids=BAD_REQUESTS.keys())
+async def test_a_bad_csr_is_refused_and_leaves_the_order_ready(
+    front: Front, subscriber: AcmeClient, request_der: bytes
+) -> None:
+    order = await front.authorized(subscriber, NAME)
+    before = front.counts()
+    answer = await subscriber.post(order.body["finalize"], {"csr": b64(request_der)})
+    assert (answer.status, answer.problem) == (400, "badCSR")
+    assert (await subscriber.post(order.headers["Location"])).body["status"] == "ready"
+    assert front.counts() == before
+
+
+@pytest.mark.clause("RFC 8555 section 11.1")
+async def test_no_account_key_is_certified_whoever_owns_it(front: Front, subscriber: AcmeClient) -> None:
+    other = await front.subscriber()
+    order = await front.authorized(subscriber, NAME)
+    for key in (subscriber.key, other.key):
+        answer = await subscriber.post(order.body["finalize"], {"csr": b64(csr(key, [NAME]))})
+        assert (answer.status, answer.problem) == (400, "badCSR")
+    assert (await subscriber.post(order.headers["Location"])).body["status"] == "ready"
+
+
+@pytest.mark.clause("RFC 8555 section 7.4")
+async def test_names_of_a_csr_are_compared_without_case_and_harmless_extensions_are_left_aside(
+    front: Front, subscriber: AcmeClient
+) -> None:
+    order = await front.authorized(subscriber, NAME)
+    usage = x509.KeyUsage(True, False, True, False, False, False, False, False, False)
+    request = csr(KEY, ["WWW.example.COM"], common_name="Www.Example.Com", extensions=[usage])
+    answer = await subscriber.post(order.body["finalize"], {"csr": b64(request)})
+    assert answer.status == 200
+    await front.run_jobs()
+    assert front.issuance.approved[0].names == (NAME,)
+
+
+async def finalized(front: Front, client: AcmeClient, *names: str) -> str:
+    order = await front.authorized(client, *names)
+    answer = await client.post(order.body["finalize"], {"csr": b64(csr(ec_key(), names))})
+    assert answer.status == 200, answer.body
+    return str(order.headers["Location"])
+
+
+@pytest.mark.clause("BR 3.2.2.8")
+async def test_caa_is_rechecked_with_the_method_really_used_when_it_was_seen_long_ago(
+    front: Front, subscriber: AcmeClient
+) -> None:
+    order = await front.authorized(subscriber, NAME)
+    front.clock.at += 7 * 3600 + 1
+    await subscriber.post(order.body["finalize"], {"csr": b64(csr(ec_key(), [NAME]))})
+    await front.run_jobs()
+    assert front.perspectives.asked[-1] == (NAME, subscriber.kid, "", "http-01")
+    assert len(front.issuance.approved[0].evidence) == 2
+    assert (await subscriber.post(order.headers["Location"])).body["status"] == "valid"
+
+
+@pytest.mark.clause("BR 3.2.2.8")
+async def test_caa_that_forbids_at_last_makes_the_order_invalid(front: Front, subscriber: AcmeClient) -> None:
+    order = await front.authorized(subscriber, NAME)
+    front.clock.at += 7 * 3600 + 1
+    front.perspectives.caa_forbids = {NAME}
+    await subscriber.post(order.body["finalize"], {"csr": b64(csr(ec_key(), [NAME]))})
+    await front.run_jobs()
+    after = (await subscriber.post(order.headers["Location"])).body
+    assert after["status"] == "invalid"
+    assert after["error"]["type"] == "urn:ietf:params:acme:error:caa"
+    assert front.issuance.approved == []
+    assert front.counts()["jobs"] == 0
+
+
+@pytest.mark.clause("BR 3.2.2.8")
+async def test_caa_that_cannot_be_seen_is_tried_again(front: Front, subscriber: AcmeClient) -> None:
+    order = await front.authorized(subscriber, NAME)
+    front.clock.at += 7 * 3600 + 1
+    front.perspectives.undecided = {NAME}
+    await subscriber.post(order.body["finalize"], {"csr": b64(csr(ec_key(), [NAME]))})
+    await front.run_jobs()
+    assert front.issuance.approved == []
+    assert (await subscriber.post(order.headers["Location"])).body["status"] == "processing"
+    front.perspectives.undecided = set()
+    await front.run_jobs()
+    assert (await subscriber.post(order.headers["Location"])).body["status"] == "valid"
+
+
+async def test_a_refusal_of_the_vault_makes_the_order_invalid_and_tells_no_secrets(
+    front: Front, subscriber: AcmeClient
+) -> None:
+    url = await finalized(front, subscriber, NAME)
+    front.issuance.fault = Refused("lint.error", "/srv/ca/profile.toml line 7")
+    await front.run_jobs()
+    order = (await subscriber.post(url)).body
+    assert order["status"] == "invalid"
+    assert order["error"]["type"] == "urn:ietf:params:acme:error:serverInternal"
+    assert "/srv" not in str(order)
+    assert "/srv/ca" in front.audit("order.refused")[0]["content"]
+
+
+@pytest.mark.parametrize("fault", [TransientError("away"), HaltIssuance("stop")])
+async def test_a_fault_of_ours_leaves_the_order_processing_and_the_job_waiting(
+    front: Front, subscriber: AcmeClient, fault: Exception
+) -> None:
+    url = await finalized(front, subscriber, NAME)
+    front.issuance.fault = fault
+    if isinstance(fault, HaltIssuance):
+        with pytest.raises(HaltIssuance):
+            await front.run_jobs()
+    else:
+        await front.run_jobs()
+    assert (await subscriber.post(url)).body["status"] == "processing"
+    front.issuance.fault = None
+    await front.run_jobs()
+    assert (await subscriber.post(url)).body["status"] == "valid"
+
+
+@pytest.mark.clause("RFC 8555 section 7.1.6")
+async def test_an_authorization_given_up_after_finalize_stops_the_issuance(
+    front: Front, subscriber: AcmeClient
+) -> None:
+    url = await finalized(front, subscriber, NAME)
+    authorization = (await subscriber.post(url)).body["authorizations"][0]
+    assert (await subscriber.post(authorization, {"status": "deactivated"})).status == 200
+    await front.run_jobs()
+    order = (await subscriber.post(url)).body
+    assert order["status"] == "invalid"
+    assert order["error"]["subproblems"][0]["identifier"] == {"type": "dns", "value": NAME}
+    assert front.issuance.approved == []
+
+
+@pytest.mark.clause("RFC 8555 section 7.4")
+async def test_a_job_that_runs_twice_issues_once(front: Front, subscriber: AcmeClient) -> None:
+    url = await finalized(front, subscriber, NAME)
+    order_id = url.rpartition("/")[2]
+    await front.handlers["issue"](order_id)
+    await front.handlers["issue"](order_id)
+    assert len(front.issuance.approved) == 1
+
+
+@pytest.mark.clause("BR 6.1.1.3")
+async def test_a_key_that_was_compromised_is_never_certified_again(
+    front: Front, subscriber: AcmeClient
+) -> None:
+    key = ec_key()
+    _, certificate = await front.issued(subscriber, NAME, key=key)
+    der = certificate.public_bytes(serialization.Encoding.DER)
+    by_key = front.client(key)
+    revoked = await by_key.post("/acme/revoke-cert", {"certificate": b64(der), "reason": 1})
+    assert revoked.status == 200
+    order = await front.authorized(subscriber, NAME)
+    answer = await subscriber.post(order.body["finalize"], {"csr": b64(csr(key, [NAME]))})
+    assert (answer.status, answer.problem) == (400, "badCSR")
+
+
+@pytest.mark.clause("RFC 8555 section 7.4")
+async def test_valid_authorizations_are_reused_when_the_operator_says_so(tmp_path: Path) -> None:
+    def reuse(settings: Settings) -> Settings:
+        return replace(settings, acme=replace(settings.acme, authorization_reuse=3600))
+
+    async with running(tmp_path, reuse) as front:
+        client = await front.subscriber()
+        first = await front.authorized(client, NAME)
+        second = await client.order(NAME)
+        assert second.body["status"] == "ready"
+        assert second.body["authorizations"] == first.body["authorizations"]
+        front.clock.at += 3601
+        third = await client.order(NAME)
+        assert third.body["status"] == "pending"
+        other = await (await front.subscriber()).order(NAME)
+        assert other.body["status"] == "pending"
+
+
+async def test_authorizations_are_not_reused_by_default(front: Front, subscriber: AcmeClient) -> None:
+    await front.authorized(subscriber, NAME)
+    assert (await subscriber.order(NAME)).body["status"] == "pending"

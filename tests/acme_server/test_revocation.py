@@ -1,0 +1,177 @@
+"""acme_server/handlers/{revocation,certificate}.py, registration/revocation.py."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from core import certificates
+from tests.support.acme_client import AcmeClient, Answer, b64, ec_key
+from tests.support.acme_front import Front
+
+NAMES = ("a.example.com", "b.example.com")
+URL = "/acme/revoke-cert"
+
+
+async def revoke(client: AcmeClient, certificate: x509.Certificate, **members: Any) -> Answer:
+    return await client.post(URL, {"certificate": b64(certificate.public_bytes(Encoding.DER))} | members)
+
+
+def revoked(front: Front) -> list[tuple[int, str]]:
+    rows = front.database.reader.all("SELECT reason, cause FROM revocations")
+    return [(row["reason"], row["cause"]) for row in rows]
+
+
+@pytest.mark.clause("RFC 8555 section 7.6")
+@pytest.mark.parametrize("reason", [None, 0, 1, 3, 4, 5])
+async def test_the_issuing_account_revokes(front: Front, subscriber: AcmeClient, reason: int | None) -> None:
+    _, certificate = await front.issued(subscriber, *NAMES)
+    answer = await revoke(subscriber, certificate, **({} if reason is None else {"reason": reason}))
+    assert (answer.status, answer.octets) == (200, b"")
+    assert [row[0] for row in revoked(front)] == [reason or 0]
+    assert front.wakes[-1] == "revocation"
+
+
+@pytest.mark.clause("RFC 8555 section 7.6")
+async def test_the_certificates_own_key_revokes_without_an_account(
+    front: Front, subscriber: AcmeClient
+) -> None:
+    key = ec_key()
+    _, certificate = await front.issued(subscriber, *NAMES, key=key)
+    answer = await revoke(front.client(key), certificate, reason=4)
+    assert answer.status == 200
+    assert revoked(front)[0] == (4, "revokeCert, signed by the key pair of the certificate")
+
+
+@pytest.mark.clause("RFC 8555 section 7.6")
+async def test_an_account_with_authorizations_for_all_names_revokes(
+    front: Front, subscriber: AcmeClient
+) -> None:
+    _, certificate = await front.issued(subscriber, *NAMES)
+    other = await front.subscriber()
+    await front.authorized(other, NAMES[0])
+    partly = await revoke(other, certificate)
+    assert (partly.status, partly.problem) == (403, "unauthorized")
+    await front.authorized(other, NAMES[1])
+    assert (await revoke(other, certificate)).status == 200
+
+
+@pytest.mark.clause("RFC 8555 section 7.6")
+async def test_authorizations_that_have_expired_prove_nothing(front: Front, subscriber: AcmeClient) -> None:
+    _, certificate = await front.issued(subscriber, *NAMES)
+    other = await front.subscriber()
+    await front.authorized(other, *NAMES)
+    front.clock.at += 30 * 86400
+    answer = await revoke(other, certificate)
+    assert (answer.status, answer.problem) == (403, "unauthorized")
+    assert revoked(front) == []
+
+
+@pytest.mark.clause("RFC 8555 section 7.6")
+@pytest.mark.parametrize("who", ["another account", "another key"])
+async def test_who_proves_nothing_revokes_nothing(front: Front, subscriber: AcmeClient, who: str) -> None:
+    _, certificate = await front.issued(subscriber, *NAMES)
+    client = await front.subscriber() if who == "another account" else front.client()
+    before = front.counts()
+    answer = await revoke(client, certificate, reason=1)
+    assert (answer.status, answer.problem) == (403, "unauthorized")
+    assert front.counts() == before
+    assert front.wakes.count("revocation") == 0
+
+
+@pytest.mark.clause("RFC 8555 section 7.6")
+@pytest.mark.parametrize("reason", [2, 6, 7, 8, 9, 10, 11, -1, True, "1", 1.0, [1]])
+async def test_a_reason_that_is_not_a_subscribers_is_refused_with_the_list(
+    front: Front, subscriber: AcmeClient, reason: Any
+) -> None:
+    _, certificate = await front.issued(subscriber, *NAMES)
+    before = front.counts()
+    answer = await revoke(subscriber, certificate, reason=reason)
+    assert (answer.status, answer.problem) == (400, "badRevocationReason")
+    assert "4 (superseded)" in answer.body["detail"]
+    assert front.counts() == before
+
+
+@pytest.mark.clause("RFC 8555 section 7.6")
+async def test_revoking_twice_is_refused_and_changes_nothing(front: Front, subscriber: AcmeClient) -> None:
+    _, certificate = await front.issued(subscriber, *NAMES)
+    assert (await revoke(subscriber, certificate, reason=4)).status == 200
+    before = front.counts()
+    answer = await revoke(subscriber, certificate, reason=1)
+    assert (answer.status, answer.problem) == (400, "alreadyRevoked")
+    assert front.counts() == before
+    assert revoked(front)[0][0] == 4
+
+
+@pytest.mark.clause("BR 7.2.2")
+async def test_a_proven_compromise_changes_the_reason_afterwards_and_blocks_the_key(
+    front: Front, subscriber: AcmeClient
+) -> None:
+    key = ec_key()
+    _, certificate = await front.issued(subscriber, *NAMES, key=key)
+    assert (await revoke(subscriber, certificate, reason=4)).status == 200
+    assert (await revoke(front.client(key), certificate, reason=1)).status == 200
+    assert revoked(front)[0][0] == 1
+    assert front.counts()["blocked_keys"] == 1
+    again = await revoke(front.client(key), certificate, reason=1)
+    assert again.problem == "alreadyRevoked"
+
+
+@pytest.mark.clause("RFC 8555 section 7.6")
+async def test_a_certificate_that_is_not_ours_is_not_found_even_with_a_serial_of_ours(
+    front: Front, subscriber: AcmeClient
+) -> None:
+    _, certificate = await front.issued(subscriber, *NAMES)
+    der = bytearray(certificate.public_bytes(Encoding.DER))
+    der[-1] ^= 1
+    before = front.counts()
+    for octets in (bytes(der), front.issuance.chain_der):
+        answer = await subscriber.post(URL, {"certificate": b64(octets)})
+        assert (answer.status, answer.problem) == (404, "malformed")
+    assert front.counts() == before
+
+
+@pytest.mark.parametrize("value", [None, 1, "", "AAAA", "-----BEGIN", "MAA="])
+async def test_a_request_without_a_certificate_is_malformed(
+    front: Front, subscriber: AcmeClient, value: Any
+) -> None:
+    before = front.counts()
+    answer = await subscriber.post(URL, {"certificate": value})
+    assert (answer.status, answer.problem) == (400, "malformed")
+    assert front.counts() == before
+
+
+@pytest.mark.clause("RFC 8555 section 7.6")
+async def test_the_revocation_is_in_the_register_before_the_answer_leaves(
+    front: Front, subscriber: AcmeClient
+) -> None:
+    _, certificate = await front.issued(subscriber, *NAMES)
+    await revoke(subscriber, certificate)
+    serial = front.database.reader.all("SELECT serial FROM certificates")[0]["serial"]
+    status = certificates.status_of(front.database.reader, serial)
+    assert status is not None
+    assert status.revocation is not None
+
+
+@pytest.mark.clause("RFC 8555 section 7.4.2")
+async def test_a_certificate_is_shown_to_its_own_account_only(front: Front, subscriber: AcmeClient) -> None:
+    order, _ = await front.issued(subscriber, *NAMES)
+    url = order.body["certificate"]
+    other = await front.subscriber()
+    foreign = await other.post(url)
+    assert (foreign.status, foreign.problem) == (403, "unauthorized")
+    missing = await subscriber.post(url + "x")
+    assert (missing.status, missing.problem) == (404, "malformed")
+    assert len(front.audit("access.foreign-resource")) == 1
+
+
+@pytest.mark.clause("RFC 8555 section 7.4.2")
+async def test_a_revoked_certificate_can_still_be_downloaded(front: Front, subscriber: AcmeClient) -> None:
+    order, certificate = await front.issued(subscriber, *NAMES)
+    await revoke(subscriber, certificate)
+    chain = await subscriber.post(order.body["certificate"])
+    assert chain.octets.startswith(b"-----BEGIN CERTIFICATE-----\n")
+    assert x509.load_pem_x509_certificates(chain.octets)[0] == certificate
