@@ -74,6 +74,8 @@ def root(
         builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .add_extension(_CA_KEY_USAGE, critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
+        # RFC 5280 section 4.2.1.1 lets a self-signed certificate do without; BR 7.1.2.1.3 recommends it.
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(public_key), critical=False)
     )
     return _sign(builder, key)
 
