@@ -35,6 +35,8 @@ HEALTHY_AFTER = 60.0
 START_TIMEOUT = 120.0
 """Seconds to become ready: a token on a slow disk and a lint pool take a few; a hang must be seen."""
 
+PROGRAM = (sys.executable, "-m", "operations.process")
+
 _log = logging.getLogger(__name__)
 
 
@@ -70,19 +72,21 @@ class Children:
         common: Sequence[str],
         say: Callable[[str], None],
         crash_at: str = "",
+        program: Sequence[str] = PROGRAM,
     ) -> None:
         self._data = data
         self._isolation = isolation
         self._common = common
         self._say = say
         self._crash_at = crash_at
+        self._program = program
         self._processes: dict[Child, asyncio.subprocess.Process] = {}
         self._stopping = False
 
     async def start(self, child: Child) -> None:
         """Start `child` and wait until it serves.  Raises `ChildFailed`."""
         read_end, write_end = os.pipe()
-        arguments = [sys.executable, "-m", "operations.process", child.role, *self._common]
+        arguments = [*self._program, child.role, *self._common]
         arguments += ["--ready-fd", str(write_end), "--parent", str(os.getpid())]
         if child.code:
             arguments += ["--code", child.code]

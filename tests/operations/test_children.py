@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from core.data_directory import DataDirectory
+from operations.children import Child, ChildFailed, Children
+from operations.isolation import Isolation
+
+STUB = """
+import os, signal, sys, time
+words = sys.argv[1:]
+role, ready = words[0], int(words[words.index("--ready-fd") + 1])
+if role == "refuses":
+    print("2026-01-01 CRITICAL operations.process: vault.pin_file: no such file; name yours", file=sys.stderr)
+    sys.exit(3)
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+os.write(ready, b"ready\\n")
+os.close(ready)
+while True:
+    signal.pause()
+"""
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> DataDirectory:
+    made = DataDirectory(tmp_path / "data")
+    made.run.mkdir(parents=True)
+    made.log.mkdir()
+    return made
+
+
+@pytest.fixture
+async def family(data: DataDirectory, tmp_path: Path) -> AsyncIterator[Children]:
+    stub = tmp_path / "stub.py"
+    stub.write_text(STUB)
+    made = Children(data, Isolation("a test"), [], said.append, program=(sys.executable, str(stub)))
+    said.clear()
+    yield made
+    await made.stop()
+
+
+said: list[str] = []
+SERVER = Child("server", "serves")
+
+
+def pid_of(data: DataDirectory, child: Child) -> int:
+    return int((data.run / f"{child.name}.pid").read_text())
+
+
+async def test_a_child_is_started_once_it_says_so(family: Children, data: DataDirectory) -> None:
+    await family.start(SERVER)
+    os.kill(pid_of(data, SERVER), 0)
+
+
+async def test_a_child_that_refuses_to_start_is_quoted(family: Children) -> None:
+    with pytest.raises(ChildFailed, match=r"vault\.pin_file: no such file; name yours"):
+        await family.start(Child("refuser", "refuses"))
+
+
+async def test_a_dead_child_is_started_again(family: Children, data: DataDirectory) -> None:
+    await family.start(SERVER)
+    first = pid_of(data, SERVER)
+    keeper = asyncio.create_task(family.keep(SERVER))
+    os.kill(first, signal.SIGKILL)
+    async with asyncio.timeout(20):
+        while not any("serves again" in line for line in said):
+            await asyncio.sleep(0.01)
+    assert pid_of(data, SERVER) != first
+    assert "SIGKILL" in said[0]
+    keeper.cancel()
+
+
+async def test_a_stop_leaves_no_process_and_no_pid_file(family: Children, data: DataDirectory) -> None:
+    await family.start(SERVER)
+    pid = pid_of(data, SERVER)
+    await family.stop()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    assert list(data.run.iterdir()) == []
+
+
+async def test_a_child_has_a_process_group_of_its_own(family: Children, data: DataDirectory) -> None:
+    # Else a Ctrl-C in the terminal would stop all of them at once, and in no order.
+    await family.start(SERVER)
+    assert os.getpgid(pid_of(data, SERVER)) == pid_of(data, SERVER)

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from operations.cli import application
+from operations.process import Exit
+
+
+def run(*words: str) -> Result:
+    return CliRunner().invoke(application, list(words))
+
+
+def test_help_lists_the_exit_codes() -> None:
+    shown = run("--help")
+    assert shown.exit_code == Exit.DONE
+    assert "3 configuration" in shown.output
+
+
+def test_an_unknown_setting_is_refused_by_name(tmp_path: Path) -> None:
+    found = run("check-config", "--data", str(tmp_path), "--set", "acme.bse_url=https://ca.example")
+    assert found.exit_code == Exit.CONFIGURATION
+    assert "base_url" in found.output
+    assert "Traceback" not in found.output
+
+
+def test_check_config_shows_the_settings_in_force(tmp_path: Path) -> None:
+    words = ("check-config", "--data", str(tmp_path / "d"), "--set", "vault.module=/bin/sh", "--json")
+    found = run(*words, "--set", "status.crl_delay=7", "--set", 'metrics.listen=["127.0.0.1:1"]')
+    settings = json.loads(found.output[found.output.index("{") :])
+    assert settings["status"]["crl_delay"] == 7
+    assert not (tmp_path / "d").exists()
+
+
+@pytest.mark.parametrize("command", [("status",), ("verify-audit",)])
+def test_where_there_is_no_ca_a_report_says_how_to_make_one(command: tuple[str, ...], tmp_path: Path) -> None:
+    found = run(*command, "--data", str(tmp_path / "none"))
+    assert found.exit_code == Exit.CONFIGURATION
+    assert "run" in found.output
+    assert not (tmp_path / "none").exists()
+
+
+def test_revoking_needs_a_running_app(tmp_path: Path) -> None:
+    assert run("revoke", "01:02", "--data", str(tmp_path)).exit_code == Exit.NOT_RUNNING
+
+
+def test_a_serial_that_is_none_is_refused(tmp_path: Path) -> None:
+    found = run("revoke", "xyz", "--data", str(tmp_path))
+    assert found.exit_code == Exit.CONFIGURATION
+    assert "hexadecimal" in found.output

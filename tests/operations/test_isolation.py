@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from core.data_directory import DataDirectory
+from core.settings import Deployment, Settings
+from operations import isolation
+from operations.isolation import Isolation
+
+
+def test_isolation_that_is_not_wanted_is_not_claimed(tmp_path: Path) -> None:
+    settings = replace(Settings(), deployment=Deployment(isolate=False))
+    found = isolation.decide(settings, DataDirectory(tmp_path))
+    assert not found.on
+    assert found.spawn_options("vault") == {}
+
+
+def test_isolation_is_not_claimed_where_the_data_cannot_be_reached(tmp_path: Path) -> None:
+    hidden = tmp_path / "private"
+    hidden.mkdir(mode=0o700)
+    found = isolation.decide(Settings(), DataDirectory(hidden / "data"))
+    assert not found.on
+    assert found.reason
+
+
+def test_private_directories_are_private_without_isolation_too(tmp_path: Path) -> None:
+    data = DataDirectory(tmp_path / "data")
+    isolation.arrange(Isolation("a test"), data)
+    for path in (data.tokens, data.vault, data.perspectives, data.log):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o700
+
+
+def test_arranging_twice_changes_nothing(tmp_path: Path) -> None:
+    data = DataDirectory(tmp_path / "data")
+    isolation.arrange(Isolation("a test"), data)
+    before = {path: path.stat().st_mode for path in data.root.rglob("*")}
+    isolation.arrange(Isolation("a test"), data)
+    assert {path: path.stat().st_mode for path in data.root.rglob("*")} == before
+
+
+def test_a_process_without_a_user_of_its_own_knows_no_roles() -> None:
+    assert isolation.roles() == {}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give directories away")
+def test_as_root_each_role_gets_its_own_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(isolation, "user_gid", lambda name: 4711)
+    options = {role: Isolation("").spawn_options(role) for role in isolation.USERS}
+    assert len({option["user"] for option in options.values()}) == len(isolation.USERS)
+    assert {option["group"] for option in options.values()} == {isolation.GROUP}
+    assert options["app"]["extra_groups"] == [4711]
+    assert options["vault"]["extra_groups"] == []

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from core.data_directory import DataDirectory
+from core.errors import ConfigurationError
+from core.settings import Metrics, Settings, Vault
+from operations.supervisor import Invocation, _alone, check_ports, check_prerequisites
+
+
+def test_a_missing_token_library_is_named_with_the_remedy(tmp_path: Path) -> None:
+    settings = replace(Settings(), vault=Vault(module="/nonexistent/libtoken.so"))
+    with pytest.raises(ConfigurationError, match="scripts/system-packages"):
+        check_prerequisites(settings, DataDirectory(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_path_too_long_for_a_socket_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    data = DataDirectory(tmp_path / ("x" * 100))
+    with pytest.raises(ConfigurationError, match="shorter data directory"):
+        check_prerequisites(replace(Settings(), vault=Vault(module=__file__)), data)
+    assert not data.root.exists()
+
+
+def test_a_port_in_use_names_its_setting() -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        taken = f"127.0.0.1:{holder.getsockname()[1]}"
+        settings = replace(Settings(), metrics=Metrics(listen=(taken,)))
+        with pytest.raises(ConfigurationError, match=r"(acme|repository|metrics)\.listen"):
+            check_ports(settings)
+
+
+def test_a_data_directory_has_one_supervisor(tmp_path: Path) -> None:
+    data = DataDirectory(tmp_path)
+    data.run.mkdir()
+    with _alone(data):
+        with pytest.raises(ConfigurationError, match=f"process {os.getpid()}"), _alone(data):
+            pass
+        assert (data.run / "supervisor.pid").exists()
+    with _alone(data):
+        pass
+
+
+def test_the_children_get_absolute_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = Invocation(Path("config.toml"), Path("data"), ("ca.country=JP",)).arguments()
+    expected = ["--data", str(tmp_path / "data"), "--config", str(tmp_path / "config.toml")]
+    assert words == [*expected, "--set", "ca.country=JP"]
+
+
+def test_a_configuration_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="--config"):
+        Invocation(tmp_path / "none.toml", tmp_path).settings()
