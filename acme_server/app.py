@@ -24,9 +24,12 @@ from acme_server.handlers import (
     order,
     revocation,
 )
+from acme_server.handlers import terms as terms_page
+from acme_server.handlers.terms import Terms
 from acme_server.middleware import front, render
 from acme_server.problems import malformed
 from acme_server.registration import finalize, validate
+from acme_server.urls import check_base
 from core.clock import Clock
 from core.database import Database
 from core.settings import Settings
@@ -35,8 +38,13 @@ Handler = Callable[..., Awaitable[Reply]]
 
 
 def build(context: Context) -> web.Application:
-    """The application; `acme_server.server` serves it."""
-    gate = Gate(context)
+    """The application; `acme_server.server` serves it.
+
+    Raises `ConfigurationError` when acme.base_url is not the one that accounts were made under.
+    """
+    check_base(context.database.reader, context.urls)
+    terms = Terms(context)
+    gate = Gate(context, Authentication(context, terms))
     app = web.Application(middlewares=[front(context)], client_max_size=context.settings.limits.body_octets)
     app.add_routes(
         [
@@ -47,8 +55,10 @@ def build(context: Context) -> web.Application:
             #
             gate.signed(Proof.NEW_KEY, urls.NEW_ACCOUNT, account.create),
             gate.signed(Proof.ACCOUNT, "/acme/account/{id}", account.show_or_update),
+            gate.open("GET", terms_page.PATH, terms.show),
+            gate.open("POST", terms_page.PATH, terms.agree),
             #
-            gate.signed(Proof.ACCOUNT, urls.NEW_ORDER, order.create),
+            gate.signed(Proof.AGREED_ACCOUNT, urls.NEW_ORDER, order.create),
             gate.read(Proof.ACCOUNT, "/acme/order/{id}", order.show),
             gate.signed(Proof.ACCOUNT, "/acme/order/{id}/finalize", order.finalize_order),
             gate.read(Proof.ACCOUNT, "/acme/certificate/{id}", certificate.show),
@@ -79,15 +89,15 @@ def job_handlers(
 class Gate:
     """Makes route lines: each says how its requests are authenticated."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, authentication: Authentication) -> None:
         self._context = context
-        self._authentication = Authentication(context)
+        self._authentication = authentication
 
     def open(self, method: str, path: str, handler: Handler) -> web.RouteDef:
         """Anyone may ask."""
 
         async def serve(request: web.Request) -> web.StreamResponse:
-            return render(self._context, await handler(self._context))
+            return render(self._context, await handler(self._context, request.match_info))
 
         # aiohttp would answer HEAD like GET; newNonce tells them apart (section 7.2).
         options = {"allow_head": False} if method == "GET" else {}

@@ -20,6 +20,7 @@ from aiohttp import web
 from acme_server import jws
 from acme_server.context import Context
 from acme_server.exchange import ByAccount, ByKey, Signed
+from acme_server.handlers.terms import Terms
 from acme_server.jws import Jws, PublicKey
 from acme_server.problems import ErrorType, malformed, not_found, refusal, unauthorized
 from acme_server.states import AccountStatus
@@ -38,15 +39,20 @@ class Proof(Enum):
     """Who may sign for a resource (section 6.2)."""
 
     ACCOUNT = "the current key of a valid account (kid)"
+    AGREED_ACCOUNT = "the same, of one that has agreed to the terms in force (section 7.3.3)"
     NEW_KEY = "the key that the request carries (jwk)"
     ACCOUNT_OR_KEY = "either"
+
+
+_BY_ACCOUNT = (Proof.ACCOUNT, Proof.AGREED_ACCOUNT)
 
 
 class Authentication:
     """Turns HTTP requests into `Signed` ones."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, terms: Terms) -> None:
         self._context = context
+        self._terms = terms
         self._keys: dict[str, PublicKey] = {}
         self._refused: dict[tuple[str, str], tuple[int, int]] = {}
 
@@ -60,7 +66,7 @@ class Authentication:
             )
         if proof is Proof.NEW_KEY and signed.jwk is None:
             raise malformed("this resource needs the key itself (jwk), not an account (kid)")
-        if proof is Proof.ACCOUNT and signed.kid is None:
+        if proof in _BY_ACCOUNT and signed.kid is None:
             raise malformed("this resource needs an account URL (kid), not a key (jwk)")
         if signed.nonce is None or not self._context.nonces.consume(signed.nonce):
             raise refusal(
@@ -70,7 +76,10 @@ class Authentication:
             key = jws.public_key(signed.jwk)
             jws.verify(signed, key)
             return ByKey(key, self._payload(signed), request.match_info, request.query)
-        return await self._by_account(request, signed)
+        by_account = await self._by_account(request, signed)
+        if proof is Proof.AGREED_ACCOUNT:
+            self._terms.must_have_agreed(by_account.account)
+        return by_account
 
     async def record_refusal(self, kind: str, subject: str, content: Mapping[str, Any]) -> None:
         """Put a refused access into the audit log, at most one a minute for a kind and subject."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from acme_server.context import Context
 from acme_server.exchange import Reply
 
 
-async def show_head(context: Context) -> Reply:
+async def show_head(context: Context, path: Mapping[str, str]) -> Reply:
     """HEAD: 200."""
     return _fresh(context, 200)
 
 
-async def show(context: Context) -> Reply:
+async def show(context: Context, path: Mapping[str, str]) -> Reply:
     """GET: 204."""
     return _fresh(context, 204)
 

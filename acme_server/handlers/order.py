@@ -7,7 +7,7 @@ from acme_server.authentication import own
 from acme_server.context import Context
 from acme_server.exchange import ByAccount, Reply, array, text
 from acme_server.objects import Order
-from acme_server.problems import ErrorType, malformed, refusal
+from acme_server.problems import malformed
 from acme_server.registration import csr, finalize, identifiers
 from acme_server.registration import orders as rules
 from acme_server.states import OrderStatus
@@ -22,7 +22,6 @@ async def create(context: Context, request: ByAccount) -> Reply:
     if "notBefore" in members or "notAfter" in members:
         # Section 7.4: honour or reject, never ignore.
         raise malformed("notBefore and notAfter cannot be asked for; the profile fixes the validity")
-    _terms_agreed(context, request)
 
     def unit(tx: Transaction) -> tuple[Order, list[str]]:
         return rules.place(tx, request.account, names, context.settings, context.randomness)
@@ -50,17 +49,6 @@ async def finalize_order(context: Context, request: ByAccount) -> Reply:
     order = await context.database.write(lambda tx: finalize.accept(tx, order_id, der, requested))
     context.wake_jobs()
     return _reply(context, order, await _authorization_ids(context, order))
-
-
-def _terms_agreed(context: Context, request: ByAccount) -> None:
-    """Section 7.3.3: after a change of the terms nothing new is begun until they are agreed to."""
-    if request.account.terms_version != context.settings.ca.terms_version:
-        raise refusal(
-            ErrorType.USER_ACTION_REQUIRED,
-            f"the terms of service have changed; read and agree to them at {context.urls.terms}",
-            headers={"Link": f'<{context.urls.terms}>;rel="terms-of-service"'},
-            extra={"instance": context.urls.terms},
-        )
 
 
 async def _authorization_ids(context: Context, order: Order) -> list[str]:

@@ -168,5 +168,15 @@ async def test_changed_terms_must_be_agreed_to_before_anything_new(tmp_path: Pat
         answer = await client.order("www.example.com")
         assert (answer.status, answer.problem) == (403, "userActionRequired")
         assert answer.links("terms-of-service") == ["http://localhost:14080/cps/"]
-        assert answer.body["instance"].startswith(BASE)
         assert front.counts() == before
+
+        page = answer.body["instance"]
+        assert page.startswith(BASE)
+        assert "version 2" in (await client.get(page)).octets.decode()
+        assert front.counts() == before
+        forged = await client.get(page[:-1] + ("0" if page[-1] != "0" else "1"), "POST")
+        assert forged.status == 404
+        assert (await client.order("www.example.com")).status == 403
+        assert (await client.get(page, "POST")).status == 200
+        assert (await client.order("www.example.com")).status == 201
+        assert len(front.audit("account.terms-agreed")) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -156,7 +157,7 @@ class AcmeClient:
         assert nonce is not None
         return nonce
 
-    async def protected(self, url: str, **changes: Any) -> dict[str, Any]:
+    async def protected(self, url: str, /, **changes: Any) -> dict[str, Any]:
         """The protected header of a correct request; a change of None leaves a member out."""
         header: dict[str, Any] = {
             "alg": algorithm(self.key),
@@ -167,7 +168,7 @@ class AcmeClient:
         header |= changes
         return {name: value for name, value in header.items() if value is not None}
 
-    async def post(self, url: str, payload: Any = None, **changes: Any) -> Answer:
+    async def post(self, url: str, payload: Any = None, /, **changes: Any) -> Answer:
         """A signed request; `payload` None is a POST-as-GET; `changes` bend the protected header."""
         octets = b"" if payload is None else json.dumps(payload).encode()
         return await self.send(url, sign(self.key, await self.protected(url, **changes), octets))
@@ -175,7 +176,8 @@ class AcmeClient:
     async def send(self, url: str, body: Any, headers: dict[str, str] | None = None) -> Answer:
         """Send a body as it is."""
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        async with self.http.post(self._target(url), data=data, headers=headers or JOSE) as response:
+        stream = io.BytesIO(data)  # aiohttp warns of large bodies given as bytes
+        async with self.http.post(self._target(url), data=stream, headers=headers or JOSE) as response:
             return await self._read(response)
 
     async def register(self, **members: Any) -> Answer:
