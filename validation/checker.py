@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 
 from core.clock import Clock
 from core.errors import Refused, TransientError
@@ -67,6 +68,8 @@ class Checker:
         if not (base and request.account_url and request.attempt):
             raise Refused("validation.request", "name, account_url and attempt are all needed")
         async with self._limiter.room(base):
+            # Read before looking, so that evidence never passes for younger than its oldest datum.
+            checked_at = self._clock.now()
             issuance = caa.Issuance(wildcard, self._identities, request.account_url, method)
             control, seen = await asyncio.gather(
                 self._control(request, base, wildcard), self._caa(base, issuance)
@@ -76,9 +79,9 @@ class Checker:
             name=request.name,
             account_url=request.account_url,
             attempt=request.attempt,
-            checked_at=self._clock.now(),
+            checked_at=checked_at,
             control=control,
-            caa=seen,
+            caa=replace(seen, method=method),
         )
         _log.info("%s", _summary(statement))
         return self._signer.sign(statement)

@@ -55,7 +55,8 @@ class Perspectives:
         """Control of `name` by `method`, and CAA, seen from everywhere.
 
         `name` is a normal dNSName, with "*." for a wildcard; `token` and `key_authorization` as in RFC 8555
-        section 8.1.  Never raises for what a perspective does or not: our own faults are indeterminate.
+        section 8.1.  Our own faults are indeterminate and do not raise, except `HaltIssuance` when a
+        perspective's clock stepped back.
         """
         return await self._fan_out(
             CheckRequest(name, account_url, self._attempt(), method, "", token, key_authorization)

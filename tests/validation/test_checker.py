@@ -57,6 +57,7 @@ async def test_a_pass_says_what_was_asked_seen_and_when() -> None:
     assert statement.control.trace == ("dns _acme-challenge.www.example.com TXT: 1 records AD=1 from table",)
     assert statement.caa is not None
     assert (statement.caa.result, statement.caa.found_at) == (Result.PASS, "example.com")
+    assert statement.caa.method == "dns-01"
 
 
 async def test_a_failure_is_signed_like_a_pass_and_caa_beside_it() -> None:
@@ -117,7 +118,7 @@ async def test_a_recheck_looks_at_caa_alone_bound_to_the_earlier_method() -> Non
         statement = await check(table, request)
         assert statement.control is None
         assert statement.caa is not None
-        assert statement.caa.result == result
+        assert (statement.caa.result, statement.caa.method) == (result, method)
 
 
 async def test_a_local_name_is_exempt_from_caa_under_private_rules_and_says_so() -> None:

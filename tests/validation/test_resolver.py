@@ -65,11 +65,17 @@ async def test_an_insecurely_delegated_name_is_an_answer_without_ad(world: World
 
 
 @pytest.mark.clause("BR 3.2.2.8.1")
-@pytest.mark.parametrize("zone", ["tampered-example.com", "expired-example.com", "stripped-example.com"])
-@pytest.mark.parametrize("type", [Type.A, Type.CAA])
+@pytest.mark.parametrize(
+    ("zone", "type"),
+    [
+        ("tampered-example.com", Type.A),
+        ("expired-example.com", Type.A),
+        ("expired-example.com", Type.CAA),
+        ("stripped-example.com", Type.A),
+        ("stripped-example.com", Type.CAA),
+    ],
+)
 async def test_a_bogus_zone_is_a_failure_that_says_why(world: World, zone: str, type: Type) -> None:
-    if zone == "tampered-example.com" and type == Type.CAA:
-        pytest.skip("only the address records of that zone were tampered with")
     with pytest.raises(LookupFailure, match=r"SERVFAIL \(EDE \d+"):
         await stub(world.resolver).lookup(f"www.{zone}", type)
 

@@ -1,0 +1,77 @@
+"""The guard in the dialer itself, as if everything above it had failed."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+
+import pytest
+
+from core.errors import TransientError
+from tests.support import web
+from tests.support.web import WebServer
+from validation.dialer import ConnectFailed, GuardedDialer, HttpLimits
+from validation.redirects import Hop
+from validation.verdict import CheckFailed
+
+DIALER = GuardedDialer(HttpLimits(connect_v6=0.5, connect=0.5, read=0.3, hop=0.6))
+good = web.response(b"body")
+
+pytestmark = pytest.mark.timeout(30)
+
+
+def hop(host: str = "name.example", target: str = "/x") -> Hop:
+    return Hop("http", host, 80, target)
+
+
+@pytest.mark.parametrize("literal", ["127.0.0.1", "::1", "::ffff:127.0.0.1"])
+async def test_a_literal_in_the_url_cannot_lead_beside_the_pinned_address(literal: str) -> None:
+    async with WebServer(good) as four, WebServer(good, "::1", port=four.port) as six:
+        with pytest.raises(TransientError, match="refused to connect"):
+            await DIALER.get(hop(literal), ip_address("192.0.2.1"), four.port, 10)
+        assert (four.connections, six.connections) == (0, 0)
+
+
+async def test_a_redirect_is_handed_back_and_not_followed() -> None:
+    async with (
+        WebServer(good) as target,
+        WebServer(web.redirect(f"http://127.0.0.1:{target.port}/")) as first,
+    ):
+        reply = await DIALER.get(hop(), ip_address("127.0.0.1"), first.port, 10)
+        assert (reply.status, reply.location) == (302, f"http://127.0.0.1:{target.port}/")
+        assert target.connections == 0
+
+
+async def test_every_get_has_a_connection_of_its_own_and_no_memory() -> None:
+    cookie = web.response(b"body", "200 OK", "Set-Cookie: a=b; Path=/")
+    async with WebServer(cookie) as server:
+        for _ in range(2):
+            await DIALER.get(hop(), ip_address("127.0.0.1"), server.port, 10)
+    assert server.connections == 2
+    assert not any("cookie" in request.lower() for request in server.requests)
+
+
+async def test_no_more_of_a_body_is_read_than_asked_for_and_none_of_an_error() -> None:
+    async with WebServer(web.response(b"x" * 1000)) as server:
+        assert (await DIALER.get(hop(), ip_address("127.0.0.1"), server.port, 10)).body == b"x" * 10
+    async with WebServer(web.response(b"secret", "500 Oops")) as server:
+        assert (await DIALER.get(hop(), ip_address("127.0.0.1"), server.port, 10)).body == b""
+
+
+@pytest.mark.clause("RFC 8555 section 8.3")
+async def test_the_target_goes_out_as_it_is_written_and_the_host_without_the_moved_port() -> None:
+    async with WebServer(good) as server:
+        await DIALER.get(hop(target="/a%2Fb/../c?d=%41"), ip_address("127.0.0.1"), server.port, 10)
+    lines = server.requests[0].split("\r\n")
+    assert lines[0] == "GET /a%2Fb/../c?d=%41 HTTP/1.1"
+    assert "Host: name.example" in lines
+
+
+async def test_a_failed_connection_is_told_apart_from_a_failed_answer() -> None:
+    async with WebServer(web.silence) as server:
+        with pytest.raises(CheckFailed) as answer:
+            await DIALER.get(hop(), ip_address("127.0.0.1"), server.port, 10)
+        assert not isinstance(answer.value, ConnectFailed)
+        port = server.port
+    with pytest.raises(ConnectFailed) as refused:
+        await DIALER.get(hop(), ip_address("127.0.0.1"), port, 10)
+    assert refused.value.problem == "connection"
