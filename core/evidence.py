@@ -53,8 +53,8 @@ class CaaSeen:
 
     `records` are presentation-format records of the relevant RRset, `found_at` the name that held them
     ("" when the climb found none), `ttl` their TTL in seconds.  `exempt` is the reason why no look-up was
-    made ("local name"), which only private rules accept.  `method` is the challenge type for which the records
-    were judged (RFC 8657 section 4): the vault compares it with the one that showed control.
+    made ("local name"), which only private rules accept.  `method` is the challenge type for which the
+    records were judged (RFC 8657 section 4): the vault compares it with the one that showed control.
     """
 
     result: Result
