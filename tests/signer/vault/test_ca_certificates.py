@@ -64,6 +64,7 @@ def test_the_root_is_self_signed_for_ten_years_and_says_nothing_more_than_it_mus
         ("basicConstraints", True),
         ("keyUsage", True),
         ("subjectKeyIdentifier", False),
+        ("authorityKeyIdentifier", False),
     ]
 
 
