@@ -32,6 +32,15 @@ from repo_static.store import NotPublished, Store
 LANGUAGES = ("en", "ja")
 """The English text is the authoritative one (CCADB policy 4)."""
 
+METHOD_CLAUSES = {
+    "http-01": "RFC 8555 section 8.3; Baseline Requirements 3.2.2.4.19",
+    "dns-01": "RFC 8555 section 8.4; Baseline Requirements 3.2.2.4.7",
+    "tls-alpn-01": "RFC 8737; Baseline Requirements 3.2.2.4.20",
+    "dns-account-01": "Baseline Requirements 3.2.2.4.21",
+    "dns-persist-01": "Baseline Requirements 3.2.2.4.22",
+}
+"""The clause of each validation method, as CP/CPS 3.2.2 names it."""
+
 CONTENT = Path(__file__).parent / "content"
 
 _log = logging.getLogger(__name__)
@@ -118,8 +127,22 @@ def cp_cps(language: str, settings: Settings) -> str:
     return (
         _environment()
         .get_template(f"cp-cps.{language}.md.j2")
-        .render(settings=settings, base=_base(settings), public=settings.ca.rules is Rules.PUBLIC)
+        .render(
+            settings=settings,
+            base=_base(settings),
+            public=settings.ca.rules is Rules.PUBLIC,
+            method_clauses=METHOD_CLAUSES,
+        )
     )
+
+
+def duration(seconds: int, language: str) -> str:
+    """Seconds in the largest unit that divides them: "7 days", "96 hours" -> "4 days"; "7 日間", "10 秒"."""
+    for size, english, japanese in ((86400, "day", "日"), (3600, "hour", "時間"), (60, "minute", "分")):
+        if seconds % size == 0 and seconds:
+            count = seconds // size
+            return f"{count} {japanese}" if language == "ja" else f"{count} {english}{'s' * (count != 1)}"
+    return f"{seconds} 秒" if language == "ja" else f"{seconds} seconds"
 
 
 def _documents(settings: Settings) -> list[tuple[str, str]]:
@@ -170,7 +193,7 @@ def _render(template: str, language: str, **values: Any) -> str:
 
 @cache
 def _environment() -> Environment:
-    return Environment(
+    environment = Environment(
         loader=FileSystemLoader(CONTENT),
         autoescape=select_autoescape(("html.j2",), default_for_string=False),
         undefined=StrictUndefined,
@@ -178,6 +201,8 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters["duration"] = duration
+    return environment
 
 
 @cache

@@ -1,0 +1,248 @@
+"""repo_static/publisher.py and the words it publishes."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+
+from core.settings import Ca, Deployment, Rules, Settings
+from repo_static import publisher
+from repo_static.store import NotPublished, Store
+from signer.api import CrlRequest
+from tests.support.software_vault import CREATED, DAY, SoftwareVault
+
+OUTLINE = {1: 6, 2: 4, 3: 4, 4: 12, 5: 8, 6: 8, 7: 3, 8: 6, 9: 17}
+"""RFC 3647 section 6: how many second-level sections each chapter has."""
+
+PUBLIC = replace(Settings(), ca=Ca(rules=Rules.PUBLIC, policy_oid="1.3.6.1.4.1.99999.1"))
+
+
+@pytest.fixture(scope="module")
+def vault() -> SoftwareVault:
+    return SoftwareVault()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path)
+
+
+class Page(HTMLParser):
+    """The links, ids, languages and tags of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.ids: set[str] = set()
+        self.tags: list[str] = []
+        self.attributes: list[str] = []
+        self.language: str | None = None
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self.tags.append(tag)
+        self.attributes += values
+        self.links += [str(values[name]) for name in ("href", "src") if name in values]
+        if values.get("id"):
+            self.ids.add(str(values["id"]))
+        if tag == "html":
+            self.language = values.get("lang")
+
+
+def pages(store: Store) -> dict[str, Page]:
+    return {str(path.relative_to(store.root)): Page(path.read_text()) for path in store.root.rglob("*.html")}
+
+
+def test_the_whole_tree_is_written(store: Store, vault: SoftwareVault) -> None:
+    changed = publisher.publish(store, vault.description(), Settings())
+    assert set(changed) == {str(p.relative_to(store.root)) for p in store.root.rglob("*") if p.is_file()}
+    assert {"trust-anchor.crt", "trust-anchor.pem", "index.html", "ja/index.html", "cps/index.html"} <= set(
+        changed
+    )
+    for issuer_id in ("ec1", "rsa1", "local1"):
+        der = vault.issuers[issuer_id].der
+        assert store.read(f"issuers/{issuer_id}.crt") == der
+        pem = x509.load_pem_x509_certificates(store.read(f"issuers/{issuer_id}-chain.pem") or b"")
+        assert [each.subject for each in pem] == [
+            vault.issuers[issuer_id].certificate.subject,
+            vault.root.certificate.subject,
+        ]
+
+
+def test_a_second_run_changes_nothing(store: Store, vault: SoftwareVault) -> None:
+    publisher.publish(store, vault.description(), Settings())
+    assert publisher.publish(store, vault.description(), Settings()) == []
+
+
+def test_the_index_shows_the_fingerprints_and_the_crls(store: Store, vault: SoftwareVault) -> None:
+    request = CrlRequest("ec1", 0, 5, CREATED, CREATED + 7 * DAY, ())
+    store.replace("crl/ec1-0.crl", vault.crl(request))
+    publisher.publish(store, vault.description(), Settings())
+    for name in ("index.html", "ja/index.html"):
+        text = (store.root / name).read_text()
+        for pair in (vault.root, *vault.issuers.values()):
+            assert pair.certificate.fingerprint(hashes.SHA256()).hex(":").upper() in text
+        assert "/crl/ec1-0.crl" in text
+        assert "http://localhost:14080/ocsp" in text
+
+
+@pytest.mark.clause("CCADB policy 6.2")
+def test_a_program_finds_every_crl_of_each_issuer(store: Store, vault: SoftwareVault) -> None:
+    for shard in (0, 1):
+        request = CrlRequest("ec1", shard, 5, CREATED, CREATED + 7 * DAY, ())
+        store.replace(f"crl/ec1-{shard}.crl", vault.crl(request))
+    publisher.publish(store, vault.description(), Settings())
+    document = json.loads((store.root / "repository.json").read_text())
+    crls = {each["id"]: each["crls"] for each in document["issuers"]}
+    base = "http://localhost:14080"
+    assert crls["ec1"] == [f"{base}/crl/ec1-0.crl", f"{base}/crl/ec1-1.crl"]
+    assert crls["rsa1"] == []
+
+
+def test_every_link_within_the_site_leads_somewhere(store: Store, vault: SoftwareVault) -> None:
+    publisher.publish(store, vault.description(), Settings())
+    found = pages(store)
+    assert len(found) == 5
+    for name, page in found.items():
+        for link in page.links:
+            if link.startswith("#"):
+                assert link[1:] in page.ids, (name, link)
+            elif not re.match(r"[a-z]+:", link):
+                target = (
+                    (store.root / name).parent / link if not link.startswith("/") else store.root / link[1:]
+                )
+                if link.endswith("/"):
+                    target = target / "index.html"
+                assert target.is_file(), (name, link)
+
+
+def test_the_pages_load_nothing_from_elsewhere_and_run_nothing(store: Store, vault: SoftwareVault) -> None:
+    publisher.publish(store, vault.description(), Settings())
+    for name, page in pages(store).items():
+        assert not {"script", "img", "iframe", "object", "form"} & set(page.tags), name
+        assert not [a for a in page.attributes if a.startswith("on") or a == "style"], name
+        assert page.language in ("en", "ja")
+
+
+def test_text_from_the_settings_cannot_become_markup(store: Store, vault: SoftwareVault) -> None:
+    evil = replace(Settings(), ca=Ca(organization="<script>alert(1)</script>"))
+    publisher.publish(store, vault.description(), evil)
+    for page in pages(store).values():
+        assert "script" not in page.tags
+
+
+@pytest.mark.clause("RFC 3647 section 6")
+@pytest.mark.parametrize("settings", [Settings(), PUBLIC], ids=["private", "public"])
+@pytest.mark.parametrize("language", publisher.LANGUAGES)
+def test_the_cp_cps_has_every_section_and_none_is_empty(language: str, settings: Settings) -> None:
+    sections = _sections(publisher.cp_cps(language, settings))
+    for chapter, count in OUTLINE.items():
+        second = [n for n in sections if re.fullmatch(rf"{chapter}\.\d+", n)]
+        assert second == [f"{chapter}.{n}" for n in range(1, count + 1)]
+    for number, text in sections.items():
+        has_parts = any(other.startswith(f"{number}.") for other in sections)
+        assert has_parts or text, number
+
+
+def test_both_languages_have_the_same_sections() -> None:
+    english, japanese = (list(_sections(publisher.cp_cps(each, PUBLIC))) for each in publisher.LANGUAGES)
+    assert english == japanese
+
+
+@pytest.mark.clause("CP/CPS 1.10")
+@pytest.mark.parametrize(
+    ("language", "texts"),
+    [
+        (
+            "en",
+            ["7 days after thisUpdate", "valid for 4 days", "90 days (profile `tlsserver`)", "`ca.example`"],
+        ),
+        (
+            "ja",
+            ["thisUpdate の 7 日後", "有効期間は 4 日", "90 日(プロファイル `tlsserver`)", "`ca.example`"],
+        ),
+    ],
+)
+def test_the_numbers_come_from_the_settings(language: str, texts: list[str]) -> None:
+    document = publisher.cp_cps(language, Settings())
+    for text in texts:
+        assert text in document
+
+
+@pytest.mark.clause("BR 2.2")
+def test_the_public_text_puts_the_baseline_requirements_first() -> None:
+    assert "those requirements take precedence" in publisher.cp_cps("en", PUBLIC)
+    assert "take precedence" not in publisher.cp_cps("en", Settings())
+
+
+@pytest.mark.clause("CPS 2.3")
+def test_earlier_versions_of_the_cp_cps_stay(store: Store, vault: SoftwareVault) -> None:
+    publisher.publish(store, vault.description(), Settings())
+    first = store.read("cps/cp-cps-1.0.en.md")
+    publisher.publish(store, vault.description(), replace(Settings(), ca=Ca(cps_version="1.1")))
+    assert store.read("cps/cp-cps-1.0.en.md") == first
+    text = (store.root / "cps/index.html").read_text()
+    assert "cp-cps-1.0.en.html" in text
+    assert "cp-cps-1.1.en.html" in text
+
+
+@pytest.mark.clause("CPS 2.3: published before the practice changes")
+def test_in_production_a_changed_practice_needs_a_new_version(store: Store, vault: SoftwareVault) -> None:
+    settings = replace(Settings(), deployment=Deployment(production=True))
+    publisher.publish(store, vault.description(), settings)
+    before = store.read("cps/cp-cps-1.0.en.md")
+    with pytest.raises(NotPublished, match="new version"):
+        publisher.publish(store, vault.description(), replace(settings, ca=Ca(caa_identities=("b.example",))))
+    assert store.read("cps/cp-cps-1.0.en.md") == before
+
+
+def test_elsewhere_a_changed_practice_is_said_loudly(
+    store: Store, vault: SoftwareVault, caplog: pytest.LogCaptureFixture
+) -> None:
+    publisher.publish(store, vault.description(), Settings())
+    publisher.publish(store, vault.description(), replace(Settings(), ca=Ca(caa_identities=("b.example",))))
+    assert "ca.cps_version" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "english", "japanese"),
+    [
+        (86400, "1 day", "1 日"),
+        (96 * 3600, "4 days", "4 日"),
+        (5400, "90 minutes", "90 分"),
+        (10, "10 seconds", "10 秒"),
+    ],
+)
+def test_a_duration_is_said_in_its_largest_unit(seconds: int, english: str, japanese: str) -> None:
+    assert publisher.duration(seconds, "en") == english
+    assert publisher.duration(seconds, "ja") == japanese
+
+
+def test_every_word_exists_in_both_languages() -> None:
+    words = publisher._words()
+    assert words["en"].keys() == words["ja"].keys()
+    assert words["en"]["use"].keys() == words["ja"]["use"].keys()
+
+
+def _sections(markdown: str) -> dict[str, str]:
+    """Section number -> its text, without the headings."""
+    found: dict[str, str] = {}
+    number = ""
+    for line in markdown.splitlines():
+        heading = re.match(r"#{2,4} (\d+(?:\.\d+)*)\.? ", line)
+        if heading:
+            number = heading[1]
+            found[number] = ""
+        elif line.startswith("#"):
+            number = ""
+        elif number:
+            found[number] += line.strip()
+    return found
