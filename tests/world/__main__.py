@@ -11,6 +11,7 @@ from tests.world.zones import ZONES
 
 def main() -> int:
     """Run the world and say how to ask it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job has it ignored
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with World() as world:
         print(f"resolver (validating Unbound)   {world.resolver}")
