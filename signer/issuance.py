@@ -181,7 +181,7 @@ class Issuance:
         await self._database.write(settle)
         settled = certificates.by_id(self._database.reader, row.id)
         assert settled is not None
-        _log.info("issuance %s settled after an interruption: %s", row.id, settled.state)
+        _log.info("issuance %s is settled by the vault's journal: %s", row.id, settled.state)
         return settled
 
     def _drawn(self, approved: Approved, description: Description) -> LeafRequest:

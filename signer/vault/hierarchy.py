@@ -316,6 +316,8 @@ def _pinned(settings: Settings, perspectives: Mapping[str, bytes]) -> tuple[Seal
             f"keys are at hand for the perspectives {sorted(perspectives)}, but validation.perspectives "
             f"names {sorted(configured)}: let each make its key first"
         )
+    if len(set(perspectives.values())) != len(perspectives):
+        raise ConfigurationError("two perspectives have the same key: each makes its own, or they are one")
     for spki in perspectives.values():
         serialization.load_der_public_key(spki)
     return tuple(

@@ -60,6 +60,7 @@ CALLERS: dict[str, frozenset[str]] = {
 
 _PR_SET_DUMPABLE = 4
 _MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
+_CAP_IPC_LOCK = 1 << 14
 _log = logging.getLogger(__name__)
 
 
@@ -149,10 +150,16 @@ def harden() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
-    # With a limit set, locking would make later allocations fail instead of protecting them.
-    unlimited = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0] == resource.RLIM_INFINITY
-    if not unlimited or libc.mlockall(_MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT) != 0:
+    if not _may_lock_memory() or libc.mlockall(_MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT) != 0:
         _log.warning("vault: memory is not locked; see that the machine has no swap, or raise RLIMIT_MEMLOCK")
+
+
+def _may_lock_memory() -> bool:
+    """Under a limit, locking would make later allocations fail instead of protecting them."""
+    if resource.getrlimit(resource.RLIMIT_MEMLOCK)[0] == resource.RLIM_INFINITY:
+        return True
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return bool(int(status["CapEff"], 16) & _CAP_IPC_LOCK)
 
 
 def _issuing_keys(settings: Settings, hierarchy: Hierarchy, tokens: TokenThreads) -> dict[str, IssuingKey]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from core.clock import SystemClock
 from core.data_directory import DataDirectory
-from core.evidence import PerspectiveKey
+from core.evidence import CaaSeen, ControlSeen, PerspectiveKey, Result, SignedStatement, Statement
 from core.randomness import SystemRandomness
 from core.settings import Repository, Settings
 from signer.vault import hierarchy
@@ -22,6 +23,25 @@ LOCAL_KEY = ec.generate_private_key(ec.SECP256R1())
 def perspective() -> PerspectiveKey:
     """What signs the statements of the perspective "local"."""
     return PerspectiveKey(LOCAL_KEY)
+
+
+def evidence(names: Sequence[str], account_url: str, at: int) -> tuple[SignedStatement, ...]:
+    """What "local" would have signed after a good http-01 validation of every name at `at`."""
+    control = "http-01"
+    return tuple(
+        perspective().sign(
+            Statement(
+                perspective="local",
+                name=name,
+                account_url=account_url,
+                attempt=f"attempt for {name} at {at}",
+                checked_at=at,
+                control=ControlSeen(control, name, Result.PASS),
+                caa=CaaSeen(Result.PASS, method=control),
+            )
+        )
+        for name in names
+    )
 
 
 def settings(**sections: object) -> Settings:
