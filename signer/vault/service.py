@@ -194,7 +194,7 @@ class Service:
     async def sign_crl(self, request: api.CrlRequest) -> api.Signed:
         """A CRL; its number rises."""
         now = self._clock.now()
-        by = self._issuing_key(request.issuer_id, KeyUse.ISSUING)
+        by = self._issuing_key(request.issuer_id, KeyUse.ISSUING, KeyUse.LOCAL_SERVICE)
         _must_not_be_later(request.this_update, now)
         shards = self._settings.status.crl_shards
         if not 0 <= request.shard < shards:
@@ -228,10 +228,10 @@ class Service:
         profiles.check(tbs, profile, request, by.issuer)
         return tbs, await self._lint.lint(leaf.dummy_signed(tbs, by.issuer), kind)
 
-    def _issuing_key(self, issuer_id: str, use: KeyUse) -> IssuingKey:
+    def _issuing_key(self, issuer_id: str, *uses: KeyUse) -> IssuingKey:
         by = self._issuers.get(issuer_id)
-        if by is None or by.use is not use:
-            raise Refused("issuer.unknown", f"the vault has no {use} key {issuer_id!r}")
+        if by is None or by.use not in uses:
+            raise Refused("issuer.unknown", f"the vault has no {' or '.join(uses)} key {issuer_id!r}")
         return by
 
     def _must_be_fresh(self, request: api.LeafRequest) -> None:
