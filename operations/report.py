@@ -92,7 +92,8 @@ def _from_database(data: DataDirectory) -> dict[str, Any]:
     try:
         states = reader.all("SELECT state, COUNT(*) AS n FROM certificates GROUP BY state ORDER BY state")
         latest = reader.all(
-            "SELECT issuer_id, shard, MAX(number) AS number, next_update FROM crls"
+            # A number without octets was reserved for a CRL that was never published.
+            "SELECT issuer_id, shard, MAX(number) AS number, next_update FROM crls WHERE sha256 != x''"
             " GROUP BY issuer_id, shard ORDER BY issuer_id, shard"
         )
         return {
