@@ -89,7 +89,13 @@ def _problem(context: Context, problem: Problem) -> web.Response:
 
 def _headers(context: Context) -> CIMultiDict[str]:
     # Nothing here may be kept by a cache: the states move (RFC 8555 section 7.2 asks it of newNonce).
-    return CIMultiDict({"Link": f'<{context.urls.directory}>;rel="index"', "Cache-Control": "no-store"})
+    return CIMultiDict(
+        {
+            "Link": f'<{context.urls.directory}>;rel="index"',
+            "Cache-Control": "no-store",
+            "Server": "acme-server",  # else aiohttp tells its own version and Python's
+        }
+    )
 
 
 def _of_http(error: web.HTTPException) -> Problem:

@@ -274,6 +274,7 @@ async def test_every_answer_links_to_the_directory(front: Front, subscriber: Acm
         await subscriber.post("/acme/order/x"),
     ):
         assert answer.links("index") == [f"{BASE}/directory"]
+        assert answer.headers["Server"] == "acme-server"
 
 
 async def test_a_fault_of_ours_tells_nothing_of_itself(

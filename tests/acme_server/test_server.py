@@ -1,0 +1,159 @@
+"""acme_server/server.py, tls.py: listening, TLS, the access log."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import logging
+import ssl
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from acme_server.server import AccessLog, Server, address
+from acme_server.tls import DirectoryTls
+from core.clock import FakeClock
+from core.errors import ConfigurationError
+from core.randomness import SystemRandomness
+from signer.api import Issued
+
+DAY = 86400
+
+
+class FakeVault:
+    """A local-service issuer with a key of its own."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Local service")])
+        self.serials: list[bytes] = []
+        self._clock = clock
+
+    @property
+    def anchor(self) -> x509.Certificate:
+        constraints = x509.BasicConstraints(ca=True, path_length=0)
+        usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
+        builder = self._builder(self.name, self.key.public_key(), b"\x01")
+        builder = builder.add_extension(constraints, True).add_extension(usage, True)
+        identifier = x509.SubjectKeyIdentifier.from_public_key(self.key.public_key())
+        return builder.add_extension(identifier, False).sign(self.key, hashes.SHA256())
+
+    async def local_service(self, serial: bytes, public_key: bytes) -> Issued:
+        self.serials.append(serial)
+        key = serialization.load_der_public_key(public_key)
+        assert isinstance(key, ec.EllipticCurvePublicKey)
+        builder = self._builder(x509.Name([]), key, serial)
+        builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), True)
+        identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
+        builder = builder.add_extension(identifier, False)
+        return Issued(builder.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.DER))
+
+    def _builder(
+        self, subject: x509.Name, key: ec.EllipticCurvePublicKey, serial: bytes
+    ) -> x509.CertificateBuilder:
+        now = datetime.datetime.fromtimestamp(self._clock.now(), datetime.UTC)
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self.name)
+            .public_key(key)
+            .serial_number(int.from_bytes(serial, "big"))
+            .not_valid_before(now - datetime.timedelta(days=400))
+            .not_valid_after(now + datetime.timedelta(days=3650))
+        )
+
+
+def application() -> web.Application:
+    async def hello(request: web.Request) -> web.Response:
+        return web.Response(text="hello")
+
+    app = web.Application()
+    app.add_routes([web.get("/", hello)])
+    return app
+
+
+async def ask(port: int, context: ssl.SSLContext) -> tuple[bytes, x509.Certificate]:
+    """The answer to a GET, and the certificate that the server showed."""
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", port, ssl=context, server_hostname="localhost"
+    )
+    shown = x509.load_der_x509_certificate(writer.get_extra_info("ssl_object").getpeercert(True))
+    writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    octets = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    return octets, shown
+
+
+def trusting(vault: FakeVault) -> ssl.SSLContext:
+    pem = vault.anchor.public_bytes(serialization.Encoding.PEM).decode()
+    return ssl.create_default_context(cadata=pem)
+
+
+@pytest.mark.clause("CPS 6.1.3")
+async def test_the_directory_is_served_over_tls_and_a_renewal_is_seen_by_the_next_connection() -> None:
+    clock = FakeClock(1_795_392_000)
+    vault = FakeVault(clock)
+    tls = DirectoryTls(vault, b"", clock, SystemRandomness())
+    await tls.renew()
+    server = Server(application(), ["127.0.0.1:0"], tls.context)
+    await server.start()
+    try:
+        serials = []
+        for _ in range(2):
+            octets, certificate = await ask(server.ports[0], trusting(vault))
+            assert octets.endswith(b"hello")
+            serials.append(certificate.serial_number)
+            await tls.renew()
+        assert serials == [int.from_bytes(serial, "big") for serial in vault.serials[:2]]
+    finally:
+        await server.close()
+
+
+@pytest.mark.clause("CPS 6.1.3")
+async def test_tls_older_than_1_2_is_refused() -> None:
+    clock = FakeClock(1_795_392_000)
+    tls = DirectoryTls(FakeVault(clock), b"", clock, SystemRandomness())
+    assert tls.context.minimum_version == ssl.TLSVersion.TLSv1_2
+
+
+async def test_no_key_of_the_directory_stays_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    clock = FakeClock(1_795_392_000)
+    await DirectoryTls(FakeVault(clock), b"", clock, SystemRandomness()).renew()
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_an_address_in_use_is_told_with_the_remedy() -> None:
+    first = Server(application(), ["127.0.0.1:0"], None)
+    await first.start()
+    try:
+        second = Server(application(), [f"127.0.0.1:{first.ports[0]}"], None)
+        with pytest.raises(ConfigurationError, match=r"change acme\.listen"):
+            await second.start()
+    finally:
+        await first.close()
+
+
+def test_listening_addresses_are_host_and_port() -> None:
+    assert address("127.0.0.1:14000") == ("127.0.0.1", 14000)
+    assert address("[::1]:14000") == ("::1", 14000)
+
+
+@pytest.mark.parametrize("text", ["", "14000", ":14000", "localhost:", "localhost:https", "localhost:99999"])
+def test_anything_else_is_refused(text: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"acme\.listen"):
+        address(text)
+
+
+def test_the_access_log_is_written_when_it_is_closed(tmp_path: Path) -> None:
+    log = AccessLog(tmp_path / "access.log")
+    log.open()
+    logging.getLogger("access").info("%s %s", "GET", "/directory")
+    log.close()
+    assert (tmp_path / "access.log").read_text().endswith("GET /directory\n")
