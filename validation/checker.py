@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from dataclasses import replace
 
 from core.clock import Clock
-from core.errors import Refused, TransientError
+from core.errors import Problem, Refused, TransientError
 from core.evidence import CaaSeen, ControlSeen, Result, SignedStatement, Statement, StatementSigner
-from core.identifiers import is_local
+from core.identifiers import is_local, split_wildcard
 from validation import caa
 from validation.api import CheckRequest
 from validation.challenge import Challenge, Tools
@@ -25,6 +26,12 @@ from validation.verdict import CheckFailed, Trace, printable
 
 LOCAL_NAME = "local name"
 """Why no CAA was looked up: a name of this machine is in no DNS zone (RFC 6761 section 6.3)."""
+
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{22,84}")
+"""At least 128 bits in base64url (RFC 8555 section 8.1), and no more than http-01 has room for."""
+
+_THUMBPRINT = re.compile(r"[A-Za-z0-9_-]{43}")
+"""SHA-256 in base64url (RFC 8555 section 8.1)."""
 
 INDETERMINATE_PROBLEM = "serverInternal"
 
@@ -61,12 +68,9 @@ class Checker:
 
         Raises: `Refused` for a request that no statement could answer; `TransientError` when all is busy.
         """
-        base, wildcard = request.name.removeprefix("*."), request.name.startswith("*.")
+        self._require_sound(request)
+        base, wildcard = split_wildcard(request.name)
         method = request.method or request.caa_method
-        if method not in METHODS or (request.method and method not in self._enabled):
-            raise Refused("validation.method", f"{method!r} is not a method of this perspective")
-        if not (base and request.account_url and request.attempt):
-            raise Refused("validation.request", "name, account_url and attempt are all needed")
         async with self._limiter.room(base):
             # Read before looking, so that evidence never passes for younger than its oldest datum.
             checked_at = self._clock.now()
@@ -85,6 +89,30 @@ class Checker:
         )
         _log.info("%s", _summary(statement))
         return self._signer.sign(statement)
+
+    def _require_sound(self, request: CheckRequest) -> None:
+        """Refuse what an honest caller never asks.
+
+        A front that was taken over may ask anything.  Were it free to choose the key authorization, it could
+        name a page that the host serves to everybody and have control of the host attested.
+        """
+        method = request.method or request.caa_method
+        if method not in METHODS or (request.method and method not in self._enabled):
+            raise Refused("validation.method", f"{method!r} is not a method of this perspective")
+        if not (request.account_url and request.attempt):
+            raise Refused("validation.request", "account_url and attempt are both needed")
+        try:
+            normal = self._tools.host_rule(request.name)
+        except Problem as error:
+            raise Refused("validation.name", error.detail) from error
+        if normal != request.name:
+            raise Refused("validation.name", f"{request.name!r} is not in its normal form")
+        if request.method and not (
+            _TOKEN.fullmatch(request.token)
+            and request.key_authorization.startswith(request.token + ".")
+            and _THUMBPRINT.fullmatch(request.key_authorization[len(request.token) + 1 :])
+        ):
+            raise Refused("validation.token", "not a token and its key authorization (RFC 8555 section 8.1)")
 
     async def _control(self, request: CheckRequest, base: str, wildcard: bool) -> ControlSeen | None:
         if not request.method:

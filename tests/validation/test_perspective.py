@@ -28,7 +28,8 @@ from validation.dns01 import digest
 from validation.keys import generate_key
 from validation.perspective import serve
 
-KEY_AUTHORIZATION = "token.thumbprint"
+TOKEN = "evaGxfADs6pSRb2LAv9IZf"
+KEY_AUTHORIZATION = f"{TOKEN}.9jg46WB3rR_AHD-EBXdN7cBkH1WOu0tA3M9fm21mqTI"
 ACCOUNT = "https://ca.example/acme/account/1"
 
 pytestmark = pytest.mark.timeout(60)
@@ -92,15 +93,15 @@ def test_a_name_is_validated_through_the_socket_by_both_methods(
                     ("perspective.example.com", "http-01"),
                     ("localhost", "http-01"),
                 ):
-                    outcome = await perspectives.check(name, ACCOUNT, method, "token", KEY_AUTHORIZATION)
+                    outcome = await perspectives.check(name, ACCOUNT, method, TOKEN, KEY_AUTHORIZATION)
                     assert outcome.result == Result.PASS, outcome
                     assert verify(outcome.statements[0], public_key).name == name
                 denied = await perspectives.check(
-                    "caa-deny.example.com", ACCOUNT, "http-01", "token", KEY_AUTHORIZATION
+                    "caa-deny.example.com", ACCOUNT, "http-01", TOKEN, KEY_AUTHORIZATION
                 )
                 assert (denied.result, denied.problem) == (Result.FAIL, "caa")
                 refused = await perspectives.check(
-                    "refused.example.com", ACCOUNT, "http-01", "token", KEY_AUTHORIZATION
+                    "refused.example.com", ACCOUNT, "http-01", TOKEN, KEY_AUTHORIZATION
                 )
                 assert (refused.result, refused.problem) == (Result.FAIL, "connection")
                 await perspectives.close()
