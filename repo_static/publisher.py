@@ -260,7 +260,8 @@ def _pem(der: bytes) -> bytes:
 def _key_text(key: object) -> str:
     if isinstance(key, rsa.RSAPublicKey):
         return f"RSA {key.key_size}"
-    return f"ECDSA {key.curve.name}" if isinstance(key, ec.EllipticCurvePublicKey) else type(key).__name__
+    # The NIST curves are known to people by their size; RFC 5480 names them secp256r1 and so on.
+    return f"ECDSA P-{key.key_size}" if isinstance(key, ec.EllipticCurvePublicKey) else type(key).__name__
 
 
 def _day(at: datetime) -> str:

@@ -87,7 +87,7 @@ def test_the_index_shows_the_fingerprints_and_the_crls(store: Store, vault: Soft
     store.replace("crl/ec1-0.crl", vault.crl(request))
     publisher.publish(store, vault.description(), Settings())
     for name in ("index.html", "ja/index.html"):
-        text = (store.root / name).read_text()
+        text = (store.root / name).read_text().replace("<wbr>", "")
         for pair in (vault.root, *vault.issuers.values()):
             assert pair.certificate.fingerprint(hashes.SHA256()).hex(":").upper() in text
         assert "/crl/ec1-0.crl" in text
