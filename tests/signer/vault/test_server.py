@@ -347,12 +347,12 @@ def test_a_started_vault_holds_no_web_no_sql_and_no_dns(data: DataDirectory) -> 
 
         serve = server.serve
 
-        async def watched(settings, data, clock, randomness, ready):
+        async def watched(*, ready, **given):
             def told():
                 ready()
                 print(json.dumps(sorted(sys.modules)), flush=True)
                 os.kill(os.getpid(), signal.SIGTERM)
-            await serve(settings, data, clock, randomness, told)
+            await serve(ready=told, **given)
 
         server.serve = watched
         sys.exit(process.main(["vault", "--data", {str(data.root)!r}]))
