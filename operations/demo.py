@@ -26,6 +26,13 @@ CRL_SECONDS = 20
 """Twice status.crl_delay's default: a revocation is on a published CRL by then."""
 
 
+ANCHOR = "ca/trust-anchor.pem"
+LIVE = "certbot/live/localhost"
+"""As the commands name them, seen from the temporary directory."""
+
+CERTBOT_NOISE = ("Saving debug log", "Donating", "supporting our work", "scheduled task", "will be updated")
+
+
 class DemoFailed(Exception):
     """A step did not show what it should; the message says which."""
 
@@ -53,8 +60,15 @@ class _Story:
         self._place = place
         self._data = place / "ca"
         self._acme, self._public, self._metrics, self._http = (_free_port() for _ in range(4))
-        self._anchor = self._data / "trust-anchor.pem"
-        self._live = place / "certbot" / "live" / "localhost"
+        self._live = place / "certbot/live/localhost"
+        # certbot would take the user's own directories; with a file the commands stay short, too.
+        (place / "certbot.ini").write_text(
+            f"server = https://localhost:{self._acme}/directory\nhttp-01-port = {self._http}\n"
+            f"config-dir = {place}/certbot\nwork-dir = {place}/certbot/work\n"
+            f"logs-dir = {place}/certbot/logs\n"
+            "standalone = true\nnon-interactive = true\nagree-tos = true\n"
+            "register-unsafely-without-email = true\n"
+        )
 
     def tell(self) -> None:
         _chapter(1, "A new CA", "root and issuing keys are made inside SoftHSM2 tokens, by PKCS#11")
@@ -96,7 +110,7 @@ class _Story:
             lines = (self._place / "run.log").read_text().splitlines()
             for line in lines[shown:]:
                 if line.strip() and "The CA is running" not in line:
-                    print(f"  {line.strip()}")
+                    print(f"  {line.strip()}".replace(f"{self._place}/", ""))
                 shown += 1
                 if "The CA is running" in line:
                     print("  ✓ its processes run: vault, perspective, app, status")
@@ -110,19 +124,16 @@ class _Story:
         _chapter(
             2, "A subscriber", "certbot proves that it controls localhost (http-01) and gets a certificate"
         )
-        self._certbot(
-            *("certonly", "--standalone", "--http-01-port", str(self._http), "-d", "localhost"),
-            *("--agree-tos", "--register-unsafely-without-email"),
-        )
+        self._certbot("certonly", "-d", "localhost")
         certificate = x509.load_pem_x509_certificate((self._live / "cert.pem").read_bytes())
         self._serial = certificate.serial_number
         print(f"  ✓ serial {self._serial:x}, by {certificate.issuer.rfc4514_string()}")
 
     def _verify(self) -> None:
         _chapter(3, "A relying party", "knows the root only, and verifies the chain")
-        output = _run(
+        output = self._run(
             *("openssl", "verify", "-verify_hostname", "localhost", "-purpose", "sslserver"),
-            *("-CAfile", self._anchor, "-untrusted", self._live / "chain.pem", self._live / "cert.pem"),
+            *("-CAfile", ANCHOR, "-untrusted", f"{LIVE}/chain.pem", f"{LIVE}/cert.pem"),
         )
         _must("OK" in output, "openssl verify did not say OK")
 
@@ -131,9 +142,9 @@ class _Story:
             _chapter(4, "Is it good today?", "OCSP, signed by a delegated responder")
         else:
             _chapter(6, "And now?", "the same question again")
-        output = _run(
-            *("openssl", "ocsp", "-issuer", self._live / "chain.pem", "-cert", self._live / "cert.pem"),
-            *("-CAfile", self._anchor, "-no_nonce", "-url", f"http://127.0.0.1:{self._public}/ocsp"),
+        output = self._run(
+            *("openssl", "ocsp", "-issuer", f"{LIVE}/chain.pem", "-cert", f"{LIVE}/cert.pem"),
+            *("-CAfile", ANCHOR, "-no_nonce", "-url", f"http://localhost:{self._public}/ocsp"),
         )
         _must(f"cert.pem: {expected}" in output, f"OCSP did not say {expected}")
         _must("Response verify OK" in output, "the OCSP answer's signature did not verify")
@@ -141,12 +152,8 @@ class _Story:
     def _revoke(self) -> None:
         _chapter(5, "The key was lost", "certbot revokes")
         self._certbot(
-            "revoke",
-            "--cert-path",
-            str(self._live / "cert.pem"),
-            "--reason",
-            "superseded",
-            "--no-delete-after-revoke",
+            *("revoke", "--cert-path", f"{LIVE}/cert.pem"),
+            *("--reason", "keycompromise", "--no-delete-after-revoke"),
         )
 
     def _crl(self) -> None:
@@ -170,51 +177,49 @@ class _Story:
                 raise DemoFailed(f"the serial was not on {url} after {CRL_SECONDS} s")
             time.sleep(0.5)
         print(f"  fetched {url}")
-        output = _run(
-            *("openssl", "crl", "-inform", "DER", "-in", crl, "-noout", "-text"),
-            keep=lambda line: any(
-                word in line for word in ("CRL Number", "Serial", "Next Update", "Revocation Date")
-            ),
+        telling = ("Serial", "Next Update", "Revocation Date", "Reason", "Key Compromise")
+        output = self._run(
+            *("openssl", "crl", "-inform", "DER", "-in", crl.name, "-noout", "-text"),
+            keep=lambda line: any(word in line for word in telling),
         )
         _must(f"{self._serial:X}" in output, "openssl does not find the serial on the CRL")
         print("  ✓ listed")
 
     def _certbot(self, *words: str) -> None:
-        home = self._place / "certbot"
-        _run(
-            *("certbot", *words, "--non-interactive"),
-            *("--server", f"https://localhost:{self._acme}/directory"),
-            *("--config-dir", home, "--work-dir", home / "work", "--logs-dir", home / "logs"),
-            environment={"REQUESTS_CA_BUNDLE": str(self._anchor)},
+        self._run(
+            *("certbot", words[0], "--config", "certbot.ini", *words[1:]),
+            keep=lambda line: not any(word in line for word in CERTBOT_NOISE),
+            environment={"REQUESTS_CA_BUNDLE": ANCHOR},
         )
+
+    def _run(
+        self,
+        *words: str,
+        keep: Callable[[str], bool] = lambda line: True,
+        environment: dict[str, str] | None = None,
+    ) -> str:
+        """Show the command and its output (the lines to `keep`).  Raises `DemoFailed` when it fails."""
+        prefix = "".join(f"{key}={value} " for key, value in (environment or {}).items())
+        print(f"  $ {prefix}{shlex.join(words)}", flush=True)
+        result = subprocess.run(
+            words,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=self._place,
+            env={**os.environ, **(environment or {})},
+            check=False,
+        )
+        for line in result.stdout.splitlines():
+            if line.strip(" -") and (result.returncode or keep(line)):
+                print(f"    {line.strip().replace(f'{self._place}/', '')}")
+        if result.returncode:
+            raise DemoFailed(f"{words[0]} failed (exit {result.returncode})")
+        return result.stdout
 
 
 def _chapter(number: int, title: str, words: str) -> None:
     print(f"\n{number}. {title}: {words}", flush=True)
-
-
-def _run(
-    *words: str | Path,
-    keep: Callable[[str], bool] = lambda line: True,
-    environment: dict[str, str] | None = None,
-) -> str:
-    """Show the command and its output (the lines to `keep`).  Raises `DemoFailed` when it fails."""
-    prefix = "".join(f"{key}={value} " for key, value in (environment or {}).items())
-    print(f"  $ {prefix}{shlex.join(map(str, words))}", flush=True)
-    result = subprocess.run(
-        [str(word) for word in words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, **(environment or {})},
-        check=False,
-    )
-    for line in result.stdout.splitlines():
-        if line.strip(" -") and keep(line):
-            print(f"    {line.strip()}")
-    if result.returncode:
-        raise DemoFailed(f"{words[0]} failed (exit {result.returncode})")
-    return result.stdout
 
 
 def _must(shown: bool, otherwise: str) -> None:
