@@ -56,8 +56,8 @@ clean: ## remove what the targets made, but never a CA's data directory
 	rm -rf $(VENV)
 
 setup-run:
-	@scripts/system-users
 	@scripts/system-packages run
+	@scripts/system-users
 	@scripts/venv runtime
 
 setup-demo:
