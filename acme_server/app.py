@@ -29,6 +29,7 @@ from acme_server.handlers.terms import Terms
 from acme_server.middleware import front, render
 from acme_server.problems import malformed
 from acme_server.registration import finalize, validate
+from acme_server.server import LIMITS
 from acme_server.urls import check_base
 from core.clock import Clock
 from core.database import Database
@@ -46,6 +47,7 @@ def build(context: Context) -> web.Application:
     terms = Terms(context)
     gate = Gate(context, Authentication(context, terms))
     app = web.Application(middlewares=[front(context)], client_max_size=context.settings.limits.body_octets)
+    app[LIMITS] = context.settings.limits
     app.add_routes(
         [
             gate.open("GET", urls.DIRECTORY, directory.show),

@@ -102,6 +102,8 @@ class Authentication:
                 return await request.read()
         except TimeoutError:
             raise malformed("the body did not arrive in time", status=408) from None
+        except (web.RequestPayloadError, ConnectionError) as error:
+            raise malformed("the body broke off, or is not encoded as its headers say") from error
 
     async def _by_account(self, request: web.Request, signed: Jws) -> ByAccount:
         assert signed.kid is not None

@@ -144,7 +144,7 @@ def parse_json(octets: bytes, depth: int, what: str) -> Any:
     """Strict JSON: UTF-8, no member twice, no NaN, no lone surrogates, at most `depth` levels."""
     try:
         text = octets.decode("utf-8")
-        value = json.loads(text, object_pairs_hook=_object, parse_constant=_constant)
+        value = _decode(text)
         if "\\u" in text:
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except _DuplicateMember as error:
@@ -189,6 +189,10 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _constant(name: str) -> Any:
     raise ValueError(name)
+
+
+_decode = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant).decode
+"""Made once: `json.loads` makes a decoder for every call that has a hook."""
 
 
 def _depth(value: Any) -> int:

@@ -102,4 +102,4 @@ def identifier(name: str) -> dict[str, str]:
 
 def timestamp(at: int) -> str:
     """RFC 3339, UTC, whole seconds."""
-    return datetime.datetime.fromtimestamp(at, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return datetime.datetime.fromtimestamp(at, datetime.UTC).isoformat().replace("+00:00", "Z")

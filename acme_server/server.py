@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import queue
 import ssl
@@ -10,14 +11,20 @@ from logging.handlers import QueueHandler, QueueListener
 from pathlib import Path
 
 from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
 
 from core.errors import ConfigurationError
+from core.settings import Limits
 
 KEEPALIVE = 75
 """Seconds.  A client that polls an order keeps its connection."""
 
 SHUTDOWN = 10
 """Seconds that requests under way are given to end."""
+
+
+LIMITS = web.AppKey("limits", Limits)
+"""The application says how much a stranger may hold: connections, and seconds until a first answer."""
 
 
 class Server:
@@ -27,32 +34,70 @@ class Server:
         """`listen` holds "host:port" and "[v6]:port"; port 0 takes a free one.  `tls` None is for tests."""
         self._addresses = [address(each) for each in listen]
         self._tls = tls
+        self._limits = app.get(LIMITS, Limits())
+        app.on_response_prepare.append(self._answered)
         # access_log=None: aiohttp's own costs half of the throughput (docs/adr/0003).
         self._runner = web.AppRunner(
             app, access_log=None, keepalive_timeout=KEEPALIVE, shutdown_timeout=SHUTDOWN, handle_signals=False
         )
+        self._listening: list[asyncio.Server] = []
+        self._unproven: set[object] = set()
+        """Connections that have not had an answer yet; aiohttp's keep-alive limit minds those that have."""
 
     async def start(self) -> None:
         """Listen.  Raises `ConfigurationError` when an address cannot be had."""
         await self._runner.setup()
+        handshake = float(self._limits.request_timeout) if self._tls is not None else None
         for host, port in self._addresses:
-            site = web.TCPSite(self._runner, host, port, ssl_context=self._tls, backlog=1024)
             try:
-                await site.start()
+                server = await asyncio.get_running_loop().create_server(
+                    self._accept, host, port, ssl=self._tls, backlog=1024, ssl_handshake_timeout=handshake
+                )
             except OSError as error:
-                await self._runner.cleanup()
+                await self.close()
                 raise ConfigurationError(
                     f"cannot listen on {host}:{port}: {error.strerror}; free it, or change acme.listen"
                 ) from error
+            self._listening.append(server)
 
     @property
     def ports(self) -> list[int]:
         """The ports really taken."""
-        return [int(each[1]) for each in self._runner.addresses]
+        return [int(each.getsockname()[1]) for server in self._listening for each in server.sockets]
 
     async def close(self) -> None:
         """Take no more requests, let those under way end."""
+        for server in self._listening:
+            server.close()
         await self._runner.cleanup()
+
+    def _accept(self) -> asyncio.BaseProtocol:
+        serve = self._runner.server
+        if serve is None or len(serve.connections) >= self._limits.connections:
+            return _Refusal()
+        connection = serve()
+        self._unproven.add(connection)
+        # Once for the head of the first request, once for its body.
+        asyncio.get_running_loop().call_later(
+            2 * self._limits.request_timeout, self._lose_patience, connection
+        )
+        return connection
+
+    def _lose_patience(self, connection: RequestHandler) -> None:
+        if connection in self._unproven:
+            self._unproven.discard(connection)
+            connection.force_close()
+
+    async def _answered(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
+        self._unproven.discard(request.protocol)
+
+
+class _Refusal(asyncio.Protocol):
+    """Ends a connection that is one too many."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        transport.abort()
 
 
 class AccessLog:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 
+import msgspec
+
 from acme_server.jws import PublicKey
 from acme_server.objects import Account
 from acme_server.states import ACCOUNT, AccountStatus, Event
 from core.database import Row, Rows, Transaction
 
+_contact = msgspec.json.Decoder(tuple[str, ...]).decode
 _COLUMNS = "a.id, a.url, a.status, a.contact, a.terms_version, a.created_at"
 
 
@@ -104,7 +107,7 @@ def _account(row: Row) -> Account:
         id=row["id"],
         url=row["url"],
         status=AccountStatus(row["status"]),
-        contact=tuple(json.loads(row["contact"])),
+        contact=_contact(row["contact"]),
         terms_version=row["terms_version"],
         created_at=row["created_at"],
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import logging
 from collections.abc import Awaitable, Callable
@@ -44,6 +45,14 @@ async def ten_megabytes(client: AcmeClient) -> Answer:
 async def large_payload(client: AcmeClient) -> Answer:
     message = sign(client.key, await client.protected(NEW_ORDER), b" " * 70_000 + PAYLOAD)
     return await client.send(NEW_ORDER, message)
+
+
+async def not_gzip(client: AcmeClient) -> Answer:
+    return await client.send(NEW_ORDER, await body(client), JOSE | {"Content-Encoding": "gzip"})
+
+
+async def gzip_bomb(client: AcmeClient) -> Answer:
+    return await client.send(NEW_ORDER, gzip.compress(b"A" * 10_000_000), JOSE | {"Content-Encoding": "gzip"})
 
 
 async def malformed_json(client: AcmeClient) -> Answer:
@@ -137,6 +146,8 @@ ATTACKS: list[tuple[Attack, int, str]] = [
     (no_content_type, 415, "malformed"),
     (ten_megabytes, 413, "malformed"),
     (large_payload, 413, "malformed"),
+    (not_gzip, 400, "malformed"),
+    (gzip_bomb, 413, "malformed"),
     (malformed_json, 400, "malformed"),
     (malformed_base64, 400, "malformed"),
     (deep_nesting, 400, "malformed"),

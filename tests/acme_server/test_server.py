@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime
 import logging
 import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -15,11 +18,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from acme_server.server import AccessLog, Server, address
+from acme_server.server import LIMITS, AccessLog, Server, address
 from acme_server.tls import DirectoryTls
 from core.clock import FakeClock
 from core.errors import ConfigurationError
 from core.randomness import SystemRandomness
+from core.settings import Limits
 from signer.api import Issued
 
 DAY = 86400
@@ -138,6 +142,38 @@ async def test_an_address_in_use_is_told_with_the_remedy() -> None:
             await second.start()
     finally:
         await first.close()
+
+
+@asynccontextmanager
+async def limited(limits: Limits) -> AsyncIterator[int]:
+    """The port of a server with these limits."""
+    app = application()
+    app[LIMITS] = limits
+    server = Server(app, ["127.0.0.1:0"], None)
+    await server.start()
+    try:
+        yield server.ports[0]
+    finally:
+        await server.close()
+
+
+async def test_a_connection_that_never_ends_its_request_is_closed() -> None:
+    async with limited(Limits(request_timeout=0)) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: ")
+        with contextlib.suppress(ConnectionResetError):
+            assert await reader.read() == b""
+        writer.close()
+
+
+async def test_a_connection_beyond_the_limit_is_refused() -> None:
+    async with limited(Limits(connections=1)) as port:
+        _, first = await asyncio.open_connection("127.0.0.1", port)
+        reader, second = await asyncio.open_connection("127.0.0.1", port)
+        with contextlib.suppress(ConnectionResetError):
+            assert await reader.read() == b""
+        first.close()
+        second.close()
 
 
 def test_listening_addresses_are_host_and_port() -> None:
