@@ -33,7 +33,9 @@ pytestmark = pytest.mark.timeout(30)
 class Fleet:
     """Perspectives by code; each alters the honest statement, or None for silence.  Not listed: away."""
 
-    def __init__(self, data: DataDirectory, answers: dict[str, Answer], codes: tuple[str, ...]) -> None:
+    def __init__(
+        self, data: DataDirectory, answers: dict[str, Answer], codes: tuple[str, ...], deadline: float
+    ) -> None:
         self._data = data
         self._answers = answers
         self.requests: list[CheckRequest] = []
@@ -43,7 +45,7 @@ class Fleet:
             Settings(validation=Validation(perspectives=perspectives)),
             FakeClock(1_800_000_000),
             SystemRandomness(),
-            deadline=0.5,
+            deadline=deadline,
         )
 
     async def check(self) -> Outcome:
@@ -101,9 +103,11 @@ def lying(**change: object) -> Answer:
 
 
 @asynccontextmanager
-async def fleet(path: Path, codes: tuple[str, ...] = ("local",), **answers: Answer) -> AsyncIterator[Fleet]:
+async def fleet(
+    path: Path, codes: tuple[str, ...] = ("local",), deadline: float = 15, **answers: Answer
+) -> AsyncIterator[Fleet]:
     async with AsyncExitStack() as stack:
-        made = Fleet(DataDirectory(path), answers, codes)
+        made = Fleet(DataDirectory(path), answers, codes, deadline)
         await made.start(stack)
         yield made
 
@@ -145,7 +149,7 @@ async def test_a_recheck_asks_for_caa_alone_with_the_earlier_method(tmp_path: Pa
 async def test_a_perspective_without_a_verdict_is_indeterminate_and_never_a_failure(
     tmp_path: Path, answer: Answer
 ) -> None:
-    async with fleet(tmp_path, local=answer) as made:
+    async with fleet(tmp_path, deadline=0.3, local=answer) as made:
         outcome = await made.check()
     assert (outcome.result, outcome.problem, outcome.statements) == (UNKNOWN, "serverInternal", ())
 
@@ -184,7 +188,6 @@ async def test_the_primarys_failure_is_told_without_waiting_for_silent_remotes(
 ) -> None:
     monkeypatch.setattr(client, "STRAGGLER_SECONDS", 0.05)
     async with fleet(tmp_path, ("one", "two"), one=failing, two=silent) as made:
-        made.client._deadline = 20
         outcome = await made.check()
     assert (outcome.result, outcome.problem, outcome.detail) == (FAIL, "dns", "no answer")
 

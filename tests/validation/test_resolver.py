@@ -44,9 +44,9 @@ def reply(query: dns.message.Message, *rrsets: str, flags: int = dns.flags.RA) -
     return answer
 
 
-async def failure(server: ScriptedServer, name: str = "x.example", type: Type = Type.CAA) -> str:
+async def failure(server: ScriptedServer, seconds: float = 3.0) -> str:
     with pytest.raises(LookupFailure) as raised:
-        await stub(f"127.0.0.1:{server.port}", seconds=0.2).lookup(name, type)
+        await stub(f"127.0.0.1:{server.port}", seconds=seconds).lookup("x.example", Type.CAA)
     assert raised.value.problem == "dns"
     return raised.value.detail
 
@@ -135,7 +135,7 @@ async def test_the_resolvers_extended_error_is_passed_on_escaped() -> None:
 
 async def test_silence_is_asked_about_once_more_and_then_a_failure() -> None:
     async with ScriptedServer(lambda query, tcp: None) as server:
-        assert "timeout" in await failure(server)
+        assert "timeout" in await failure(server, 0.2)
         assert len(server.queries) == 2
         assert server.queries[0].id != server.queries[1].id
 
@@ -155,7 +155,7 @@ async def test_a_truncated_answer_whose_tcp_is_silent_is_a_failure() -> None:
         return None if tcp else reply(query, flags=dns.flags.RA | dns.flags.TC).to_wire()
 
     async with ScriptedServer(script) as server:
-        assert "TCP" in await failure(server)
+        assert "TCP" in await failure(server, 0.5)
 
 
 async def test_an_answer_truncated_over_tcp_too_is_a_failure() -> None:
@@ -175,9 +175,8 @@ async def test_an_answer_truncated_over_tcp_too_is_a_failure() -> None:
         lambda wire: wire[:2] + bytes([wire[2] & 0x7F]) + wire[3:],
         lambda wire: wire.replace(b"\x01x\x07example", b"\x01y\x07example"),
         lambda wire: wire.replace(b"\x01x\x07example", b"\x01X\x07example"),
-        lambda wire: b"",
     ],
-    ids=["short", "cut", "trailing", "id", "query", "question", "case", "empty"],
+    ids=["short", "cut", "trailing", "id", "query", "question", "case"],
 )
 async def test_a_message_that_is_no_answer_to_our_question_is_a_failure(spoil) -> None:
     async with ScriptedServer(
