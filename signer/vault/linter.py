@@ -1,9 +1,10 @@
 """pkilint, set up for each kind of thing that the vault signs.  Runs in the lint workers only (lint.py).
 
 Under the public rules the validators and finding filters are those of pkilint's own TLS BR command line, no
-filter added.  Under private rules they are its RFC 5280 ones, less one finding: pkilint takes RFC 5280's
+filter added.  Under private rules they are its RFC 5280 ones, less two findings: pkilint takes RFC 5280's
 "preferred name syntax" to forbid wildcards and single labels ("localhost"), which RFC 9525 section 6.3 and
-private networks use; its BR set drops that finding too.  profiles.py judges the syntax of names in its place.
+private networks use (its BR set drops that finding too), and its URI check refuses such hosts.  profiles.py
+judges the syntax of names in its place; the URIs are the operator's settings.
 
 BR 4.3.1.2 (linting of to-be-signed content), 7.1, 7.2; RFC 5280; RFC 6960.  docs/adr/0004.
 """
@@ -20,11 +21,12 @@ from pkilint import finding_filter, loader, pkix, validation
 from pkilint.cabf import cabf_crl, serverauth
 from pkilint.cabf.serverauth import serverauth_finding_filter
 from pkilint.cabf.serverauth.serverauth_constants import CertificateType
-from pkilint.pkix import certificate, crl, extension, name, ocsp
+from pkilint.pkix import certificate, crl, extension, general_name, name, ocsp
 
 from core import der
 from core.settings import Rules
 from signer.vault.lint import Finding, Kind
+from signer.vault.lint_index import indexed
 
 CRL_ENTRIES = 1000
 """pkilint takes 0.1 ms and 10 KiB for an entry.  The entries of a CRL are all of one shape, written by one
@@ -118,7 +120,7 @@ def _tls(kind: CertificateType) -> Linter:
         serverauth.create_decoding_validators(), serverauth.create_validators(kind)
     )
     filters = serverauth.create_serverauth_finding_filters(kind)
-    return Linter(certificate_loader.load_der_document, validator, filters)
+    return Linter(certificate_loader.load_der_document, indexed(validator), filters)
 
 
 def _pkix() -> Linter:
@@ -132,8 +134,13 @@ def _pkix() -> Linter:
             certificate.create_spki_validator_container([]),
         ],
     )
-    filters = [serverauth_finding_filter.DnsNameGeneralNamePreferredNameSyntaxFilter()]
-    return Linter(certificate_loader.load_der_document, validator, filters)
+    filters = [
+        serverauth_finding_filter.DnsNameGeneralNamePreferredNameSyntaxFilter(),
+        finding_filter.ValidationFindingFilter(
+            general_name.GeneralNameUriSyntaxValidator.VALIDATION_INVALID_URI_SYNTAX
+        ),
+    ]
+    return Linter(certificate_loader.load_der_document, indexed(validator), filters)
 
 
 def _crl(rules: Rules, kind: crl.CertificateRevocationListType) -> Linter:
