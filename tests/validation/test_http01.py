@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import ssl
+import warnings
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -165,8 +166,8 @@ async def test_ten_redirects_are_followed_and_the_eleventh_is_not() -> None:
 
 
 @pytest.fixture(scope="module")
-def tls(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
-    """A server with an expired certificate for another name."""
+def tls_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An expired certificate for another name, and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "wrong.example")])
     past = datetime(2020, 1, 1, tzinfo=UTC)
@@ -180,8 +181,14 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
         )
         + certificate.public_bytes(serialization.Encoding.PEM)
     )
+    return file
+
+
+@pytest.fixture(scope="module")
+def tls(tls_file: Path) -> ssl.SSLContext:
+    """A server that nobody would trust."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(file)
+    context.load_cert_chain(tls_file)
     return context
 
 
@@ -203,6 +210,21 @@ async def test_plain_http_on_the_https_port_is_a_tls_problem() -> None:
     async with listener, WebServer(web.redirect("https://www.example/")) as plain:
         lab = Lab(port=plain.port, tls_port=listener.sockets[0].getsockname()[1])
         assert (await lab.refused())[0] == "tls"
+
+
+@pytest.mark.clause("BR 3.2.2.4.19")
+async def test_a_host_that_knows_only_tls_11_is_not_read_from(tls_file: Path) -> None:
+    old = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    old.set_ciphers("DEFAULT:@SECLEVEL=0")
+    old.load_cert_chain(tls_file)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # that it is out of date is the point
+        old.minimum_version = ssl.TLSVersion.TLSv1_1
+        old.maximum_version = ssl.TLSVersion.TLSv1_1
+    async with WebServer(web.redirect("https://www.example/")) as plain, WebServer(good, tls=old) as secure:
+        # Such a server says so by an alert or, like this one, just hangs up.
+        assert (await Lab(port=plain.port, tls_port=secure.port).refused())[0] in ("tls", "connection")
+        assert secure.requests == []
 
 
 @pytest.mark.clause("RFC 6761 section 6.3")
