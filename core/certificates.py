@@ -18,7 +18,7 @@ BR 4.9, 4.10, 5.4.1, 7.1.2.7, 7.2.2; RFC 5280 sections 3.3, 5.3.1; RFC 6960 sect
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any
 
@@ -290,6 +290,12 @@ def by_request(rows: Rows, request_id: str) -> list[Certificate]:
     return [_certificate(row) for row in found]
 
 
+def reserved(rows: Rows) -> list[Certificate]:
+    """All rows whose outcome is open, the oldest first: under way now, or left behind by a crash."""
+    found = rows.all("SELECT * FROM certificates WHERE state = 'reserved' ORDER BY created_at, rowid")
+    return [_certificate(row) for row in found]
+
+
 def status_of(rows: Rows, serial: bytes) -> CertificateStatus | None:
     """The status of a serial; None when it is unknown here (reserved and abandoned serials are)."""
     row = rows.one(
@@ -391,14 +397,7 @@ def _certificate(row: Row) -> Certificate:
 
 
 def _revocation(row: Row) -> Revocation:
-    return Revocation(
-        serial=row["serial"],
-        issuer_id=row["issuer_id"],
-        crl_shard=row["crl_shard"],
-        not_after=row["not_after"],
-        revoked_at=row["revoked_at"],
-        reason=row["reason"],
-        cause=row["cause"],
-        version=row["version"],
-        published_at=row["published_at"],
-    )
+    return Revocation(*(row[name] for name in _REVOCATION))
+
+
+_REVOCATION = tuple(field.name for field in fields(Revocation))

@@ -54,11 +54,6 @@ def keys() -> list[str]:
     return sorted(key for key, _ in _leaves(Settings, ""))
 
 
-def flat(settings: Settings) -> dict[str, Any]:
-    """{"acme.base_url": ..., ...} in JSON values: to be shown, and for the audit record of a change."""
-    return dict(sorted(_flatten(msgspec.to_builtins(settings), "")))
-
-
 def _read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
@@ -187,11 +182,3 @@ def _leaves(kind: Any, prefix: str) -> Iterator[tuple[str, Any]]:
             yield from _leaves(inner, f"{dotted}.NAME." if named else f"{dotted}.")
         else:
             yield dotted, each
-
-
-def _flatten(value: Any, prefix: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict):
-        for key, each in value.items():
-            yield from _flatten(each, f"{prefix}.{key}" if prefix else key)
-    else:
-        yield prefix, value

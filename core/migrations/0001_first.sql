@@ -13,7 +13,7 @@ CREATE TABLE audit (               -- core/audit.py; appended in the transaction
   content TEXT NOT NULL,           -- canonical JSON
   hash BLOB NOT NULL               -- SHA-256 over the previous hash and this record
 ) STRICT;
-CREATE INDEX audit_by_kind ON audit (kind, at);
+CREATE INDEX audit_by_kind ON audit (kind);   -- and by sequence, the rowid, within a kind
 
 CREATE TABLE jobs (                -- core/jobs.py; the row is the job
   id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -136,6 +136,7 @@ CREATE TABLE certificates (        -- the register: core/certificates.py
   created_at INTEGER NOT NULL,
   signed_at INTEGER
 ) STRICT;
+CREATE INDEX certificates_open ON certificates (id) WHERE state = 'reserved';
 CREATE INDEX certificates_by_request ON certificates (request_id);
 CREATE INDEX certificates_by_spki ON certificates (spki_sha256);
 CREATE INDEX certificates_by_expiry ON certificates (not_after);

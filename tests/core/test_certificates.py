@@ -133,6 +133,14 @@ async def test_a_serial_is_good_only_after_its_signature_is_recorded(register: D
     assert found.revocation is None
 
 
+async def test_what_a_crash_left_open_is_found(register: Database) -> None:
+    await reserve(register, reservation(1), reservation(2), reservation(3))
+    await register.write(lambda tx: certificates.abandon(tx, "id2"))
+    assert [row.id for row in certificates.reserved(register.reader)] == ["id1", "id3"]
+    plan = register.reader.all("EXPLAIN QUERY PLAN SELECT id FROM certificates WHERE state = 'reserved'")
+    assert "certificates_open" in plan[0]["detail"]
+
+
 async def test_storing_the_same_bytes_again_changes_nothing(register: Database) -> None:
     await issue(register, 1)
     before = audit.head(register.reader)

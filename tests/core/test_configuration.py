@@ -1,14 +1,12 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from core import configuration
-from core.configuration import flat, keys, load
+from core.configuration import keys, load
 from core.errors import ConfigurationError
 from core.settings import Perspective, Profile, Rules, Settings
 
@@ -156,15 +154,3 @@ def test_a_file_that_cannot_be_read_is_refused_with_its_path(tmp_path: Path) -> 
     (tmp_path / "latin.toml").write_bytes(b"[ca]\norganization = '\xe9'")
     with pytest.raises(ConfigurationError, match="UTF-8"):
         load(tmp_path / "latin.toml")
-
-
-def test_the_flat_form_shows_every_setting() -> None:
-    shown = flat(Settings())
-    assert shown["acme.base_url"] == "https://localhost:14000"
-    assert shown["profiles.tlsserver.validity"] == 90 * 86400
-    assert shown["validation.perspectives"][0]["code"] == "local"
-
-
-def test_flat_and_file_agree_on_the_names() -> None:
-    in_file = configuration._flatten(tomllib.loads(CONFIG.read_text(encoding="utf-8")), "")
-    assert {key for key, _ in in_file} == set(flat(Settings()))

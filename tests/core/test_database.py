@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import sys
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,6 +15,8 @@ from core.clock import ClockSteppedBack, FakeClock
 from core.database import Database, Reader, Transaction
 from core.errors import ConfigurationError, HaltIssuance, TransientError
 from tests.support.database import NOW, opened
+
+ROOT = Path(__file__).parents[2]
 
 
 def put(name: str, value: str = "x"):
@@ -219,6 +222,57 @@ async def test_a_clock_that_stepped_back_while_we_were_down_is_seen_at_the_start
     async with opened(tmp_path, FakeClock(NOW - 3600)) as database:
         with pytest.raises(ClockSteppedBack):
             await database.write(put("b"))
+
+
+async def test_a_reader_does_not_wait_for_the_writer(database: Database) -> None:
+    await database.write(put("before"))
+    async with held(database):
+        assert names(database) == {"before"}
+
+
+async def test_whatever_was_acknowledged_survives_a_kill(tmp_path: Path) -> None:
+    """A process that writes as fast as it can is killed: every unit that it reported is there."""
+    writer = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", WRITER, str(tmp_path), stdout=asyncio.subprocess.PIPE, cwd=ROOT
+    )
+    assert writer.stdout is not None
+    reported = [await writer.stdout.readline() for _ in range(200)]
+    writer.kill()
+    rest = await writer.stdout.read()
+    await writer.wait()
+    acknowledged = {
+        line.decode().strip() for line in [*reported, *rest.splitlines(keepends=True)] if line[-1:] == b"\n"
+    }
+    async with opened(tmp_path, FakeClock(2**40)) as database:
+        found = names(database)
+        assert len(acknowledged) >= 200
+        assert acknowledged <= found
+        assert audit.verify(database.reader) == []
+        assert audit.head(database.reader).sequence == len(found) + 1  # and the record of the schema
+        assert database.reader.one("PRAGMA integrity_check")[0] == "ok"
+
+
+WRITER = """
+import asyncio, sys
+from pathlib import Path
+from core.clock import SystemClock
+from tests.support.database import opened
+
+async def client(database, number):
+    for count in range(10_000):
+        name = f"{number}-{count}"
+        def unit(tx):
+            tx.execute("INSERT INTO facts (name, value) VALUES (?, 'x')", (name,))
+            tx.audit("fact", "test", {"name": name})
+        await database.write(unit)
+        print(name, flush=True)
+
+async def main():
+    async with opened(Path(sys.argv[1]), SystemClock()) as database:
+        await asyncio.gather(*(client(database, number) for number in range(16)))
+
+asyncio.run(main())
+"""
 
 
 async def test_a_reader_cannot_write(tmp_path: Path) -> None:

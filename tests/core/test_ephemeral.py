@@ -3,7 +3,7 @@ from __future__ import annotations
 import base64
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, rule
 
@@ -43,6 +43,7 @@ class EachNonceOnce(RuleBasedStateMachine):
         assert not self.nonces.consume(nonce)
 
 
+EachNonceOnce.TestCase.settings = settings(max_examples=30, stateful_step_count=100)
 TestEachNonceOnce = pytest.mark.clause("RFC 8555 section 6.5")(EachNonceOnce.TestCase)
 
 
