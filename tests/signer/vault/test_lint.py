@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -183,6 +184,22 @@ async def test_private_rules_allow_single_labels_and_wildcards_below_them(
     lint, rules = pool
     if rules is Rules.PRIVATE:
         await lint.lint(leaf_der(rules, names=("localhost", "*.localhost")), Kind.LEAF)
+
+
+async def test_private_rules_allow_urls_on_hosts_of_a_single_label(pool: tuple[LintPool, Rules]) -> None:
+    lint, rules = pool
+    issuer = replace(
+        CA.issuer,
+        ocsp_url="http://localhost:14080/ocsp",
+        ca_issuers_url="http://localhost:14080/issuers/ec-1.crt",
+        crl_url_template="http://localhost:14080/crl/ec-1-{shard}.crl",
+    )
+    octets = leaf.dummy_signed(leaf.build_tbs(issuer, profile(rules), leaf_request()), issuer)
+    if rules is Rules.PRIVATE:
+        await lint.lint(octets, Kind.LEAF)
+    else:
+        with pytest.raises(Refused, match=r"lint\."):
+            await lint.lint(octets, Kind.LEAF)
 
 
 async def test_a_root_crl_may_say_ca_compromise_but_a_crl_may_not(pool: tuple[LintPool, Rules]) -> None:

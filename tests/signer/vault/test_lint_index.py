@@ -1,0 +1,170 @@
+"""signer/vault/lint_index.py: the indexed linter finds what pkilint finds, also in mutated certificates."""
+
+from __future__ import annotations
+
+import random
+from functools import cache
+from typing import Any
+
+import pytest
+from pkilint.cabf import serverauth
+from pkilint.cabf.serverauth.serverauth_constants import CertificateType
+from pkilint.pkix import certificate, extension, name
+
+from core import der
+from core.settings import Rules
+from signer.vault import ca_certificates, leaf, linter
+from signer.vault.ca_certificates import Subject
+from signer.vault.lint_index import indexed
+from tests.support.software_ca import NOW, SERIAL, leaf_request, private_key, profile, software_ca, spki
+
+CA = software_ca()
+LOAD = linter.certificate_loader.load_der_document
+
+STRANGE_EXTENSIONS = [
+    der.extension("2.5.29.14", der.octet_string(bytes(20))),
+    der.extension(
+        "2.5.29.30", der.sequence(der.explicit(0, der.sequence(der.implicit(2, b"x")))), critical=True
+    ),
+    der.extension("2.5.29.37", der.sequence(der.oid("1.3.6.1.5.5.7.3.8")), critical=True),
+    der.extension("2.5.29.37", der.sequence(der.oid("1.3.6.1.5.5.7.3.2"), der.oid("2.5.29.37.0"))),
+    der.extension("2.5.29.32", der.sequence(der.sequence(der.oid("2.23.140.1.1")))),
+    der.extension("2.5.29.19", der.sequence(der.TRUE), critical=True),
+    der.extension("2.5.29.17", der.sequence(der.implicit(2, b"a_b.localhost"), der.implicit(7, b"abc"))),
+    der.extension("2.5.29.17", der.sequence(der.implicit(6, b"ldap://x"), der.implicit(1, b"a@b"))),
+    der.extension("2.5.29.31", der.sequence(der.sequence()), critical=True),
+    der.extension("1.3.6.1.5.5.7.1.3", der.sequence(der.sequence(der.oid("0.4.0.1862.1.1")))),
+    der.extension("1.3.6.1.4.1.11129.2.4.3", der.NULL, critical=True),
+    der.extension("1.3.6.1.5.5.7.48.1.5", der.NULL),
+    der.extension("1.2.3.4", b""),
+]
+
+
+@cache
+def validators(kind: CertificateType | None) -> tuple[Any, Any]:
+    """The plain validator and the indexed one, of pkilint's TLS BR (or RFC 5280) set."""
+
+    def plain() -> Any:
+        if kind is not None:
+            return certificate.create_pkix_certificate_validator_container(
+                serverauth.create_decoding_validators(), serverauth.create_validators(kind)
+            )
+        decoders = certificate.create_decoding_validators(
+            name.ATTRIBUTE_TYPE_MAPPINGS, extension.EXTENSION_MAPPINGS
+        )
+        parts = [
+            certificate.create_issuer_validator_container([]),
+            certificate.create_validity_validator_container(),
+            certificate.create_subject_validator_container([]),
+            certificate.create_extensions_validator_container([]),
+            certificate.create_spki_validator_container([]),
+        ]
+        return certificate.create_pkix_certificate_validator_container(decoders, parts)
+
+    return plain(), indexed(plain())
+
+
+def findings(validator: Any, octets: bytes) -> list[tuple[str, str, str, str | None]] | str:
+    try:
+        document = LOAD(octets)
+    except ValueError as error:
+        return str(error)
+    return [
+        (type(result.validator).__name__, result.node.path, repr(found.finding), found.message)
+        for result in validator.validate(document.root)
+        for found in result.finding_descriptions
+    ]
+
+
+def mutated(octets: bytes, chance: random.Random) -> bytes:
+    """One to three changes: extensions added, dropped, doubled, moved, made critical; or an octet changed."""
+    for _ in range(chance.randint(1, 3)):
+        if chance.random() < 0.3:
+            changed = bytearray(octets)
+            changed[chance.randrange(len(changed))] ^= chance.randrange(1, 256)
+            octets = bytes(changed)
+            continue
+        try:
+            octets = with_other_extensions(octets, chance)
+        except (ValueError, IndexError):
+            continue
+    return octets
+
+
+def with_other_extensions(octets: bytes, chance: random.Random) -> bytes:
+    tbs, *rest = [element.encoding for element in der.elements(der.only(octets, der.SEQUENCE).content)]
+    *fields, last = [element.encoding for element in der.elements(der.only(tbs, der.SEQUENCE).content)]
+    outer = der.only(der.only(last, 0xA3).content, der.SEQUENCE)
+    extensions = [element.encoding for element in der.elements(outer.content)]
+    position = chance.randrange(len(extensions))
+    match chance.randrange(5):
+        case 0:
+            extensions.insert(position, chance.choice(STRANGE_EXTENSIONS))
+        case 1:
+            del extensions[position]
+        case 2:
+            extensions.append(extensions[position])
+        case 3:
+            chance.shuffle(extensions)
+        case 4:
+            parts = [part.encoding for part in der.elements(der.only(extensions[position], 0x30).content)]
+            parts = [parts[0], der.TRUE, parts[1]] if len(parts) == 2 else [parts[0], parts[2]]
+            extensions[position] = der.sequence(*parts)
+    return der.sequence(der.sequence(*fields, der.explicit(3, der.sequence(*extensions))), *rest)
+
+
+def seeds() -> dict[CertificateType | None, list[bytes]]:
+    def leaves(rules: Rules) -> list[bytes]:
+        requests = [
+            leaf_request(),
+            leaf_request(public_key=spki(private_key("rsa-2048")), names=("*.acme-shop.com", "localhost")),
+        ]
+        return [
+            leaf.dummy_signed(leaf.build_tbs(CA.issuer, profile(rules), request), CA.issuer)
+            for request in requests
+        ]
+
+    responder = ca_certificates.ocsp_responder(
+        CA.certificate, CA.key, CA.key.public_key(), Subject("JP", "Acme Trust", "Acme OCSP"), SERIAL, NOW
+    )
+    return {
+        None: [*leaves(Rules.PRIVATE), CA.root, CA.certificate],
+        CertificateType.DV_FINAL_CERTIFICATE: leaves(Rules.PUBLIC),
+        CertificateType.ROOT_CA: [CA.root],
+        CertificateType.INTERNAL_UNCONSTRAINED_TLS_CA: [CA.certificate],
+        CertificateType.OCSP_RESPONDER: [responder],
+    }
+
+
+def compare(kind: CertificateType | None, count: int, seed: int) -> set[str]:
+    """Lint `count` mutants both ways; the codes that occurred."""
+    plain, fast = validators(kind)
+    chance = random.Random(seed)
+    codes: set[str] = set()
+    for _ in range(count):
+        octets = mutated(chance.choice(seeds_of[kind]), chance)
+        expected = findings(plain, octets)
+        assert findings(fast, octets) == expected, octets.hex()
+        if isinstance(expected, list):
+            codes.update(code for _, _, code, _ in expected)
+    return codes
+
+
+seeds_of = seeds()
+
+
+@pytest.mark.parametrize("kind", list(seeds_of), ids=lambda kind: kind.name if kind else "RFC 5280")
+def test_the_findings_are_the_same_in_the_same_order(kind: CertificateType | None) -> None:
+    assert len(compare(kind, 50, seed=1)) > 10
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", list(seeds_of), ids=lambda kind: kind.name if kind else "RFC 5280")
+def test_the_findings_are_the_same_for_thousands_of_mutants(kind: CertificateType | None) -> None:
+    assert len(compare(kind, 4000, seed=2)) > 30
+
+
+def test_the_index_is_used_and_asks_less() -> None:
+    plain, fast = validators(CertificateType.DV_FINAL_CERTIFICATE)
+    assert type(fast) is not type(plain)
+    assert fast.validations == plain.validations
