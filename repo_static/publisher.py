@@ -32,6 +32,9 @@ from repo_static.store import NotPublished, Store
 LANGUAGES = ("en", "ja")
 """The English text is the authoritative one (CCADB policy 4)."""
 
+ROOT_ID = "root"
+"""The root's name in URLs: the issuing CAs' certificates point to /issuers/root.crt and /crl/root-0.crl."""
+
 METHOD_CLAUSES = {
     "http-01": "RFC 8555 section 8.3; Baseline Requirements 3.2.2.4.19",
     "dns-01": "RFC 8555 section 8.4; Baseline Requirements 3.2.2.4.7",
@@ -65,6 +68,8 @@ class Hierarchy(Protocol):
     @property
     def root(self) -> bytes: ...
     @property
+    def root_crl(self) -> bytes: ...
+    @property
     def issuers(self) -> tuple[Issuer, ...]: ...
 
 
@@ -75,6 +80,7 @@ def publish(store: Store, hierarchy: Hierarchy, settings: Settings) -> list[str]
     elsewhere that is logged, and what is public stays.
     """
     changed = [name for name, content in _certificates(hierarchy) if store.add(name, content)]
+    changed += _root_crl(store, hierarchy.root_crl)
     changed += _replace(store, {"style.css": (CONTENT / "style.css").read_text()})
     try:
         changed += [name for name, text in _documents(settings) if store.add(name, text.encode())]
@@ -120,6 +126,12 @@ def certificate_facts(der: bytes) -> dict[str, str]:
         "serial": f"{certificate.serial_number:x}",
         "sha256": certificate.fingerprint(hashes.SHA256()).hex(":").upper(),
     }
+
+
+def crl_number(der: bytes) -> int:
+    """The CRLNumber of a CRL."""
+    crl = x509.load_der_x509_crl(der)
+    return crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
 
 
 def cp_cps(language: str, settings: Settings) -> str:
@@ -174,13 +186,35 @@ def _versions_page(store: Store, settings: Settings) -> str:
 
 
 def _certificates(hierarchy: Hierarchy) -> list[tuple[str, bytes]]:
-    files = [("trust-anchor.crt", hierarchy.root), ("trust-anchor.pem", _pem(hierarchy.root))]
+    files = []
+    for name in ("trust-anchor", f"issuers/{ROOT_ID}"):
+        files += [(f"{name}.crt", hierarchy.root), (f"{name}.pem", _pem(hierarchy.root))]
     for issuer in hierarchy.issuers:
         name = f"issuers/{issuer.id}"
         files.append((f"{name}.crt", issuer.certificate))
         files.append((f"{name}.pem", _pem(issuer.certificate)))
         files.append((f"{name}-chain.pem", b"".join(map(_pem, issuer.chain))))
     return files
+
+
+def _root_crl(store: Store, content: bytes) -> list[str]:
+    """Publish the CRL that the last ceremony signed, unless what is public is newer."""
+    name = f"crl/{ROOT_ID}-0.crl"
+    if not content:
+        return []
+
+    def newer(published: bytes | None) -> None:
+        if published is not None and published != content and crl_number(published) >= crl_number(content):
+            raise NotPublished(
+                f"{name}: the vault tells number {crl_number(content)}, but {crl_number(published)} is "
+                "public: its hierarchy file is older than the last ceremony, restore the newest one"
+            )
+
+    try:
+        return [name] if store.replace(name, content, newer) else []
+    except NotPublished as error:
+        _log.error("%s", error)  # what is public stays, and is the better one
+        return []
 
 
 def _replace(store: Store, pages: dict[str, str]) -> list[str]:
@@ -214,7 +248,7 @@ def _crl_facts(name: str, content: bytes) -> dict[str, Any]:
     crl = x509.load_der_x509_crl(content)
     return {
         "name": name,
-        "number": crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number,
+        "number": crl_number(content),
         "entries": len(crl),
         "this_update": _minute(crl.last_update_utc),
         "next_update": _minute(crl.next_update_utc),
@@ -228,16 +262,12 @@ def _json(
     base = _base(settings)
     document = {
         "organization": settings.ca.organization,
-        "trust_anchor": {**root, "url": f"{base}/trust-anchor.crt"},
+        "trust_anchor": {**root, "url": f"{base}/trust-anchor.crt", "crls": _crl_urls(base, crls, ROOT_ID)},
         "issuers": [
             {
                 **{key: each[key] for key in ("id", "use", "subject", "algorithm", "serial", "sha256")},
                 "url": f"{base}/issuers/{each['id']}.crt",
-                "crls": [
-                    f"{base}/{crl['name']}"
-                    for crl in crls
-                    if crl["name"].rpartition("-")[0] == f"crl/{each['id']}"
-                ],
+                "crls": _crl_urls(base, crls, each["id"]),
             }
             for each in issuers
         ],
@@ -247,6 +277,10 @@ def _json(
         "contact": settings.ca.contact,
     }
     return json.dumps(document, ensure_ascii=False, indent=2) + "\n"
+
+
+def _crl_urls(base: str, crls: list[dict[str, Any]], issuer_id: str) -> list[str]:
+    return [f"{base}/{crl['name']}" for crl in crls if crl["name"].rpartition("-")[0] == f"crl/{issuer_id}"]
 
 
 def _base(settings: Settings) -> str:

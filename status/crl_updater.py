@@ -56,6 +56,7 @@ class Scope:
 
     issuer_id: str
     shard: int
+    shards: int
     issuer_certificate: bytes
 
     @property
@@ -171,7 +172,7 @@ class CrlUpdater:
         next_update = now + self._settings.status.crl_validity
         request = CrlRequest(scope.issuer_id, scope.shard, number, now, next_update, entries)
         der = (await self._vault.sign_crl(request)).der  # (3)
-        check(der, request, scope.issuer_certificate)  # (4)
+        check(der, request, scope, self._settings.repository.base_url)  # (4)
         self._store.replace(  # (5)
             scope.name, der, lambda published: self._guard(published, scope, request, version)
         )
@@ -198,7 +199,11 @@ class CrlUpdater:
 def scopes(reader: Reader) -> list[Scope]:
     """All CRL scopes: every issuer, the local-service issuer too, with each of its shards."""
     rows = reader.all("SELECT id, certificate, crl_shards FROM issuers ORDER BY id")
-    return [Scope(row["id"], shard, row["certificate"]) for row in rows for shard in range(row["crl_shards"])]
+    return [
+        Scope(row["id"], shard, row["crl_shards"], row["certificate"])
+        for row in rows
+        for shard in range(row["crl_shards"])
+    ]
 
 
 def last_published(reader: Reader, scope: Scope) -> Published | None:
@@ -211,19 +216,24 @@ def last_published(reader: Reader, scope: Scope) -> Published | None:
     return None if row is None else Published(*row)
 
 
-def check(der: bytes, request: CrlRequest, issuer_certificate: bytes) -> None:
-    """Check that a signed CRL is the one asked for.
+def check(der: bytes, request: CrlRequest, scope: Scope, base_url: str) -> None:
+    """Check that a signed CRL is the one asked for, and of the scope under whose URL it will stand.
 
     Raises: `Refused` with the first difference found; nothing may be published then.
     """
     crl = x509.load_der_x509_crl(der)
-    issuer = x509.load_der_x509_certificate(issuer_certificate)
+    issuer = x509.load_der_x509_certificate(scope.issuer_certificate)
     key = issuer.public_key()
     assert isinstance(key, (rsa.RSAPublicKey, ec.EllipticCurvePublicKey))
     found: dict[str, tuple[object, object]] = {
         "issuer": (crl.issuer, issuer.subject),
         "signature": (crl.is_signature_valid(key), True),
         "number": (_number(crl), request.number),
+        # BR 7.2.2.1: a shard names its own URL, octet for octet; a full CRL names none.
+        "scope": (
+            _distribution_point(crl),
+            f"{base_url.rstrip('/')}/{scope.name}" if scope.shards > 1 else None,
+        ),
         "thisUpdate": (int(crl.last_update_utc.timestamp()), request.this_update),
         "nextUpdate": (
             None if crl.next_update_utc is None else int(crl.next_update_utc.timestamp()),
@@ -238,6 +248,15 @@ def check(der: bytes, request: CrlRequest, issuer_certificate: bytes) -> None:
         if said != wanted:
             short = "they differ" if what == "entries" else f"{said!r} instead of {wanted!r}"
             raise Refused("status.crl-mismatch", f"{request.issuer_id}-{request.shard} CRL, {what}: {short}")
+
+
+def _distribution_point(crl: x509.CertificateRevocationList) -> str | None:
+    """The URL in the issuingDistributionPoint, None when the CRL has none."""
+    try:
+        point = crl.extensions.get_extension_for_class(x509.IssuingDistributionPoint).value
+    except x509.ExtensionNotFound:
+        return None
+    return ", ".join(name.value for name in point.full_name or [])
 
 
 def _number(crl: x509.CertificateRevocationList) -> int:

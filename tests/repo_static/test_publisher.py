@@ -77,6 +77,25 @@ def test_the_whole_tree_is_written(store: Store, vault: SoftwareVault) -> None:
         ]
 
 
+@pytest.mark.clause("RFC 5280 section 4.2.2.1")
+def test_the_root_stands_where_the_issuers_point_to(store: Store, vault: SoftwareVault) -> None:
+    publisher.publish(store, vault.description(), Settings())
+    assert store.read("issuers/root.crt") == vault.root.der
+    assert store.read("crl/root-0.crl") == vault.root_crl
+    document = json.loads((store.root / "repository.json").read_text())
+    assert document["trust_anchor"]["crls"] == ["http://localhost:14080/crl/root-0.crl"]
+
+
+def test_an_older_root_crl_does_not_replace_a_newer_one(
+    store: Store, vault: SoftwareVault, caplog: pytest.LogCaptureFixture
+) -> None:
+    newer = replace(vault.description(), root_crl=vault.make_root_crl(2))
+    publisher.publish(store, newer, Settings())
+    assert "crl/root-0.crl" not in publisher.publish(store, vault.description(), Settings())
+    assert store.read("crl/root-0.crl") == newer.root_crl
+    assert "older than the last ceremony" in caplog.text
+
+
 def test_a_second_run_changes_nothing(store: Store, vault: SoftwareVault) -> None:
     publisher.publish(store, vault.description(), Settings())
     assert publisher.publish(store, vault.description(), Settings()) == []
@@ -167,7 +186,7 @@ def test_both_languages_have_the_same_sections() -> None:
         ),
         (
             "ja",
-            ["thisUpdate の 7 日後", "有効期間は 4 日", "90 日(プロファイル `tlsserver`)", "`ca.example`"],
+            ["thisUpdate の 7 日後", "有効期間は 4 日", "90 日（プロファイル `tlsserver`）", "`ca.example`"],
         ),
     ],
 )

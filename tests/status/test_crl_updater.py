@@ -176,6 +176,7 @@ class TestWithShards:
 
     @pytest.mark.clause("BR 7.2.2.1")
     async def test_the_shards_are_disjoint_and_together_hold_everything(self, house: Any) -> None:
+        house.vault.shard_base = house.settings.repository.base_url
         revoked = [await house.issue(shard=n % 3) for n in range(7)]
         for serial in revoked:
             await house.revoke(serial)
@@ -183,6 +184,24 @@ class TestWithShards:
         shards = [serials(house, f"crl/ec1-{n}.crl") for n in range(3)]
         assert sum(map(len, shards)) == len(revoked)
         assert set().union(*shards) == set(revoked)
+
+    @pytest.mark.clause("BR 7.2.2.1")
+    @pytest.mark.parametrize("base", [None, "http://elsewhere.example"])
+    async def test_a_shard_that_does_not_name_its_own_url_is_not_published(
+        self, house: Any, base: Any
+    ) -> None:
+        house.vault.shard_base = base
+        with pytest.raises(Refused, match="scope"):
+            await house.updater().update()
+        assert Store(house.data.repository).names("crl") == []
+
+
+@pytest.mark.clause("BR 7.2.2.1")
+async def test_a_full_crl_that_names_a_distribution_point_is_not_published(house: Any) -> None:
+    house.vault.shard_base = house.settings.repository.base_url
+    with pytest.raises(Refused, match="scope"):
+        await house.updater().update()
+    assert Store(house.data.repository).names("crl") == []
 
 
 class Forger:

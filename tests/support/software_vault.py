@@ -125,7 +125,10 @@ class SoftwareVault:
             self.issuers[issuer_id] = issuer
             self.uses[issuer_id] = use
         self.renew_responders(responder_not_after)
+        self.root_crl = self.make_root_crl(1)
         self.away = False
+        self.shard_base: str | None = None
+        """The repository's URL when CRLs are sharded: then each CRL names its own."""
         self.ocsp_requests: list[OcspRequest] = []
         self.crl_requests: list[CrlRequest] = []
         self.gate: asyncio.Event | None = None
@@ -168,6 +171,7 @@ class SoftwareVault:
             perspectives=("local",),
             linter="none",
             journal_sequence=0,
+            root_crl=self.root_crl,
         )
 
     async def sign_ocsp(self, request: OcspRequest) -> Signed:
@@ -213,6 +217,12 @@ class SoftwareVault:
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.key.public_key()), critical=False
             )
         )
+        if self.shard_base is not None:
+            url = f"{self.shard_base}/crl/{request.issuer_id}-{request.shard}.crl"
+            point = x509.IssuingDistributionPoint(
+                [x509.UniformResourceIdentifier(url)], None, False, False, None, False, False
+            )
+            builder = builder.add_extension(point, critical=True)
         for entry in request.entries:
             revoked = (
                 x509.RevokedCertificateBuilder()
@@ -224,6 +234,17 @@ class SoftwareVault:
                 revoked = revoked.add_extension(x509.CRLReason(flag), critical=False)
             builder = builder.add_revoked_certificate(revoked.build())
         return builder.sign(issuer.key, hashes.SHA256()).public_bytes(Encoding.DER)
+
+    def make_root_crl(self, number: int) -> bytes:
+        """The root's CRL, empty."""
+        builder = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(self.root.certificate.subject)
+            .last_update(at(CREATED))
+            .next_update(at(CREATED + 180 * DAY))
+            .add_extension(x509.CRLNumber(number), critical=False)
+        )
+        return builder.sign(self.root.key, hashes.SHA256()).public_bytes(Encoding.DER)
 
     async def _work(self) -> None:
         if self.away:
