@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from core.clock import FakeClock
+from core.clock import ClockSteppedBack, FakeClock
 from core.data_directory import DataDirectory
-from core.errors import Refused
+from core.errors import HaltIssuance, Refused
 from core.evidence import CaaSeen, ControlSeen, PerspectiveKey, Result, SignedStatement, Statement
 from core.randomness import SystemRandomness
 from core.rpc import RpcServer
@@ -202,3 +202,12 @@ async def test_a_remotes_failure_is_a_failure_during_secondary_validation(tmp_pa
 async def test_a_remote_away_is_indeterminate_under_private_rules_too(tmp_path: Path) -> None:
     async with fleet(tmp_path, ("one", "two"), one=honest) as made:
         assert (await made.check()).result == UNKNOWN
+
+
+async def test_a_clock_that_stepped_back_at_a_perspective_halts(tmp_path: Path) -> None:
+    def stepped(statement: Statement) -> Statement:
+        raise ClockSteppedBack("the clock went back by 60 s")
+
+    async with fleet(tmp_path, ("one", "two"), one=stepped, two=silent) as made:
+        with pytest.raises(HaltIssuance, match="went back"):
+            await made.check()

@@ -1,0 +1,35 @@
+"""The room has two doors to the network, and each is one file."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import validation
+
+ROOM = Path(validation.__file__).parent
+NETWORK = {"aiohttp", "socket", "ssl", "http", "urllib.request", "requests", "dns"}
+
+
+def imported(file: Path) -> set[str]:
+    """The modules that a file imports, and their parents."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+    return names | {name.partition(".")[0] for name in names}
+
+
+@pytest.mark.parametrize("file", sorted(ROOM.glob("*.py")), ids=lambda file: file.stem)
+def test_only_the_dialer_and_the_resolver_know_sockets(file: Path) -> None:
+    doors = {"dialer": {"aiohttp", "socket", "ssl"}, "resolver": {"dns", "socket"}}
+    assert imported(file) & NETWORK == doors.get(file.stem, set())
+
+
+@pytest.mark.parametrize("file", sorted(ROOM.glob("*.py")), ids=lambda file: file.stem)
+def test_no_file_knows_a_database_or_the_time_of_day_by_itself(file: Path) -> None:
+    assert not imported(file) & {"sqlite3", "core.database", "time", "datetime", "random", "secrets"}
