@@ -14,15 +14,24 @@ import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 from multidict import CIMultiDict
+from prometheus_client import Counter, Histogram
 
 from acme_server import problems
 from acme_server.context import Context
 from acme_server.exchange import Reply
 from acme_server.problems import ErrorType, malformed, refusal
 from core.errors import HaltIssuance, Problem, TransientError
+from core.metrics import REGISTRY, SECONDS
 
 RETRY_AFTER = 30
 """Seconds to wait when we cannot serve for a fault of our own."""
+
+REQUESTS = Counter(
+    "acme_requests", "Requests answered, by resource and status.", ("resource", "status"), registry=REGISTRY
+)
+REQUEST_SECONDS = Histogram(
+    "acme_request_seconds", "Time to answer.", ("resource",), buckets=SECONDS, registry=REGISTRY
+)
 
 _log = logging.getLogger(__name__)
 _access = logging.getLogger("access")
@@ -50,18 +59,27 @@ def front(context: Context) -> Middleware:
         # Section 6.5: MUST be in every success of a POST, SHOULD be in its errors.
         if request.method == "POST":
             response.headers["Replay-Nonce"] = context.nonces.issue()
+        took = max(0.0, context.clock.monotonic() - began)
+        _count(request, response.status, took)
         _access.info(
             "%s %s %s %d %.1fms %s",
             request.remote,
             request.method,
             request.raw_path,
             response.status,
-            (context.clock.monotonic() - began) * 1000,
+            took * 1000,
             request.headers.get("User-Agent", "-"),
         )
         return response
 
     return serve
+
+
+def _count(request: web.Request, status: int, seconds: float) -> None:
+    resource = request.match_info.route.resource
+    path = "other" if resource is None else resource.canonical
+    REQUESTS.labels(path, status).inc()
+    REQUEST_SECONDS.labels(path).observe(seconds)
 
 
 def render(context: Context, reply: Reply) -> web.Response:

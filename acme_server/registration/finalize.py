@@ -15,7 +15,6 @@ from typing import Protocol
 
 import msgspec
 from cryptography import x509
-from signer.issuance import Approved
 
 from acme_server import problems
 from acme_server.objects import Account, Authorization, Order
@@ -29,6 +28,8 @@ from core.clock import Clock
 from core.database import Database, Transaction
 from core.errors import Problem, Refused, TransientError
 from core.evidence import Result, SignedStatement
+from signer import steps
+from signer.issuance import Approved
 
 KIND = "issue"
 
@@ -104,8 +105,10 @@ class IssueJob:
         now = self._clock.now()
         try:
             _check_account(account)
-            _check_authorizations(order, held, now)  # (1)
-            rechecked = await self._recheck_caa(account, held, now)  # (2)
+            _check_authorizations(order, held, now)
+            steps.reached("1 authorized", order_id)
+            rechecked = await self._recheck_caa(account, held, now)
+            steps.reached("2 CAA fresh", order_id)
             await self._issuance.issue(
                 _approved(order, account, held, rechecked), lambda tx, issued: _deliver(tx, order_id, issued)
             )

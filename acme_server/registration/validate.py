@@ -23,6 +23,7 @@ from core.database import Database, Rows, Transaction
 from core.errors import Problem, TransientError
 from core.evidence import Result, SignedStatement
 from core.settings import Settings
+from signer import steps
 
 KIND = "validate"
 
@@ -101,7 +102,9 @@ class ValidateJob:
             challenge.token,
             f"{challenge.token}.{thumbprint}",  # RFC 8555 section 8.1
         )
+        steps.reached("0 validated", challenge_id)
         undecided = await self._database.write(lambda tx: self._record(tx, challenge_id, outcome))
+        steps.reached("0 recorded", challenge_id)
         if undecided:
             raise TransientError(f"{authorization.name}: {outcome.detail}")
 

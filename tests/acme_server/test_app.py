@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from cryptography import x509
 
+from core import metrics
 from tests.support.acme_client import AcmeClient, b64, csr, ec_key, thumbprint
 from tests.support.acme_front import BASE, Front
 
@@ -62,3 +63,15 @@ async def test_the_directory_names_what_is_offered_and_nothing_else(front: Front
             "externalAccountRequired": False,
         },
     }
+
+
+async def test_requests_are_counted_by_resource_and_never_by_name(
+    front: Front, subscriber: AcmeClient
+) -> None:
+    order = await subscriber.order(NAME)
+    await subscriber.post(order.headers["Location"])
+    await subscriber.get("/nowhere")
+    shown = metrics.render().decode()
+    assert 'acme_requests_total{resource="/acme/order/{id}",status="200"}' in shown
+    assert 'acme_requests_total{resource="other",status="404"}' in shown
+    assert order.headers["Location"].rpartition("/")[2] not in shown
