@@ -34,6 +34,7 @@ CACHE_KIBIBYTES = 65536
 """The writer's page cache: holds the upper levels of every index of some ten million rows."""
 
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_NOT_NOW = {*_BUSY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
 _BROKEN = {
     sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_IOERR,
@@ -85,32 +86,46 @@ class Transaction:
 
 
 class Reader:
-    """A read-only connection for one thread."""
+    """A read-only connection for one thread.
+
+    Raises, from any method: `TransientError` when the file cannot be read *now*: it is locked, or the app is
+    down and this user may not make the -shm file that reading a WAL needs.
+    """
 
     def __init__(self, path: Path, busy_timeout: int = 5) -> None:
-        self._connection = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode=ro",
-            uri=True,
-            isolation_level=None,
-            timeout=busy_timeout,
-            cached_statements=CACHED_STATEMENTS,
-        )
-        self._connection.row_factory = sqlite3.Row
+        """Raises: `ConfigurationError` when there is no such database."""
+        self._path = path
+        self._connection = _connect(path, "ro", busy_timeout)
 
     def all(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
         """All rows."""
-        return self._connection.execute(sql, parameters).fetchall()
+        try:
+            return self._connection.execute(sql, parameters).fetchall()
+        except sqlite3.OperationalError as error:
+            raise self._judge(error) from error
 
     def one(self, sql: str, parameters: Sequence[Any] = ()) -> Row | None:
         """The first row, or None."""
-        cursor = self._connection.execute(sql, parameters)
-        row: Row | None = cursor.fetchone()
-        cursor.close()  # a statement left half-read would hold its snapshot and stop every checkpoint
+        try:
+            cursor = self._connection.execute(sql, parameters)
+            row: Row | None = cursor.fetchone()
+            cursor.close()  # a statement left half-read would hold its snapshot and stop every checkpoint
+        except sqlite3.OperationalError as error:
+            raise self._judge(error) from error
         return row
 
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
+
+    def _judge(self, error: sqlite3.OperationalError) -> Exception:
+        # The plain READONLY is an attempt to write, a fault of ours; its extensions tell of the WAL's files.
+        if (
+            _code(error) not in _NOT_NOW
+            or getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_READONLY
+        ):
+            return error
+        return TransientError(f"{self._path.name} cannot be read now ({error}); is the app process up?")
 
 
 Unit = Callable[[Transaction], T]
@@ -274,26 +289,30 @@ class _Writer(threading.Thread):
         return HaltIssuance(self._broken)
 
 
-def _connect_writer(path: Path, busy_timeout: int) -> sqlite3.Connection:
+def _connect(path: Path, mode: str, busy_timeout: int) -> sqlite3.Connection:
     try:
         connection = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode=rw",
+            f"{path.absolute().as_uri()}?mode={mode}",
             uri=True,
             isolation_level=None,
             timeout=busy_timeout,
-            check_same_thread=False,  # made here so that `open` can raise, used by the writer thread alone
+            # The writer's is made in `open`, which can raise, and then used by the writer thread alone.
+            check_same_thread=mode == "ro",
             cached_statements=CACHED_STATEMENTS,
         )
     except sqlite3.OperationalError as error:
         raise ConfigurationError(f"cannot open {path}: {error}; was the data directory set up?") from error
+    connection.row_factory = sqlite3.Row
+    return connection
+
+
+def _connect_writer(path: Path, busy_timeout: int) -> sqlite3.Connection:
+    connection = _connect(path, "rw", busy_timeout)
     have, known = tables.schema_version(connection), tables.migrations()[-1][0]
     if have != known:
         connection.close()
         tables.require_known(have, known, path)
-        raise ConfigurationError(
-            f"{path} has schema {have} and needs {known}: run `acme-server run` to migrate"
-        )
-    connection.row_factory = sqlite3.Row
+        raise ConfigurationError(f"{path} has schema {have} and needs {known}: `acme-server run` migrates it")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute(f"PRAGMA cache_size = -{CACHE_KIBIBYTES}")

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 import sys
+import tempfile
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -279,6 +281,45 @@ async def test_a_reader_cannot_write(tmp_path: Path) -> None:
     async with opened(tmp_path) as database:
         with pytest.raises(sqlite3.OperationalError, match="readonly"):
             await database.read(lambda reader: reader.all("DELETE FROM audit"))
+
+
+def test_a_reader_of_nothing_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="set up"):
+        Reader(tmp_path / "none.sqlite")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to read as a user who may write nothing")
+def test_a_reader_who_may_write_nothing_waits_for_the_app() -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "ca.sqlite"
+        tables.migrate(path, FakeClock(NOW))
+        os.chmod(directory, 0o755)
+        path.chmod(0o644)
+        assert read_as_nobody(path) == "TransientError"
+        app = sqlite3.connect(path)
+        app.execute("INSERT INTO facts (name, value) VALUES ('a', 'b')")
+        app.commit()
+        assert read_as_nobody(path) == "1"
+        app.close()
+
+
+def read_as_nobody(path: Path) -> str:
+    """How many facts a process without any rights reads, or the error it meets."""
+    receive, send = os.pipe()
+    if (child := os.fork()) == 0:
+        try:
+            os.setgid(65534)
+            os.setuid(65534)
+            os.write(send, str(Reader(path).one("SELECT COUNT(*) FROM facts")[0]).encode())
+        except BaseException as error:
+            os.write(send, type(error).__name__.encode())
+        finally:
+            os._exit(0)
+    os.close(send)
+    os.waitpid(child, 0)
+    with os.fdopen(receive) as answer:
+        return answer.read()
 
 
 async def test_a_path_with_odd_characters_is_that_path(tmp_path: Path) -> None:
