@@ -126,6 +126,7 @@ class Children:
         delay, born = FIRST_DELAY, loop.time()
         while True:
             code = await self._processes[child].wait()
+            self._sweep(child)
             if self._stopping:
                 return
             if loop.time() - born > HEALTHY_AFTER:
@@ -154,6 +155,11 @@ class Children:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
 
+    def _sweep(self, child: Child) -> None:
+        # A killed vault leaves its lint workers, which are of its process group, waiting for ever.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._processes[child].pid, signal.SIGKILL)
+
     async def _stop(self, child: Child) -> None:
         process = self._processes[child]
         if process.returncode is None:
@@ -166,6 +172,7 @@ class Children:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 await process.wait()
+        self._sweep(child)
         (self._data.run / f"{child.name}.pid").unlink(missing_ok=True)
 
 

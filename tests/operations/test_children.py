@@ -20,6 +20,13 @@ role, ready = words[0], int(words[words.index("--ready-fd") + 1])
 if role == "refuses":
     print("2026-01-01 CRITICAL operations.process: vault.pin_file: no such file; name yours", file=sys.stderr)
     sys.exit(3)
+if role == "forks":
+    worker = os.fork()
+    if not worker:
+        while True:
+            signal.pause()
+    with open(sys.argv[0] + ".worker", "w") as file:
+        file.write(str(worker))
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 os.write(ready, b"ready\\n")
 os.close(ready)
@@ -90,3 +97,25 @@ async def test_a_child_has_a_process_group_of_its_own(family: Children, data: Da
     # Else a Ctrl-C in the terminal would stop all of them at once, and in no order.
     await family.start(SERVER)
     assert os.getpgid(pid_of(data, SERVER)) == pid_of(data, SERVER)
+
+
+async def test_the_workers_of_a_killed_child_do_not_outlive_it(
+    family: Children, data: DataDirectory, tmp_path: Path
+) -> None:
+    forks = Child("forks", "forks")
+    await family.start(forks)
+    worker = int((tmp_path / "stub.py.worker").read_text())
+    keeper = asyncio.create_task(family.keep(forks))
+    os.kill(pid_of(data, forks), signal.SIGKILL)
+    async with asyncio.timeout(20):
+        while not dead(worker):
+            await asyncio.sleep(0.01)
+    keeper.cancel()
+
+
+def dead(pid: int) -> bool:
+    """Whether the process has ended, also when nobody has asked for its exit code yet."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
