@@ -20,6 +20,7 @@ from acme_server.handlers import (
     certificate,
     challenge,
     directory,
+    key_change,
     nonce,
     order,
     revocation,
@@ -57,6 +58,8 @@ def build(context: Context) -> web.Application:
             #
             gate.signed(Proof.NEW_KEY, urls.NEW_ACCOUNT, account.create),
             gate.signed(Proof.ACCOUNT, "/acme/account/{id}", account.show_or_update),
+            gate.signed(Proof.ACCOUNT, urls.KEY_CHANGE, key_change.change),
+            gate.read(Proof.ACCOUNT, "/acme/account/{id}/orders", order.list_of_account),
             gate.open("GET", terms_page.PATH, terms.show),
             gate.open("POST", terms_page.PATH, terms.agree),
             #

@@ -75,7 +75,7 @@ class Authentication:
         if signed.jwk is not None:
             key = jws.public_key(signed.jwk)
             jws.verify(signed, key)
-            return ByKey(key, self._payload(signed), request.match_info, request.query)
+            return ByKey(key, signed.url, self._payload(signed), request.match_info, request.query)
         by_account = await self._by_account(request, signed)
         if proof is Proof.AGREED_ACCOUNT:
             self._terms.must_have_agreed(by_account.account)
@@ -130,7 +130,7 @@ class Authentication:
         if account.status is not AccountStatus.VALID:
             # Section 7.3.6: MUST be 401.
             raise unauthorized(f"this account is {account.status}; use another one", status=401)
-        return ByAccount(key, self._payload(signed), request.match_info, request.query, account)
+        return ByAccount(key, signed.url, self._payload(signed), request.match_info, request.query, account)
 
     def _key(self, thumbprint: str, jwk: str) -> PublicKey:
         key = self._keys.get(thumbprint)

@@ -16,6 +16,7 @@ class Signed:
     """A request with signature, URL and nonce verified.  `payload` None is a POST-as-GET (section 6.3)."""
 
     key: PublicKey
+    url: str
     payload: dict[str, Any] | None
     path: Mapping[str, str]
     query: Mapping[str, str]

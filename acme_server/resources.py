@@ -28,6 +28,7 @@ def directory(settings: Settings, urls: Urls) -> dict[str, Any]:
         "newNonce": urls.base + paths.NEW_NONCE,
         "newAccount": urls.base + paths.NEW_ACCOUNT,
         "newOrder": urls.base + paths.NEW_ORDER,
+        "keyChange": urls.base + paths.KEY_CHANGE,
         "revokeCert": urls.base + paths.REVOKE_CERT,
         "meta": meta,
     }

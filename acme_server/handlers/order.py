@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from acme_server import jws, resources
-from acme_server.authentication import own
+from acme_server.authentication import must_be_owner, own
 from acme_server.context import Context
 from acme_server.exchange import ByAccount, Reply, array, text
 from acme_server.objects import Order
@@ -13,6 +13,9 @@ from acme_server.registration import orders as rules
 from acme_server.states import OrderStatus
 from acme_server.store import orders
 from core.database import Transaction
+
+PAGE = 100
+"""Orders in one answer of the list: some 6 KiB."""
 
 
 async def create(context: Context, request: ByAccount) -> Reply:
@@ -28,6 +31,23 @@ async def create(context: Context, request: ByAccount) -> Reply:
 
     order, authorization_ids = await context.database.write(unit)
     return _reply(context, order, authorization_ids, 201)
+
+
+async def list_of_account(context: Context, request: ByAccount) -> Reply:
+    """The account's orders that are not invalid, in pages (section 7.1.2.1)."""
+    account_id = request.path["id"]
+    must_be_owner(request, account_id, "list of orders")
+    after, now = request.query.get("after"), context.clock.now()
+    # One more than a page tells whether there is another.
+    ids = await context.database.read(
+        lambda reader: orders.page_of_account(reader, account_id, after, PAGE + 1, now)
+    )
+    shown = ids[:PAGE]
+    following = f"{context.urls.orders(account_id)}?after={shown[-1]}" if len(ids) > PAGE else None
+    return Reply(
+        content={"orders": [context.urls.order(each) for each in shown]},
+        links=() if following is None else (("next", following),),
+    )
 
 
 async def show(context: Context, request: ByAccount) -> Reply:

@@ -42,6 +42,15 @@ def insert_key(tx: Transaction, account_id: str, key: PublicKey) -> None:
     )
 
 
+def replace_key(tx: Transaction, account_id: str, key: PublicKey) -> None:
+    """The current key ends now, and the new one begins.  Raises sqlite3.IntegrityError when it is in use."""
+    tx.execute(
+        "UPDATE account_keys SET valid_until = ? WHERE account_id = ? AND valid_until IS NULL",
+        (tx.now, account_id),
+    )
+    insert_key(tx, account_id, key)
+
+
 def by_thumbprint(rows: Rows, thumbprint: str) -> Account | None:
     """The account whose current key has this thumbprint."""
     row = rows.one(

@@ -70,11 +70,14 @@ def open_of_account(rows: Rows, account_id: str) -> list[Order]:
     return [_order(row) for row in found]
 
 
-def page_of_account(rows: Rows, account_id: str, offset: int, count: int) -> list[str]:
-    """Ids of the account's orders, oldest first."""
+def page_of_account(rows: Rows, account_id: str, after: str | None, count: int, now: int) -> list[str]:
+    """Ids of the account's orders that are not invalid, oldest first; those after the order `after`."""
     found = rows.all(
-        "SELECT id FROM orders WHERE account_id = ? ORDER BY created_at, rowid LIMIT ? OFFSET ?",
-        (account_id, count, offset),
+        "SELECT o.id FROM orders o LEFT JOIN orders p ON p.id = ? AND p.account_id = o.account_id"
+        " WHERE o.account_id = ? AND (p.id IS NULL OR (o.created_at, o.rowid) > (p.created_at, p.rowid))"
+        " AND (o.status IN ('processing', 'valid') OR (o.status IN ('pending', 'ready') AND o.expires > ?))"
+        " ORDER BY o.created_at, o.rowid LIMIT ?",
+        (after, account_id, now, count),
     )
     return [row["id"] for row in found]
 

@@ -56,6 +56,7 @@ async def test_the_directory_names_what_is_offered_and_nothing_else(front: Front
         "newNonce": f"{BASE}/acme/new-nonce",
         "newAccount": f"{BASE}/acme/new-account",
         "newOrder": f"{BASE}/acme/new-order",
+        "keyChange": f"{BASE}/acme/key-change",
         "revokeCert": f"{BASE}/acme/revoke-cert",
         "meta": {
             "termsOfService": "http://localhost:14080/cps/",

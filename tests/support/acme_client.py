@@ -192,6 +192,14 @@ class AcmeClient:
         identifiers = [{"type": "dns", "value": name} for name in names]
         return await self.post("/acme/new-order", {"identifiers": identifiers})
 
+    async def change_key(self, new_key: PrivateKey, **bent: Any) -> Answer:
+        """keyChange to `new_key`; `bent` replaces members of the inner header or payload."""
+        header = {"alg": algorithm(new_key), "jwk": jwk(new_key), "url": self.url("/acme/key-change")}
+        payload = {"account": self.kid, "oldKey": jwk(self.key)}
+        for name, value in bent.items():
+            (payload if name in payload else header)[name] = value
+        return await self.post("/acme/key-change", sign(new_key, header, json.dumps(payload).encode()))
+
     def url(self, path: str) -> str:
         """The absolute URL of a path."""
         return path if path.startswith("http") else self.base + path

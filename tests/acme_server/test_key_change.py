@@ -1,0 +1,114 @@
+"""acme_server/handlers/key_change.py, and the list of orders."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from acme_server.handlers import order as order_handler
+from tests.support.acme_client import AcmeClient, b64, csr, ec_key, jwk
+from tests.support.acme_front import BASE, Front
+
+NAME = "www.example.com"
+
+
+@pytest.mark.clause("RFC 8555 section 7.3.5")
+async def test_the_new_key_takes_over_and_orders_survive(front: Front, subscriber: AcmeClient) -> None:
+    order = await front.authorized(subscriber, NAME)
+    new = ec_key(ec.SECP384R1())
+    answer = await subscriber.change_key(new)
+    assert (answer.status, answer.headers["Location"]) == (200, subscriber.kid)
+
+    with_old = await subscriber.post(order.headers["Location"])
+    assert (with_old.status, with_old.problem) == (400, "malformed")
+    subscriber.key = new
+    assert (await subscriber.post(order.headers["Location"])).body["status"] == "ready"
+    rows = front.database.reader.all("SELECT valid_until FROM account_keys ORDER BY rowid")
+    assert [row["valid_until"] is None for row in rows] == [False, True]
+    assert len(front.audit("account.key-changed")) == 1
+
+
+@pytest.mark.clause("RFC 8555 section 7.3.5")
+async def test_a_key_that_an_account_has_is_refused_with_that_accounts_url(
+    front: Front, subscriber: AcmeClient
+) -> None:
+    other = await front.subscriber()
+    before = front.counts()
+    answer = await subscriber.change_key(other.key)
+    assert (answer.status, answer.headers["Location"]) == (409, other.kid)
+    assert front.counts() == before
+
+
+BENT: dict[str, tuple[dict[str, Any], str]] = {
+    "a nonce inside": ({"nonce": "bm9uY2U"}, "malformed"),
+    "another url": ({"url": BASE + "/acme/new-account"}, "malformed"),
+    "another account": ({"account": BASE + "/acme/account/x"}, "malformed"),
+    "an account that is a number": ({"account": 1}, "malformed"),
+    "another old key": ({"oldKey": jwk(ec_key())}, "malformed"),
+    "no old key": ({"oldKey": None}, "malformed"),
+    "another key than the one that signs": ({"jwk": jwk(ec_key())}, "malformed"),
+    "a kid": ({"kid": BASE + "/acme/account/x"}, "malformed"),
+}
+
+
+@pytest.mark.clause("RFC 8555 section 7.3.5")
+@pytest.mark.parametrize(("bent", "kind"), BENT.values(), ids=BENT.keys())
+async def test_a_bent_inner_request_changes_nothing(
+    front: Front, subscriber: AcmeClient, bent: dict[str, Any], kind: str
+) -> None:
+    before = front.counts()
+    answer = await subscriber.change_key(ec_key(), **bent)
+    assert (answer.status, answer.problem) == (400, kind)
+    assert front.counts() == before
+
+
+@pytest.mark.clause("RFC 8555 section 7.3.5")
+async def test_a_weak_new_key_is_refused(front: Front, subscriber: AcmeClient) -> None:
+    before = front.counts()
+    answer = await subscriber.change_key(rsa.generate_private_key(65537, 1024))
+    assert (answer.status, answer.problem) == (400, "badPublicKey")
+    assert front.counts() == before
+
+
+async def test_a_payload_that_is_no_request_is_refused(front: Front, subscriber: AcmeClient) -> None:
+    for payload in ({}, {"protected": "", "payload": "", "signature": ""}, None):
+        assert (await subscriber.post("/acme/key-change", payload)).problem == "malformed"
+
+
+@pytest.mark.clause("RFC 8555 section 11.1")
+async def test_a_past_account_key_is_not_certified_either(front: Front, subscriber: AcmeClient) -> None:
+    old, new = subscriber.key, ec_key()
+    await subscriber.change_key(new)
+    subscriber.key = new
+    order = await front.authorized(subscriber, NAME)
+    answer = await subscriber.post(order.body["finalize"], {"csr": b64(csr(old, [NAME]))})
+    assert (answer.status, answer.problem) == (400, "badCSR")
+
+
+@pytest.mark.clause("RFC 8555 section 7.1.2.1")
+async def test_orders_are_listed_in_pages_without_the_invalid_ones(
+    front: Front, subscriber: AcmeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(order_handler, "PAGE", 2)
+    assert subscriber.kid is not None
+    placed = [(await subscriber.order(f"{n}.example.com")).headers["Location"] for n in range(5)]
+    gone = await subscriber.post(placed[1])
+    await subscriber.post(gone.body["authorizations"][0], {"status": "deactivated"})
+    found, url = [], subscriber.kid + "/orders"
+    while url:
+        page = await subscriber.post(url)
+        assert page.status == 200
+        found.append(page.body["orders"])
+        url = next(iter(page.links("next")), "")
+    assert found == [[placed[0], placed[2]], [placed[3], placed[4]]]
+
+
+@pytest.mark.clause("RFC 8555 section 10.5")
+async def test_a_foreign_list_of_orders_is_refused(front: Front, subscriber: AcmeClient) -> None:
+    await subscriber.order(NAME)
+    other = await front.subscriber()
+    assert subscriber.kid is not None
+    answer = await other.post(subscriber.kid + "/orders")
+    assert (answer.status, answer.problem) == (403, "unauthorized")
