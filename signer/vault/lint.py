@@ -13,10 +13,12 @@ BR 4.3.1.2; docs/adr/0004.
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import importlib.metadata
 import multiprocessing
+import multiprocessing.process
+import os
 import signal
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -35,8 +37,6 @@ TIME_LIMIT = 30
 BATCH = 8
 """Documents for one worker at a time: enough to make the hop between processes cheap, few enough that a lone
 request does not wait long behind others."""
-
-_PR_SET_PDEATHSIG = 1
 
 
 class Kind(StrEnum):
@@ -69,15 +69,19 @@ class _Waiting:
 
 
 class LintPool:
-    """`workers` processes that lint under `rules`.  To be used from one event loop."""
+    """`workers` processes that lint under `rules`, each document within `time_limit` seconds.
 
-    def __init__(self, workers: int, rules: Rules) -> None:
+    To be used from one event loop.
+    """
+
+    def __init__(self, workers: int, rules: Rules, time_limit: float = TIME_LIMIT) -> None:
         self.linters = (
             f"pkilint {importlib.metadata.version('pkilint')}",
             f"profile {profiles.VERSION}",
         )
         self._workers = workers
         self._rules = rules
+        self._time_limit = time_limit
         self._executor: ProcessPoolExecutor | None = None
         self._waiting: list[_Waiting] = []
         self._batches: set[asyncio.Task[None]] = set()
@@ -149,7 +153,7 @@ class LintPool:
             return
         work = [(waiting.kind, waiting.octets) for waiting in batch]
         try:
-            found = await asyncio.wrap_future(executor.submit(_lint, self._rules, work))
+            found = await asyncio.wrap_future(executor.submit(_lint, self._rules, work, self._time_limit))
         except BrokenProcessPool:
             if self._executor is executor:
                 executor.shutdown(wait=False, cancel_futures=True)
@@ -173,9 +177,17 @@ def _refuse(waiting: _Waiting, detail: str) -> None:
 
 
 def _live_no_longer_than_the_parent() -> None:
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    threading.Thread(target=_die_with, args=(multiprocessing.parent_process(),), daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the vault ends us in order
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
+
+
+def _die_with(vault: multiprocessing.process.BaseProcess | None) -> None:
+    # A worker holds its fork server's life line, so the fork server cannot end before it: the kernel's
+    # PR_SET_PDEATHSIG, which watches the fork server, would wait for ever.  This watches the vault itself.
+    if vault is not None:
+        vault.join()
+    os._exit(1)
 
 
 def _warm(rules: Rules) -> None:
@@ -184,12 +196,12 @@ def _warm(rules: Rules) -> None:
     linter.warm(rules)
 
 
-def _lint(rules: Rules, work: Sequence[tuple[Kind, bytes]]) -> list[list[Finding]]:
+def _lint(rules: Rules, work: Sequence[tuple[Kind, bytes]], time_limit: float) -> list[list[Finding]]:
     from signer.vault import linter
 
     found = []
     for kind, octets in work:
-        signal.alarm(TIME_LIMIT)
+        signal.setitimer(signal.ITIMER_REAL, time_limit)
         found.append(linter.lint(rules, kind, octets))
-    signal.alarm(0)
+    signal.setitimer(signal.ITIMER_REAL, 0)
     return found

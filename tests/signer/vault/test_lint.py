@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -244,6 +247,60 @@ async def test_a_worker_that_dies_is_replaced_and_its_document_linted_again() ->
         assert len(records) == 20
     finally:
         lint.close()
+
+
+async def test_a_document_that_takes_too_long_is_refused_and_the_next_one_is_linted() -> None:
+    lint = LintPool(1, Rules.PRIVATE, time_limit=0.5)
+    lint.start()
+    try:
+        names = tuple(f"a{number}.acme-shop.com" for number in range(20_000))
+        with pytest.raises(Refused, match=r"lint\.crashed"):
+            await lint.lint(leaf_der(Rules.PRIVATE, names=names), Kind.LEAF)
+        await lint.lint(leaf_der(Rules.PRIVATE), Kind.LEAF)
+    finally:
+        lint.close()
+
+
+HOST = """
+import asyncio, sys
+from core.settings import Rules
+from signer.vault.lint import Kind, LintPool
+async def main():
+    lint = LintPool(2, Rules.PRIVATE)
+    lint.start()
+    await lint.lint(bytes.fromhex(sys.argv[1]), Kind.LEAF)
+    print("ready", flush=True)
+    await asyncio.Event().wait()
+if __name__ == "__main__":
+    asyncio.run(main())
+"""
+
+
+async def test_the_workers_die_with_a_vault_that_is_killed(tmp_path: Path) -> None:
+    script = tmp_path / "host.py"
+    script.write_text(HOST)
+    host = subprocess.Popen(
+        [sys.executable, str(script), leaf_der(Rules.PRIVATE).hex()],
+        stdout=subprocess.PIPE,
+        env={"PYTHONPATH": str(Path(__file__).resolve().parents[3])},
+    )
+    try:
+        assert host.stdout is not None
+        assert host.stdout.readline() == b"ready\n"
+        family = [
+            *children_of(host.pid),
+            *(w for server in children_of(host.pid) for w in children_of(server)),
+        ]
+        assert len(family) >= 3  # the fork server, two workers, the resource tracker
+        ends = [os.pidfd_open(pid) for pid in family]
+    finally:
+        host.kill()
+        host.wait()
+        assert host.stdout is not None
+        host.stdout.close()
+    for end in ends:
+        assert select.select([end], [], [], 20)[0], "a child outlived the vault"
+        os.close(end)
 
 
 async def test_the_workers_end_with_the_pool_and_a_closed_pool_refuses() -> None:
