@@ -18,7 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from core.clock import Clock
-from core.errors import CaError, Refused
+from core.errors import CaError, ConfigurationError, Refused
 from core.randomness import Randomness
 from core.settings import Settings
 from signer import serials
@@ -73,6 +73,13 @@ class Responders:
         clock: Clock,
         randomness: Randomness,
     ) -> None:
+        vault = settings.vault
+        longest = ca_certificates.MAX_RESPONDER_LIFETIME
+        if not 0 < vault.responder_renewal < vault.responder_lifetime <= longest:
+            raise ConfigurationError(
+                f"vault.responder_lifetime is {vault.responder_lifetime} s and vault.responder_renewal "
+                f"{vault.responder_renewal} s: the first is at most {longest}, the second less than the first"
+            )
         self._settings = settings
         self._issuers = {id: by for id, by in issuers.items() if by.use is KeyUse.ISSUING}
         self._signer = signer

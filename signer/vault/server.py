@@ -131,6 +131,7 @@ async def serve(
         try:
             await asyncio.get_running_loop().create_future()
         finally:
+            await signer.close()
             await journal.append(Kind.STOP)
 
 

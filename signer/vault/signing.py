@@ -11,12 +11,16 @@ BR 4.3.1.1, 4.3.1.2, 5.4.1; CPS 4.3, 5.4.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from cryptography import x509
 
-from core.errors import HaltIssuance, Refused
+from core.clock import ClockSteppedBack
+from core.errors import HaltIssuance, Refused, TransientError
 from signer import steps
 from signer.api import KeyUse
 from signer.vault import algorithms, crl, leaf
@@ -41,6 +45,11 @@ class Signer:
     def __init__(self, tokens: TokenThreads, journal: Journal) -> None:
         self._tokens = tokens
         self._journal = journal
+        self._under_way = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._closing = False
+        self._fault: HaltIssuance | None = None
 
     async def certificate(
         self,
@@ -61,19 +70,24 @@ class Signer:
             raise Refused("issuance.used", f"issuance {issuance_id} was begun before: recall it")
         if self._journal.has_serial(serial):
             raise Refused("serial.used", f"serial number {serial.hex()} was used before: draw another")
-        # No await between the two checks and this call, which takes both names at once.
-        await self._journal.append(
-            intent, issuance_id=issuance_id, issuer_id=by.issuer.id, serial=serial, tbs=tbs
-        )
-        steps.reached("8 intent", issuance_id)
-        signature = await self._tokens.sign(by.key, tbs)
-        steps.reached("8 signed", issuance_id)
-        certificate = leaf.assemble(tbs, by.issuer.algorithm.identifier, signature)
-        _must_be_what_was_meant(certificate, tbs, serial, by)
-        await self._journal.append(
-            result, issuance_id=issuance_id, issuer_id=by.issuer.id, serial=serial, certificate=certificate
-        )
-        steps.reached("8 result", issuance_id)
+        # No await between the two checks and `append`, which takes both names at once.
+        with self._use_of_a_key():
+            await self._journal.append(
+                intent, issuance_id=issuance_id, issuer_id=by.issuer.id, serial=serial, tbs=tbs
+            )
+            steps.reached("8 intent", issuance_id)
+            signature = await self._tokens.sign(by.key, tbs)
+            steps.reached("8 signed", issuance_id)
+            certificate = leaf.assemble(tbs, by.issuer.algorithm.identifier, signature)
+            _must_be_what_was_meant(certificate, tbs, serial, by)
+            await self._journal.append(
+                result,
+                issuance_id=issuance_id,
+                issuer_id=by.issuer.id,
+                serial=serial,
+                certificate=certificate,
+            )
+            steps.reached("8 result", issuance_id)
         return certificate
 
     async def crl(self, by: IssuingKey, shard: int, number: int, tbs: bytes) -> bytes:
@@ -82,28 +96,56 @@ class Signer:
         if number <= last:
             raise Refused("crl.number", f"CRL number {number} of {by.issuer.id}-{shard} follows {last}")
         issuance_id = crl_issuance_id(by.issuer.id, shard, number)
-        await self._journal.append(
-            Kind.CRL_INTENT,
-            issuance_id=issuance_id,
-            issuer_id=by.issuer.id,
-            tbs=hashlib.sha256(tbs).digest(),
-        )
-        signature = await self._tokens.sign(by.key, tbs)
-        _must_verify(by.key, signature, tbs)
-        signed = crl.assemble(tbs, by.issuer.algorithm.identifier, signature)
-        await self._journal.append(
-            Kind.CRL,
-            issuance_id=issuance_id,
-            issuer_id=by.issuer.id,
-            certificate=hashlib.sha256(signed).digest(),
-        )
+        with self._use_of_a_key():
+            await self._journal.append(
+                Kind.CRL_INTENT,
+                issuance_id=issuance_id,
+                issuer_id=by.issuer.id,
+                tbs=hashlib.sha256(tbs).digest(),
+            )
+            signature = await self._tokens.sign(by.key, tbs)
+            _must_verify(by.key, signature, tbs)
+            signed = crl.assemble(tbs, by.issuer.algorithm.identifier, signature)
+            await self._journal.append(
+                Kind.CRL,
+                issuance_id=issuance_id,
+                issuer_id=by.issuer.id,
+                certificate=hashlib.sha256(signed).digest(),
+            )
         return signed
 
     async def plain(self, key: Key, data: bytes) -> bytes:
         """A verified signature by a responder's key; the journal holds the responder, not each answer."""
-        signature = await self._tokens.sign(key, data)
-        _must_verify(key, signature, data)
+        with self._use_of_a_key():
+            signature = await self._tokens.sign(key, data)
+            _must_verify(key, signature, data)
         return signature
+
+    async def close(self) -> None:
+        """Begin nothing more, and finish what has an intent: a clean stop costs no serial number."""
+        self._closing = True
+        await self._idle.wait()
+
+    @contextmanager
+    def _use_of_a_key(self) -> Iterator[None]:
+        if self._closing:
+            raise TransientError("the vault is stopping: ask again when it is back")
+        if self._fault is not None:
+            raise HaltIssuance(f"the vault signs nothing since this happened: {self._fault}")
+        self._under_way += 1
+        self._idle.clear()
+        try:
+            yield
+        except ClockSteppedBack:
+            raise  # this one ends by itself, when the clock has caught up
+        except HaltIssuance as fault:
+            # What must never happen did: it ends only with a restart, by a person who knows why.
+            self._fault = fault
+            raise
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._idle.set()
 
 
 def _must_be_what_was_meant(certificate: bytes, tbs: bytes, serial: bytes, by: IssuingKey) -> None:

@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 from core.data_directory import DataDirectory
-from tests.support.hierarchy import settings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 START_SECONDS = 60
@@ -28,7 +27,6 @@ class RunningVault:
         """Start it and wait until it serves.  Raises RuntimeError with its log when it does not."""
         read_end, write_end = os.pipe()
         arguments = ["--data", str(self._data.root), "--ready-fd", str(write_end)]
-        arguments += ["--set", f'repository.base_url="{settings().repository.base_url}"']
         if crash_at:
             arguments += ["--crash-at", crash_at]
         with self.log.open("ab") as log:

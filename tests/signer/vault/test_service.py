@@ -1,0 +1,229 @@
+"""The vault's judgement over time, with a clock that is turned by hand and software keys."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+
+from core.clock import ClockSteppedBack, FakeClock
+from core.errors import HaltIssuance, Refused, TransientError
+from core.randomness import SystemRandomness
+from core.settings import Ca, Profile, Rules, Settings
+from signer import serials
+from signer.api import IssueRequest, KeyUse, LeafRequest, LintRecord, RecallRequest
+from signer.vault import service as service_module
+from signer.vault.evidence import Verifier
+from signer.vault.hierarchy import Hierarchy
+from signer.vault.journal import Journal
+from signer.vault.keys import Key, KeyAlgorithm
+from signer.vault.lint import Kind, LintPool
+from signer.vault.responders import Responders
+from signer.vault.service import PREPARED_LIFETIME, Service
+from signer.vault.signing import IssuingKey, Signer
+from signer.vault.token import TokenThreads
+from tests.support.software_ca import DAY, NOW, leaf_request, sign, software_ca
+
+
+class SoftwareToken(TokenThreads):
+    """Signs with software keys; can be told to fail or to err."""
+
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+        self.wrong = False
+
+    async def sign(self, key: Key, data: bytes) -> bytes:
+        if self.error is not None:
+            raise self.error
+        return sign(software_ca("ec-p256").key, data + b"!" if self.wrong else data)
+
+
+class Lint(LintPool):
+    """Finds what it is told to find."""
+
+    def __init__(self) -> None:
+        self.linters = ("lint 1", "profile 1")
+        self.refusal: Refused | None = None
+        self.seen: list[bytes] = []
+
+    async def lint(self, octets: bytes, kind: Kind) -> LintRecord:
+        self.seen.append(octets)
+        if self.refusal is not None:
+            raise self.refusal
+        return LintRecord(self.linters, ())
+
+
+class Believing(Verifier):
+    """Evidence is another file's subject."""
+
+    def __init__(self) -> None:
+        pass
+
+    def verify(self, request: LeafRequest, now: int) -> None:
+        pass
+
+
+@dataclass
+class World:
+    """A service and all that it stands on."""
+
+    service: Service
+    clock: FakeClock
+    journal: Journal
+    token: SoftwareToken
+    lint: Lint
+    signer: Signer
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    made = _world(tmp_path, Settings(ca=Ca(rules=Rules.PUBLIC)))
+    yield made
+    made.journal.close()
+
+
+def _world(directory: Path, settings: Settings) -> World:
+    ca = software_ca("ec-p256")
+    clock = FakeClock(NOW)
+    journal = Journal(directory / "journal", clock)
+    token, lint = SoftwareToken(), Lint()
+    signer = Signer(token, journal)
+    key = Key("ec-p256", KeyAlgorithm.EC_P256, ca.key.public_key())
+    service = Service(
+        settings,
+        Hierarchy(1, NOW, settings.ca.rules, "", "", ca.root, b"", (), ()),
+        {"ec-p256": IssuingKey(ca.issuer, key, KeyUse.ISSUING)},
+        frozenset(),
+        signer,
+        Responders.__new__(Responders),
+        journal,
+        lint,
+        Believing(),
+        clock,
+        SystemRandomness(),
+    )
+    return World(service, clock, journal, token, lint, signer)
+
+
+def request(**changes: object) -> LeafRequest:
+    return replace(leaf_request(serial=serials.draw(SystemRandomness())), **changes)  # type: ignore[arg-type]
+
+
+async def test_what_is_linted_is_what_is_signed(world: World) -> None:
+    prepared = await world.service.prepare(request())
+    issued = await world.service.issue(IssueRequest(prepared.token))
+    linted = x509.load_der_x509_certificate(world.lint.seen[0])
+    signed = x509.load_der_x509_certificate(issued.certificate)
+    assert linted.tbs_certificate_bytes == signed.tbs_certificate_bytes
+    assert linted.signature != signed.signature
+
+
+@pytest.mark.clause("BR 4.3.1.2")
+async def test_nothing_is_kept_of_what_the_linter_refused(world: World) -> None:
+    world.lint.refusal = Refused("lint.pkix.fault", "a fault")
+    with pytest.raises(Refused, match=r"lint\.pkix\.fault"):
+        await world.service.prepare(request())
+    assert world.journal.sequence == 0
+    assert not world.service._prepared
+
+
+async def test_what_was_prepared_expires(world: World) -> None:
+    prepared = await world.service.prepare(request())
+    world.clock.at += PREPARED_LIFETIME + 1
+    with pytest.raises(Refused, match=r"token\.unknown"):
+        await world.service.issue(IssueRequest(prepared.token))
+    assert world.journal.sequence == 0
+
+
+async def test_what_expired_makes_room_and_a_full_vault_asks_to_wait(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service_module, "MAX_PREPARED", 2)
+    for number in range(2):
+        await world.service.prepare(request(issuance_id=f"issuance-{number}"))
+    with pytest.raises(TransientError, match="too many prepared"):
+        await world.service.prepare(request(issuance_id="issuance-2"))
+    world.clock.at += PREPARED_LIFETIME + 1
+    await world.service.prepare(request(issuance_id="issuance-3"))
+    assert len(world.service._prepared) == 1
+
+
+@pytest.mark.clause("BR 6.3.2")
+@pytest.mark.parametrize(("at", "days"), [(NOW, 200), (1805068799, 200), (1805068800, 100)])
+async def test_the_validity_is_limited_by_the_rule_of_the_day(tmp_path: Path, at: int, days: int) -> None:
+    settings = Settings(ca=Ca(rules=Rules.PUBLIC), profiles={"tlsserver": Profile(validity=300 * DAY)})
+    world = _world(tmp_path, settings)
+    world.clock.at = at
+    await world.service.prepare(request(not_before=at, not_after=at + days * DAY - 1))
+    with pytest.raises(Refused, match=r"profile\.validity"):
+        await world.service.prepare(request(not_before=at, not_after=at + days * DAY))
+    world.journal.close()
+
+
+async def test_a_token_that_fails_leaves_an_intent_without_result(world: World) -> None:
+    prepared = await world.service.prepare(request())
+    world.token.error = TransientError("device error")
+    with pytest.raises(TransientError):
+        await world.service.issue(IssueRequest(prepared.token))
+    recalled = await world.service.recall(RecallRequest("issuance-1"))
+    assert recalled.intent
+    assert recalled.certificate is None
+
+
+async def test_a_token_that_errs_halts_and_its_certificate_never_leaves(world: World) -> None:
+    prepared = await world.service.prepare(request())
+    world.token.wrong = True
+    with pytest.raises(HaltIssuance, match="take it out of use"):
+        await world.service.issue(IssueRequest(prepared.token))
+    recalled = await world.service.recall(RecallRequest("issuance-1"))
+    assert recalled.certificate is None
+
+
+async def test_after_a_wrong_signature_nothing_more_is_signed(world: World) -> None:
+    tokens = [
+        (await world.service.prepare(request(issuance_id=f"issuance-{number}"))).token for number in range(2)
+    ]
+    world.token.wrong = True
+    with pytest.raises(HaltIssuance):
+        await world.service.issue(IssueRequest(tokens[0]))
+    world.token.wrong = False
+    before = world.journal.sequence
+    with pytest.raises(HaltIssuance, match="since this happened"):
+        await world.service.issue(IssueRequest(tokens[1]))
+    assert world.journal.sequence == before
+
+
+async def test_a_clock_that_stepped_back_halts_before_the_key_is_used(world: World) -> None:
+    prepared = await world.service.prepare(request())
+    world.clock.at -= 3600
+    with pytest.raises(ClockSteppedBack):
+        await world.service.issue(IssueRequest(prepared.token))
+    with pytest.raises(ClockSteppedBack):
+        await world.service.prepare(request(issuance_id="issuance-2"))
+    assert world.journal.sequence == 0
+
+
+async def test_a_clock_that_caught_up_lets_the_vault_sign_again(world: World) -> None:
+    tokens = [
+        (await world.service.prepare(request(issuance_id=f"issuance-{number}"))).token for number in range(2)
+    ]
+    await world.service.issue(IssueRequest(tokens[0]))
+    world.clock.at -= 10
+    with pytest.raises(ClockSteppedBack):
+        await world.service.issue(IssueRequest(tokens[1]))
+    world.clock.at += 20
+    prepared = await world.service.prepare(
+        request(issuance_id="issuance-2", serial=serials.draw(SystemRandomness()))
+    )
+    await world.service.issue(IssueRequest(prepared.token))
+
+
+async def test_a_stopping_vault_begins_nothing(world: World) -> None:
+    prepared = await world.service.prepare(request())
+    await world.signer.close()
+    with pytest.raises(TransientError, match="stopping"):
+        await world.service.issue(IssueRequest(prepared.token))
+    assert world.journal.sequence == 0
