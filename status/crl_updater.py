@@ -172,7 +172,8 @@ class CrlUpdater:
         next_update = now + self._settings.status.crl_validity
         request = CrlRequest(scope.issuer_id, scope.shard, number, now, next_update, entries)
         der = (await self._vault.sign_crl(request)).der  # (3)
-        check(der, request, scope, self._settings.repository.base_url)  # (4)
+        # (4) In a thread: 100 000 entries take 0.6 s, and the front goes on meanwhile.
+        await asyncio.to_thread(check, der, request, scope, self._settings.repository.base_url)
         self._store.replace(  # (5)
             scope.name, der, lambda published: self._guard(published, scope, request, version)
         )

@@ -12,7 +12,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from core.settings import Ca, Deployment, Rules, Settings
+from core.settings import Ca, Deployment, Rules, Settings, Validation
 from repo_static import publisher
 from repo_static.store import NotPublished, Store
 from signer.api import CrlRequest
@@ -194,6 +194,14 @@ def test_the_numbers_come_from_the_settings(language: str, texts: list[str]) -> 
     document = publisher.cp_cps(language, Settings())
     for text in texts:
         assert text in document
+
+
+@pytest.mark.clause("BR 2.2: the methods with their numbers")
+@pytest.mark.parametrize("method", publisher.METHOD_CLAUSES)
+def test_every_method_is_named_with_its_clause(method: str) -> None:
+    settings = replace(Settings(), validation=Validation(methods=(method,)))
+    for language in publisher.LANGUAGES:
+        assert publisher.METHOD_CLAUSES[method] in publisher.cp_cps(language, settings)
 
 
 @pytest.mark.clause("BR 2.2")
