@@ -1,0 +1,135 @@
+"""The register driven at random against a model of it: whatever happens, in whatever order, it stays true."""
+
+from __future__ import annotations
+
+import sqlite3
+import tempfile
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from core import audit, certificates, tables
+from core.audit import AuditChain
+from core.certificates import AlreadyRevoked, IllegalMove, Reservation, State, UnknownCertificate
+from core.clock import FakeClock
+from core.database import Transaction
+from core.issuers import Issuer, put_issuer
+from tests.support.database import NOW
+
+NUMBERS = st.integers(0, 5)
+
+
+def serial(number: int) -> bytes:
+    return bytes([number + 1]) * 16
+
+
+class Register(RuleBasedStateMachine):
+    """`states` and `reasons` are the model; each rule does one thing to the register and to the model."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.directory = tempfile.TemporaryDirectory()
+        path = Path(self.directory.name) / "ca.sqlite"
+        tables.migrate(path, FakeClock(NOW))
+        self.connection = sqlite3.connect(path, isolation_level=None)
+        self.connection.row_factory = sqlite3.Row
+        self.connection.execute("PRAGMA foreign_keys = ON")
+        self.tx = Transaction(self.connection, AuditChain.resume(self.connection), NOW)
+        put_issuer(self.tx, Issuer("r1", "issuing", "ec-p256", b"der", b"pem", 2))
+        self.states: dict[int, State] = {}
+        self.reasons: dict[int, int] = {}
+        self.version = 0
+
+    def teardown(self) -> None:
+        with closing(self.connection):
+            assert audit.verify(self.tx) == []
+        self.directory.cleanup()
+
+    @rule(number=NUMBERS)
+    def reserve(self, number: int) -> None:
+        reservation = Reservation(
+            *(str(number), serial(number), "r1", number % 2, "order", "account", "tlsserver", ("a.example",)),
+            *(bytes([number]) * 32, NOW, NOW + 100, {}),
+        )
+        with suppress(sqlite3.IntegrityError):
+            certificates.reserve(self.tx, reservation)
+            assert number not in self.states
+            self.states[number] = State.RESERVED
+
+    @rule(number=NUMBERS, to=st.sampled_from([State.ISSUED, State.LOST, State.ABANDONED]))
+    def move(self, number: int, to: State) -> None:
+        try:
+            if to is State.ISSUED:
+                certificates.store(self.tx, str(number), b"certificate", NOW, b"", None)
+            elif to is State.LOST:
+                certificates.mark_lost(self.tx, str(number))
+            else:
+                certificates.abandon(self.tx, str(number))
+        except UnknownCertificate:
+            assert number not in self.states
+        except IllegalMove:
+            assert self.states[number] not in (State.RESERVED, to)
+        else:
+            assert self.states[number] in (State.RESERVED, to)
+            if to is State.LOST and self.states[number] is State.RESERVED:
+                self.reasons[number] = certificates.UNSPECIFIED
+                self.version += 1
+            self.states[number] = to
+
+    @rule(number=NUMBERS, reason=st.sampled_from(sorted(certificates.REASONS)))
+    def revoke(self, number: int, reason: int) -> None:
+        try:
+            certificates.revoke(self.tx, serial(number), reason, "asked")
+        except UnknownCertificate:
+            assert self.states.get(number) in (None, State.RESERVED, State.ABANDONED)
+        except AlreadyRevoked:
+            assert number in self.reasons
+        else:
+            assert number not in self.reasons
+            self.reasons[number] = reason
+            self.version += 1
+
+    @rule(number=NUMBERS)
+    def upgrade(self, number: int) -> None:
+        try:
+            certificates.upgrade_reason(self.tx, serial(number), "proof")
+        except UnknownCertificate:
+            assert number not in self.reasons
+        except AlreadyRevoked:
+            assert self.reasons[number] == certificates.KEY_COMPROMISE
+        else:
+            self.reasons[number] = certificates.KEY_COMPROMISE
+            self.version += 1
+
+    @invariant()
+    def relying_parties_hear_of_exactly_what_was_signed(self) -> None:
+        for number in range(6):
+            status = certificates.status_of(self.tx, serial(number))
+            assert (status is not None) == (self.states.get(number) in (State.ISSUED, State.LOST))
+            revocation = None if status is None else status.revocation
+            assert (None if revocation is None else revocation.reason) == self.reasons.get(number)
+
+    @invariant()
+    def the_crls_hold_exactly_what_is_revoked(self) -> None:
+        entries = [each for shard in (0, 1) for each in certificates.revocations(self.tx, "r1", shard, NOW)]
+        assert {each.serial: each.reason for each in entries} == {
+            serial(number): reason for number, reason in self.reasons.items()
+        }
+
+    @invariant()
+    def every_change_of_a_revocation_is_a_new_version(self) -> None:
+        assert certificates.revocation_version(self.tx) == self.version
+
+    @invariant()
+    def a_compromised_key_is_blocked(self) -> None:
+        for number in range(6):
+            compromised = self.reasons.get(number) == certificates.KEY_COMPROMISE
+            assert certificates.is_blocked(self.tx, bytes([number]) * 32) == compromised
+
+
+Register.TestCase.settings = settings(max_examples=25, stateful_step_count=40, deadline=None)
+TestRegister = pytest.mark.clause("RFC 6960 section 2.2")(Register.TestCase)
