@@ -64,11 +64,13 @@ class Books:
 
     def _register(self, db: Reader) -> list[str]:
         found = []
-        issuers = {row["id"]: row["certificate"] for row in db.all("SELECT * FROM issuers")}
+        # The certificate of our own directory is no subscriber's and stands in the journal alone.
+        chosen = db.all("SELECT id, certificate FROM issuers WHERE use = 'issuing'")
+        issuers = {row["id"]: row["certificate"] for row in chosen}
         register = {row["serial"]: row["state"] for row in db.all("SELECT * FROM certificates")}
         revoked = {row["serial"] for row in db.all("SELECT serial FROM revocations")}
         for entry in self.journal():
-            if entry.kind != "intent":
+            if entry.kind != "intent" or entry.issuer_id not in issuers:
                 continue
             name = entry.serial.hex()
             if register.get(entry.serial) not in ("issued", "lost"):
