@@ -99,6 +99,29 @@ async def test_adding_a_job_twice_is_one_job_with_the_earlier_time(database: Dat
     assert rows(database)["a"]["run_at"] == NOW + 50
 
 
+async def test_a_job_under_way_is_not_started_again(database: Database, clock: FakeClock) -> None:
+    started: list[str] = []
+    release = asyncio.Event()
+
+    async def handle(subject: str) -> None:
+        started.append(subject)
+        await release.wait()
+        await database.write(lambda tx: jobs.done(tx, "work", subject))
+
+    await add(database, "slow")
+    async with running(database, clock, {"work": handle}) as runner:
+        await until(lambda: started == ["slow"])
+        await add(database, "next")
+        for _ in range(10):
+            runner.wake()
+            await asyncio.sleep(0)
+        await until(lambda: "next" in started)
+        assert started == ["slow", "next"]
+        release.set()
+        await until(lambda: not rows(database))
+    assert started == ["slow", "next"]
+
+
 async def test_no_job_runs_twice_at_the_same_time_and_no_more_than_allowed(
     database: Database, clock: FakeClock
 ) -> None:
