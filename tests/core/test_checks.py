@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -166,3 +167,12 @@ def test_status_periods_stay_within_the_rules(status: dict[str, int], clause: st
 def test_the_public_example_is_sound() -> None:
     assert public().ca.rules is Rules.PUBLIC
     checks.dated(public(), TODAY)
+
+
+@pytest.mark.parametrize(
+    "preset", sorted((Path(__file__).parents[2] / "deploy").glob("*.toml")), ids=lambda path: path.name
+)
+def test_every_preset_meets_the_rules_of_today_and_of_the_next_two_years(preset: Path) -> None:
+    settings = load(preset)
+    checks.dated(settings, TODAY)
+    checks.dated(settings, int(datetime(2028, 11, 23, tzinfo=UTC).timestamp()))
