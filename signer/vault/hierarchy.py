@@ -19,7 +19,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
@@ -34,13 +33,10 @@ from signer.vault import adapter, algorithms, ca_certificates, crl, profiles
 from signer.vault.authority import Issuer
 from signer.vault.keys import Key, KeyAlgorithm
 from signer.vault.lint import Kind, LintPool
+from signer.vault.seal import VERSION, Hierarchy, SealedIssuer, SealedPerspective, seal, unseal
 from signer.vault.token import Cryptoki, Session, softhsm
 
-VERSION = 1
 ROOT_ID = "root"
-CONTEXT = b"acme-server hierarchy v1\x00"
-"""Signed before the sealed octets, so that the root's signature here is one on nothing else."""
-
 ROOT_ALGORITHM = KeyAlgorithm.EC_P384
 _ISSUERS = (
     # RSA-2048 and not more: BR 6.1.5 allows it, and a soft token makes four times as many signatures as 3072.
@@ -56,43 +52,6 @@ _ROOT_CRL_LIFETIME = 300 * 86400
 """Seconds; BR 4.9.7 allows 12 months.  The next one needs the root key, and so a ceremony."""
 
 _UNFINISHED = "ceremony.unfinished"
-
-
-@dataclass(frozen=True, slots=True)
-class SealedIssuer:
-    """An issuing key: its label in the issuing token, and its certificate."""
-
-    id: str
-    use: KeyUse
-    algorithm: KeyAlgorithm
-    label: str
-    certificate: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class SealedPerspective:
-    """A perspective whose statements count, where it stands, and its SubjectPublicKeyInfo."""
-
-    code: str
-    region: str
-    latitude: float
-    longitude: float
-    public_key: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Hierarchy:
-    """What the root key sealed.  Tokens are named by their serial numbers."""
-
-    version: int
-    created_at: int
-    rules: str
-    root_token: str
-    issuing_token: str
-    root: bytes
-    root_crl: bytes
-    issuers: tuple[SealedIssuer, ...]
-    perspectives: tuple[SealedPerspective, ...]
 
 
 Progress = Callable[[str], None]
@@ -171,7 +130,7 @@ def create(
             perspectives=pinned,
         )
         progress("hierarchy.json: sealed by the root key")
-        sealed = _seal(hierarchy, lambda octets: session.sign(root_key, octets))
+        sealed = seal(hierarchy, lambda octets: session.sign(root_key, octets))
     _install(data, settings, aside, sealed, hierarchy)
     progress(f"trust anchor: {data.trust_anchor}")
     return load(data, settings)
@@ -184,12 +143,18 @@ def load(data: DataDirectory, settings: Settings) -> Hierarchy:
     when the file was changed.
     """
     try:
-        octets = data.hierarchy.read_bytes()
+        content = data.hierarchy.read_bytes()
     except FileNotFoundError as error:
         raise ConfigurationError(
             f"{data.root} holds no hierarchy: hold the ceremony first (make run does), or change --data"
         ) from error
-    hierarchy = _unseal(octets, data)
+    try:
+        hierarchy = unseal(content, data.trust_anchor.read_bytes())
+    except (ValueError, OSError) as error:
+        raise HaltIssuance(
+            f"{data.hierarchy} is not what the root key sealed ({error}): restore it from a backup and find "
+            "out who changed it"
+        ) from error
     if hierarchy.rules != settings.ca.rules:
         raise ConfigurationError(
             f"ca.rules is {settings.ca.rules.value!r}, but {data.root} was made under {hierarchy.rules!r} "
@@ -384,38 +349,6 @@ def _root_crl_tbs(settings: Settings, root: bytes, now: int) -> tuple[bytes, Iss
 
 def _signed_crl(tbs: bytes, issuer: Issuer, sign: adapter.Sign) -> bytes:
     return crl.assemble(tbs, issuer.algorithm.identifier, sign(tbs))
-
-
-class _File(msgspec.Struct):
-    sealed: msgspec.Raw
-    signature: bytes
-
-
-def _seal(hierarchy: Hierarchy, sign: adapter.Sign) -> bytes:
-    sealed = msgspec.json.format(msgspec.json.encode(hierarchy), indent=2)
-    return msgspec.json.encode(_File(msgspec.Raw(sealed), sign(CONTEXT + sealed))) + b"\n"
-
-
-def _unseal(octets: bytes, data: DataDirectory) -> Hierarchy:
-    try:
-        file = msgspec.json.decode(octets, type=_File)
-        hierarchy = msgspec.json.decode(file.sealed, type=Hierarchy)
-        root = x509.load_der_x509_certificate(hierarchy.root)
-        public_key = root.public_key()
-        algorithms.for_key(public_key)
-        algorithms.verify(public_key, file.signature, CONTEXT + bytes(file.sealed))  # type: ignore[arg-type]
-        for issuer in hierarchy.issuers:
-            x509.load_der_x509_certificate(issuer.certificate).verify_directly_issued_by(root)
-        if x509.load_pem_x509_certificate(data.trust_anchor.read_bytes()) != root:
-            raise ValueError(f"{data.trust_anchor.name} is another certificate than the sealed root")
-    except Exception as error:
-        raise HaltIssuance(
-            f"{data.hierarchy} is not what the root key sealed ({error}): restore it from a backup and find "
-            "out who changed it"
-        ) from error
-    if hierarchy.version != VERSION:
-        raise HaltIssuance(f"{data.hierarchy} has version {hierarchy.version}: use the software that made it")
-    return hierarchy
 
 
 def _install(

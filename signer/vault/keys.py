@@ -18,17 +18,15 @@ from enum import StrEnum
 from typing import Any, Protocol, cast
 
 import pkcs11
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass
 from pkcs11.util.ec import encode_ec_public_key, encode_named_curve_parameters
 from pkcs11.util.rsa import encode_rsa_public_key
 
 from core.errors import HaltIssuance
-
-PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
+from signer.vault.algorithms import PublicKey
 
 PUBLIC_EXPONENT = 65537
 """BR 6.1.6: an odd number in 2^16+1 .. 2^256-1; this one everywhere."""
@@ -59,6 +57,9 @@ class KeyAlgorithm(StrEnum):
 
 _RSA_BITS = {KeyAlgorithm.RSA_2048: 2048, KeyAlgorithm.RSA_3072: 3072, KeyAlgorithm.RSA_4096: 4096}
 _CURVES = {KeyAlgorithm.EC_P256: "secp256r1", KeyAlgorithm.EC_P384: "secp384r1"}
+
+_EC_HASHES = {KeyAlgorithm.EC_P256: "sha256", KeyAlgorithm.EC_P384: "sha384"}
+"""The hash that goes with a curve (BR 7.1.3.2.2)."""
 
 _PRIVATE_TEMPLATE = {
     Attribute.TOKEN: True,
@@ -180,32 +181,10 @@ def sign(private: SigningHandle, algorithm: KeyAlgorithm, data: bytes) -> bytes:
     if algorithm in _RSA_BITS:
         digest_info = _SHA256_DIGEST_INFO + hashlib.sha256(data).digest()
         return bytes(private.sign(digest_info, mechanism=Mechanism.RSA_PKCS))
-    digest = hashlib.new(hash_of(algorithm).name, data).digest()
+    digest = hashlib.new(_EC_HASHES[algorithm], data).digest()
     raw = bytes(private.sign(digest, mechanism=Mechanism.ECDSA))
     half = len(raw) // 2
     return encode_dss_signature(int.from_bytes(raw[:half]), int.from_bytes(raw[half:]))
-
-
-def verify(public_key: PublicKey, signature: bytes, data: bytes) -> None:
-    """Check a signature made by `sign`.  Raises `HaltIssuance`: a token that errs is not used again."""
-    try:
-        if isinstance(public_key, rsa.RSAPublicKey):
-            public_key.verify(signature, data, padding.PKCS1v15(), hashes.SHA256())
-        else:
-            public_key.verify(signature, data, ec.ECDSA(_hash_of_curve(public_key)))
-    except InvalidSignature as error:
-        raise HaltIssuance(
-            "the token returned a signature that does not verify: take it out of use"
-        ) from error
-
-
-def hash_of(algorithm: KeyAlgorithm) -> hashes.SHA256 | hashes.SHA384:
-    """The hash that goes with a key (BR 7.1.3.2): SHA-384 with P-384, SHA-256 with the others."""
-    return hashes.SHA384() if algorithm is KeyAlgorithm.EC_P384 else hashes.SHA256()
-
-
-def _hash_of_curve(public_key: ec.EllipticCurvePublicKey) -> hashes.SHA256 | hashes.SHA384:
-    return hashes.SHA384() if public_key.curve.name == "secp384r1" else hashes.SHA256()
 
 
 def _algorithm_of(label: str, key: object) -> KeyAlgorithm:

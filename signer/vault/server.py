@@ -34,11 +34,11 @@ from core.settings import Settings
 from signer import api
 from signer.vault import hierarchy as hierarchies
 from signer.vault.evidence import PinnedPerspective, Verifier
-from signer.vault.hierarchy import Hierarchy
 from signer.vault.journal import Journal, Kind
 from signer.vault.keys import Key
 from signer.vault.lint import LintPool
 from signer.vault.responders import Responders
+from signer.vault.seal import Hierarchy
 from signer.vault.service import Service
 from signer.vault.signing import IssuingKey, Signer
 from signer.vault.token import Cryptoki, TokenThreads, softhsm

@@ -24,10 +24,10 @@ from signer import api, steps
 from signer.api import KeyUse
 from signer.vault import crl, leaf, ocsp, profiles
 from signer.vault.evidence import Verifier
-from signer.vault.hierarchy import Hierarchy
 from signer.vault.journal import Journal
 from signer.vault.lint import Kind, LintPool
 from signer.vault.responders import Responders
+from signer.vault.seal import Hierarchy
 from signer.vault.signing import IssuingKey, Signer
 
 PREPARED_LIFETIME = 300

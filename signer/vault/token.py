@@ -26,7 +26,7 @@ from pkcs11._pkcs11 import lib as _Lib
 from pkcs11.exceptions import NoSuchToken, PKCS11Error
 
 from core.errors import ConfigurationError, HaltIssuance, TransientError
-from signer.vault import keys
+from signer.vault import algorithms, keys
 from signer.vault.keys import Key, KeyAlgorithm
 
 T = TypeVar("T")
@@ -196,12 +196,12 @@ class TokenThreads:
             for number in range(_SELF_TEST_SIGNATURES):
                 for key in listed:
                     data = b"acme-server self-test %d" % number
-                    keys.verify(key.public_key, session.sign(key, data), data)
+                    algorithms.verify(key.public_key, session.sign(key, data), data)
 
         for future in [self._submit(test) for _ in self._threads]:
             try:
                 future.result(timeout=60)
-            except (TransientError, threading.BrokenBarrierError, TimeoutError) as error:
+            except (ValueError, TransientError, threading.BrokenBarrierError, TimeoutError) as error:
                 raise HaltIssuance(f"the self-test of the token failed: {error}") from error
 
     async def sign(self, key: Key, data: bytes) -> bytes:

@@ -17,11 +17,11 @@ from signer import serials
 from signer.api import IssueRequest, KeyUse, LeafRequest, LintRecord, RecallRequest
 from signer.vault import service as service_module
 from signer.vault.evidence import Verifier
-from signer.vault.hierarchy import Hierarchy
 from signer.vault.journal import Journal
 from signer.vault.keys import Key, KeyAlgorithm
 from signer.vault.lint import Kind, LintPool
 from signer.vault.responders import Responders
+from signer.vault.seal import Hierarchy
 from signer.vault.service import PREPARED_LIFETIME, Service
 from signer.vault.signing import IssuingKey, Signer
 from signer.vault.token import TokenThreads
