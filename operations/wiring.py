@@ -14,18 +14,15 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
-
 from acme_server import app
 from acme_server.context import Context
 from acme_server.server import AccessLog, Server
 from acme_server.tls import DirectoryTls
-from acme_server.urls import Urls
+from acme_server.urls import Urls, check_base
 from core import issuers, tables
 from core.clock import Clock
 from core.data_directory import DataDirectory
-from core.database import Database, Transaction
+from core.database import Database
 from core.ephemeral import Nonces
 from core.errors import CaError, ConfigurationError, TransientError
 from core.jobs import JobRunner
@@ -65,9 +62,16 @@ async def serve(
     Raises: `ConfigurationError` and other `CaError` at start, with the remedy; what a loop that must not end
     raised, later.
     """
+    if settings.deployment.production and not clock.synchronised():
+        raise ConfigurationError(
+            "the kernel says that no time service disciplines the clock, which production needs: start one "
+            "(chrony, systemd-timesyncd) and wait until it has taken hold"
+        )
+    urls = Urls(settings)
     async with contextlib.AsyncExitStack() as closing:
         database = await _open_database(settings, data, clock)
         closing.push_async_callback(database.close)
+        check_base(database.reader, urls)
         vault = Vault(data.vault_socket)
         closing.push_async_callback(vault.close)
         description = await _describe(vault, clock)
@@ -75,10 +79,9 @@ async def serve(
 
         await database.write(lambda tx: record_start(tx, settings))
         closing.push_async_callback(database.write, record_stop)
-        chains = {issuer.id: _pem(issuer.chain[:-1]) for issuer in description.issuers}
-        await database.write(lambda tx: _put_issuers(tx, description, chains, settings))
         issuance = Issuance(vault, database, settings, clock, randomness)
         await issuance.reconcile()
+        chains = {issuer.id: issuer.chain for issuer in issuers.issuers(database.reader)}
 
         store = Store(data.repository)
         publisher.publish(store, description, settings)
@@ -111,7 +114,7 @@ async def serve(
             clock=clock,
             randomness=randomness,
             nonces=Nonces(randomness, "app"),
-            urls=Urls(settings),
+            urls=urls,
             chains=chains,
             wake_jobs=jobs.wake,
             on_revocation=crls.wake,
@@ -127,6 +130,7 @@ async def serve(
         async with asyncio.TaskGroup() as loops:
             for loop in (
                 jobs.run(),
+                issuance.run(),
                 crls.run(),
                 tls.keep_renewed(),
                 _keep_index(store, description, settings),
@@ -176,32 +180,11 @@ def _must_fit(description: Description, settings: Settings) -> None:
         )
 
 
-def _put_issuers(
-    tx: Transaction, description: Description, chains: dict[str, bytes], settings: Settings
-) -> None:
-    for issuer in description.issuers:
-        issuers.put_issuer(
-            tx,
-            issuers.Issuer(
-                id=issuer.id,
-                use=issuer.use.value,
-                algorithm=issuer.algorithm,
-                certificate=issuer.certificate,
-                chain=chains[issuer.id],
-                crl_shards=settings.status.crl_shards,
-            ),
-        )
-
-
 def _local_service_chain(description: Description, chains: dict[str, bytes]) -> bytes:
     def serves_us(issuer: IssuerInfo) -> bool:
         return issuer.use is KeyUse.LOCAL_SERVICE
 
     return chains[next(filter(serves_us, description.issuers)).id]
-
-
-def _pem(certificates: tuple[bytes, ...]) -> bytes:
-    return b"".join(x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM) for der in certificates)
 
 
 async def _keep_index(store: Store, description: Description, settings: Settings) -> None:
