@@ -29,7 +29,7 @@ from core import certificates
 from core.certificates import Certificate, Reservation, State
 from core.clock import Clock
 from core.database import Database, Transaction
-from core.errors import CaError, Refused, TransientError
+from core.errors import CaError, HaltIssuance, Refused, TransientError
 from core.evidence import SignedStatement
 from core.randomness import Randomness, token
 from core.settings import Settings
@@ -80,6 +80,7 @@ class Issuance:
         self._randomness = randomness
         self._description: Description | None = None
         self._under_way: set[str] = set()
+        self._halt: HaltIssuance | None = None
         self._reconciliation = Reconciliation(vault, database, settings)
 
     async def issue(self, approved: Approved, finish: Finish) -> str:
@@ -89,6 +90,8 @@ class Issuance:
         the same id when a call is repeated.  Raises `Refused` when the vault said no (nothing was signed);
         `TransientError` and `HaltIssuance` when it is not known or not possible now: call again.
         """
+        if self._halt is not None:
+            raise HaltIssuance(f"register and vault journal disagree: {self._halt}")
         for row in certificates.by_request(self._database.reader, approved.request_id):
             if row.state is State.RESERVED:
                 row = await self._settle(row)
@@ -102,15 +105,15 @@ class Issuance:
 
         The issuers are put into the register, rows left *reserved* by a crash are settled, serial numbers
         that only the journal knows are entered, and the journal's head is anchored in the audit log.
-        Raises `HaltIssuance` when the journal is not the one that was anchored.
+        Raises `HaltIssuance` when the journal is not the one that was anchored: nothing is issued then until
+        a later reconciliation succeeds.
         """
-        self._description = await self._vault.describe()
-        await self._reconciliation.put_issuers(self._description)
-        for id in self._reconciliation.reserved():
-            row = certificates.by_id(self._database.reader, id)
-            if row is not None and row.state is State.RESERVED and id not in self._under_way:
-                await self._settle(row)
-        await self._reconciliation.follow_journal(self._description)
+        try:
+            await self._reconcile()
+        except HaltIssuance as halt:
+            self._halt = halt
+            raise
+        self._halt = None
 
     async def run(self) -> None:
         """Reconcile from time to time, until cancelled."""
@@ -122,6 +125,15 @@ class Issuance:
                 _log.warning("the vault's journal is not followed now: %s", error)
             except CaError as error:
                 _log.critical("register and vault journal disagree: %s", error)
+
+    async def _reconcile(self) -> None:
+        self._description = await self._vault.describe()
+        await self._reconciliation.put_issuers(self._description)
+        for id in self._reconciliation.reserved():
+            row = certificates.by_id(self._database.reader, id)
+            if row is not None and row.state is State.RESERVED and id not in self._under_way:
+                await self._settle(row)
+        await self._reconciliation.follow_journal(self._description)
 
     async def _begin(self, approved: Approved, finish: Finish) -> str:
         description = await self._describe()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Sequence
 
 from cryptography import x509
@@ -28,6 +29,7 @@ ANCHOR = "vault-journal"
 """The kind of the audit record that holds a sequence number and a hash of the vault's journal."""
 
 _PAGE = 1000
+_SHARD = re.compile(r"-(\d+)\.crl$")
 _INTENT, _RESULT = "intent", "result"
 
 
@@ -143,7 +145,7 @@ def _reservation(entry: JournalEntry) -> Reservation:
         id=entry.issuance_id,
         serial=entry.serial,
         issuer_id=entry.issuer_id,
-        crl_shard=0,
+        crl_shard=_shard(certificate),
         request_id=None,
         account_url=None,
         profile="",
@@ -153,6 +155,17 @@ def _reservation(entry: JournalEntry) -> Reservation:
         not_after=int(certificate.not_valid_after_utc.timestamp()),
         versions={},
     )
+
+
+def _shard(certificate: x509.Certificate) -> int:
+    """The shard in the CRL's URL; a profile without CRL has the first."""
+    try:
+        points = certificate.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
+    except x509.ExtensionNotFound:
+        return 0
+    names = points[0].full_name or ()
+    found = _SHARD.search(str(names[0].value)) if names else None
+    return int(found[1]) if found else 0
 
 
 def _pem(certificate: bytes) -> bytes:

@@ -157,6 +157,9 @@ APPROVED = Approved(
 )
 
 
+_SHARDS = "SELECT crl_shard FROM certificates ORDER BY rowid"
+
+
 class Finished:
     """A `finish` that remembers in the transaction's database what it was given, as the caller's would."""
 
@@ -420,23 +423,26 @@ async def test_a_serial_that_only_the_journal_knows_is_entered(vault: MemoryVaul
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
     async with opened(tmp_path / "first") as first:
-        issuance = _issuance(vault, first)
+        sharded = replace(SETTINGS, status=StatusSettings(crl_shards=3))
+        issuance = _issuance(vault, first, sharded)
         await issuance.reconcile()
         for number in range(4):
             await issuance.issue(replace(APPROVED, request_id=f"order-{number}"), Finished())
         vault.fault("intent", TransientError("killed"))
         with pytest.raises(TransientError):
             await issuance.issue(replace(APPROVED, request_id="order-9"), Finished())
+        shards = [each["crl_shard"] for each in first.reader.all(_SHARDS)]
     # The database is lost with all rows, and an empty one takes its place.
     async with opened(tmp_path / "second") as second:
-        await _issuance(vault, second).reconcile()
+        await _issuance(vault, second, sharded).reconcile()
         rows = second.reader.all("SELECT id, state FROM certificates ORDER BY rowid")
         assert [row["state"] for row in rows] == ["issued"] * 4 + ["lost"]
-        await _issuance(vault, second).reconcile()
+        await _issuance(vault, second, sharded).reconcile()
         assert len(second.reader.all("SELECT id FROM certificates")) == 5
         row = certificates.by_id(second.reader, rows[0]["id"])
         assert row is not None
         assert row.names == APPROVED.names
+        assert [each["crl_shard"] for each in second.reader.all(_SHARDS)] == shards
         assert row.spki_sha256 == hashlib.sha256(APPROVED.public_key).digest()
 
 
@@ -446,9 +452,16 @@ async def test_a_journal_that_was_cut_behind_its_anchor_stops_issuance(
 ) -> None:
     await issuance.issue(APPROVED, Finished())
     await issuance.reconcile()
-    vault.entries.pop()
+    cut = vault.entries.pop()
     with pytest.raises(HaltIssuance, match="replaced or cut"):
         await issuance.reconcile()
+    signed = len(vault.entries)
+    with pytest.raises(HaltIssuance, match="replaced or cut"):
+        await issuance.issue(replace(APPROVED, request_id="order-2"), Finished())
+    assert len(vault.entries) == signed
+    vault.entries.append(cut)
+    await issuance.reconcile()
+    await issuance.issue(replace(APPROVED, request_id="order-2"), Finished())
 
 
 async def test_a_journal_that_was_rewritten_before_its_anchor_stops_issuance(
