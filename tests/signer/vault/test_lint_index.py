@@ -161,7 +161,7 @@ def test_the_findings_are_the_same_in_the_same_order(kind: CertificateType | Non
 @pytest.mark.long
 @pytest.mark.parametrize("kind", list(seeds_of), ids=lambda kind: kind.name if kind else "RFC 5280")
 def test_the_findings_are_the_same_for_a_thousand_mutants_of_each_kind(kind: CertificateType | None) -> None:
-    assert len(compare(kind, 1000, seed=2)) > 30
+    assert len(compare(kind, 1000, seed=2)) > 25
 
 
 def test_the_index_is_used_and_asks_less() -> None:
