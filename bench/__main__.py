@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench.client import AcmeClient, ChallengeServer, make_csr, open_session, run_clients
 from bench.peers import Ours, Pebble, Server
-from bench.processes import cost
+from bench.processes import cost, rooms
 from bench.report import Level, write
 from tests.world.addresses import free_port
 from tests.world.world import World
@@ -40,8 +40,10 @@ async def measure(server: Server, levels: list[int], challenges: ChallengeServer
             ]
             await run_clients(accounts[:WARM_UP], warm, challenges.answers, SECONDS)
             before, client_before = cost(server.pid), time.process_time()
+            rooms_before = rooms(server.pid)
             samples, seconds = await run_clients(accounts, work, challenges.answers, SECONDS)
             after, client_after = cost(server.pid), time.process_time()
+            rooms_after = rooms(server.pid)
         level = Level(
             server=server.name,
             clients=clients,
@@ -51,6 +53,7 @@ async def measure(server: Server, levels: list[int], challenges: ChallengeServer
             client_cpu=client_after - client_before,
             resident=after.resident,
             processes=after.processes,
+            rooms={name: used - rooms_before.get(name, 0.0) for name, used in rooms_after.items()},
         )
         print(f"{level.rate:.1f} cert/s, {level.cpu_ms:.1f} ms CPU each, {len(samples.failures)} failed")
         measured.append(level)

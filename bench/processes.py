@@ -36,6 +36,31 @@ def cost(root: int) -> Cost:
     return Cost(cpu, resident, len(pids))
 
 
+def rooms(root: int) -> dict[str, float]:
+    """CPU seconds so far by room: "app", "vault", "perspective" ...; lint workers count as "lint"."""
+    spent: dict[str, float] = {}
+    for pid in tree(root):
+        name = _room(pid)
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        spent[name] = spent.get(name, 0.0) + sum(int(value) for value in fields[11:13]) / TICKS
+    return spent
+
+
+def _room(pid: int) -> str:
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
+    except (FileNotFoundError, ProcessLookupError):
+        return "ended"
+    if "operations.process" in words:
+        return words[words.index("operations.process") + 1]
+    if any("multiprocessing" in word for word in words):
+        return "lint"
+    return "supervisor" if "operations.cli" in words else Path(words[0]).name
+
+
 def tree(root: int) -> list[int]:
     """`root` and its descendants."""
     children: dict[int, list[int]] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +40,7 @@ class Level:
     client_cpu: float
     resident: int
     processes: int
+    rooms: Mapping[str, float]
 
     @property
     def certificates(self) -> int:
@@ -97,7 +98,8 @@ def _text(levels: Sequence[Level], when: str) -> str:
             f"| {level.rate:.1f} | {level.cpu_ms:.1f} | {level.client_cpu_ms:.1f} "
             f"| {level.resident / 1e6:.0f} | {level.processes} |"
         )
-    lines += ["", *_verdict(levels), "", "## Milliseconds per step (p50 / p95 / p99)", ""]
+    lines += ["", *_verdict(levels), "", *_by_room(levels)]
+    lines += ["", "## Milliseconds per step (p50 / p95 / p99)", ""]
     lines += ["| server | clients | " + " | ".join(STEPS) + " |", "| --- | ---: |" + " ---: |" * len(STEPS)]
     for level in levels:
         cells = [
@@ -113,6 +115,19 @@ def _text(levels: Sequence[Level], when: str) -> str:
         lines += ["", "## First failure of each level", "", *failures]
     lines += ["", "## What pebble does not do", "", PEBBLE_DOES_NOT]
     return "\n".join(lines)
+
+
+def _by_room(levels: Sequence[Level]) -> list[str]:
+    ours = [level for level in levels if level.server == "ours"]
+    names = sorted({name for level in ours for name in level.rooms})
+    if not ours:
+        return []
+    lines = ["## Where our CPU goes (milliseconds per certificate)", ""]
+    lines += ["| clients | " + " | ".join(names) + " |", "| ---: |" + " ---: |" * len(names)]
+    for level in ours:
+        spent = [1000 * level.rooms.get(name, 0.0) / max(level.certificates, 1) for name in names]
+        lines.append(f"| {level.clients} | " + " | ".join(f"{value:.1f}" for value in spent) + " |")
+    return lines
 
 
 def _verdict(levels: Sequence[Level]) -> list[str]:
