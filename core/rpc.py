@@ -27,7 +27,7 @@ P = TypeVar("P")
 R = TypeVar("R")
 
 MAX_FRAME = 128 * 1024 * 1024
-"""Octets. A full CRL of a million entries is 45 MB (docs/adr/0004); anything larger is a fault."""
+"""Octets. A full CRL of a million entries is 45 MB (docs/adr/0003); anything larger is a fault."""
 
 _LENGTH = struct.Struct(">I")
 _PEERCRED = struct.Struct("3i")
