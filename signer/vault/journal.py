@@ -72,6 +72,7 @@ class Journal:
         self._head = GENESIS
         self._offsets = array("Q")  # of entry number index + 1
         self._end = 0
+        self._durable = 0  # the number of the last entry on disk: nothing beyond it is told to anybody
         self._outcomes: dict[str, int] = {}  # issuance id -> sequence of its result, 0 while there is none
         self._serials: set[bytes] = set()
         self._crl_numbers: dict[tuple[str, int], int] = {}
@@ -85,6 +86,7 @@ class Journal:
         except BaseException:
             os.close(self._file)
             raise
+        self._durable = self.sequence
         _sync_directory(path.parent)
         self._thread = threading.Thread(target=self._write_all, name="journal", daemon=True)
         self._thread.start()
@@ -115,15 +117,15 @@ class Journal:
         return self._entry(sequence).certificate if sequence else None
 
     def recall(self, issuance_id: str) -> Recalled:
-        """What became of an issuance."""
+        """What became of an issuance; a result that is not durable yet is none."""
         sequence = self._outcomes.get(issuance_id)
-        if not sequence:
+        if not sequence or sequence > self._durable:
             return Recalled(sequence is not None, None)
         return Recalled(True, self._entry(sequence).certificate)
 
     def page(self, after: int, limit: int) -> tuple[JournalEntry, ...]:
-        """The entries numbered after + 1 to after + limit, as far as they exist."""
-        last = min(after + limit, self.sequence)
+        """The entries numbered after + 1 to after + limit, as far as they are durable."""
+        last = min(after + limit, self._durable)
         return tuple(self._entry(sequence) for sequence in range(max(after, 0) + 1, last + 1))
 
     async def append(
@@ -200,6 +202,7 @@ class Journal:
                 try:
                     _write_fully(self._file, b"".join(lines))
                     os.fdatasync(self._file)
+                    self._durable += len(lines)
                 except OSError as error:
                     # After a failed fsync the kernel may have dropped the pages: no retry can be trusted.
                     self._failure = error

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,6 +48,23 @@ async def _issuance(journal: Journal, number: int) -> None:
     await journal.append(
         Kind.RESULT, issuance_id=id, issuer_id="ec-1", serial=serial, certificate=b"certificate%d" % number
     )
+
+
+@pytest.mark.clause("house: the crash rule")
+async def test_what_is_not_durable_yet_is_told_to_nobody(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await journal.append(Kind.INTENT, issuance_id="a", serial=b"\x01", tbs=b"tbs")
+    disk = threading.Event()
+    monkeypatch.setattr("signer.vault.journal.os.fdatasync", lambda file: disk.wait(10))
+    result = asyncio.ensure_future(journal.append(Kind.RESULT, issuance_id="a", certificate=b"certificate"))
+    await asyncio.sleep(0)
+    assert journal.sequence == 2
+    assert [entry.kind for entry in journal.page(0, 9)] == ["intent"]
+    assert journal.recall("a") == Recalled(True, None)
+    disk.set()
+    await result
+    assert journal.recall("a") == Recalled(True, b"certificate")
 
 
 async def test_an_unknown_issuance_has_no_intent(journal: Journal) -> None:
