@@ -214,8 +214,9 @@ def abandon(tx: Transaction, id: str) -> None:
 def revoke(tx: Transaction, serial: bytes, reason: int, cause: str, *, actor: str = "system") -> Revocation:
     """Write the one revocation row; `cause` says for the auditors who asked and why.
 
-    A keyCompromise blocks the key for ever (BR 6.1.1.3).  Raises: `UnknownCertificate` when nothing with
-    this serial was issued, `AlreadyRevoked` (nothing changes), ValueError when BR 7.2.2 forbids the reason.
+    Blocks no key: that somebody says keyCompromise is no proof of it (`revoke_compromised`).  Raises:
+    `UnknownCertificate` when nothing with this serial was issued, `AlreadyRevoked` (nothing changes),
+    ValueError when BR 7.2.2 forbids the reason.
     """
     _require_reason(reason)
     row = tx.one("SELECT * FROM certificates WHERE serial = ? AND state IN ('issued', 'lost')", (serial,))
@@ -233,7 +234,29 @@ def revoke(tx: Transaction, serial: bytes, reason: int, cause: str, *, actor: st
             revocation_version(tx) + 1,
         ),
     )
-    return _revoked(tx, serial, row["spki_sha256"], "revocation", actor)
+    return _revoked(tx, serial, "revocation", actor)
+
+
+def revoke_compromised(tx: Transaction, serial: bytes, cause: str, *, actor: str = "system") -> Revocation:
+    """A *proven* compromise: revoked for keyCompromise (its reason changed, if need be), and the key blocked.
+
+    Raises: `UnknownCertificate`; `AlreadyRevoked` when all of that was done before.
+    """
+    existing = revocation_of(tx, serial)
+    if existing is None:
+        revocation = revoke(tx, serial, KEY_COMPROMISE, cause, actor=actor)
+    elif existing.reason != KEY_COMPROMISE:
+        revocation = upgrade_reason(tx, serial, cause, actor=actor)
+    else:
+        revocation = existing
+    row = tx.one("SELECT spki_sha256 FROM certificates WHERE serial = ?", (serial,))
+    assert row is not None
+    blocked = block_key(
+        tx, row["spki_sha256"], f"keyCompromise of certificate {serial.hex()}: {cause}", actor=actor
+    )
+    if revocation is existing and not blocked:
+        raise AlreadyRevoked(existing)
+    return revocation
 
 
 def upgrade_reason(tx: Transaction, serial: bytes, cause: str, *, actor: str = "system") -> Revocation:
@@ -252,17 +275,18 @@ def upgrade_reason(tx: Transaction, serial: bytes, cause: str, *, actor: str = "
         "UPDATE revocations SET reason = ?, cause = ?, version = ?, published_at = NULL WHERE serial = ?",
         (KEY_COMPROMISE, cause, revocation_version(tx) + 1, serial),
     )
-    row = tx.one("SELECT spki_sha256 FROM certificates WHERE serial = ?", (serial,))
-    assert row is not None
-    return _revoked(tx, serial, row["spki_sha256"], "revocation-reason", actor)
+    return _revoked(tx, serial, "revocation-reason", actor)
 
 
-def block_key(tx: Transaction, spki_sha256: bytes, reason: str) -> None:
-    """Never certify this key again (BR 6.1.1.3); blocking it twice keeps the first reason."""
-    tx.execute(
+def block_key(tx: Transaction, spki_sha256: bytes, reason: str, *, actor: str = "system") -> bool:
+    """Never certify this key again (BR 6.1.1.3); False when it was blocked before, for the first reason."""
+    inserted = tx.execute(
         "INSERT INTO blocked_keys (spki_sha256, reason, blocked_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
         (spki_sha256, reason, tx.now),
     )
+    if inserted.rowcount:
+        tx.audit("key-blocked", actor, {"spki_sha256": spki_sha256.hex(), "reason": reason})
+    return inserted.rowcount == 1
 
 
 def is_blocked(rows: Rows, spki_sha256: bytes) -> bool:
@@ -356,12 +380,10 @@ def _move(tx: Transaction, id: str, to: State, certificate_der: bytes | None) ->
     return row
 
 
-def _revoked(tx: Transaction, serial: bytes, spki_sha256: bytes, kind: str, actor: str) -> Revocation:
-    """What every change of a revocation entails: the key blocked when it is compromised, and the record."""
+def _revoked(tx: Transaction, serial: bytes, kind: str, actor: str) -> Revocation:
+    """The record of a change of a revocation, and the row as it is now."""
     revocation = revocation_of(tx, serial)
     assert revocation is not None
-    if revocation.reason == KEY_COMPROMISE:
-        block_key(tx, spki_sha256, f"keyCompromise of certificate {serial.hex()}: {revocation.cause}")
     tx.audit(
         kind,
         actor,

@@ -44,10 +44,13 @@ def server(database: Database, on_revocation: Callable[[], None]) -> RpcServer:
     """The app's side; `on_revocation` wakes the CRL updater."""
 
     async def revoke(request: RevokeRequest) -> Revoked:
+        actor = f"operator {request.actor}"
+
         def unit(tx: Transaction) -> certificates.Revocation:
-            return certificates.revoke(
-                tx, request.serial, request.reason, request.cause, actor=f"operator {request.actor}"
-            )
+            if request.reason == certificates.KEY_COMPROMISE:
+                # The operator's word is the CA's own finding: it may come after another reason, and it binds.
+                return certificates.revoke_compromised(tx, request.serial, request.cause, actor=actor)
+            return certificates.revoke(tx, request.serial, request.reason, request.cause, actor=actor)
 
         try:
             revocation = await database.write(unit)

@@ -66,12 +66,14 @@ def revoke(tx: Transaction, der: bytes, serial: bytes, reason_code: int, request
     actor = f"account:{request.account.id}" if isinstance(request, ByAccount) else "certificate-key"
     cause = f"revokeCert, signed by {proof}"
     try:
-        certificates.revoke(tx, serial, reason_code, cause, actor=actor)
-    except certificates.AlreadyRevoked as already:
-        # BR 7.2.2: a reason may be changed to keyCompromise afterwards, when the compromise is proven.
-        if proof is Proof.KEY and reason_code == 1 and already.revocation.reason != 1:
-            certificates.upgrade_reason(tx, serial, cause, actor=actor)
-            return
+        if proof is Proof.KEY and reason_code == certificates.KEY_COMPROMISE:
+            # Signed with the key itself: a thief or its holder says so, and either is proof (BR 4.9.1.1).
+            certificates.revoke_compromised(tx, serial, cause, actor=actor)
+        else:
+            # An account's word proves nothing about a key: else whoever can validate the names for a moment
+            # could have their holder's key blocked for ever.  The reason stands on this certificate alone.
+            certificates.revoke(tx, serial, reason_code, cause, actor=actor)
+    except certificates.AlreadyRevoked:
         raise refusal(ErrorType.ALREADY_REVOKED, "the certificate is revoked already") from None
 
 

@@ -120,6 +120,25 @@ async def test_a_proven_compromise_changes_the_reason_afterwards_and_blocks_the_
     assert again.problem == "alreadyRevoked"
 
 
+@pytest.mark.clause("BR 6.1.1.3")
+@pytest.mark.parametrize("who", ["the issuing account", "an account with authorizations"])
+async def test_an_accounts_word_blocks_no_key_and_the_keys_own_does_afterwards(
+    front: Front, subscriber: AcmeClient, who: str
+) -> None:
+    key = ec_key()
+    _, certificate = await front.issued(subscriber, *NAMES, key=key)
+    client = subscriber
+    if who != "the issuing account":
+        client = await front.subscriber()
+        await front.authorized(client, *NAMES)
+    assert (await revoke(client, certificate, reason=1)).status == 200
+    assert front.counts()["blocked_keys"] == 0
+    await front.issued(subscriber, "c.example.com", key=key)
+    assert (await revoke(front.client(key), certificate, reason=1)).status == 200
+    assert front.counts()["blocked_keys"] == 1
+    assert front.audit("key-blocked")[0]["subject"] == "certificate-key"
+
+
 @pytest.mark.clause("RFC 8555 section 7.6")
 async def test_a_certificate_that_is_not_ours_is_not_found_even_with_a_serial_of_ours(
     front: Front, subscriber: AcmeClient

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -243,12 +244,25 @@ async def test_a_reserved_or_unknown_serial_cannot_be_revoked(register: Database
 
 
 @pytest.mark.clause("BR 6.1.1.3")
-async def test_a_compromised_key_is_blocked_for_ever(register: Database) -> None:
+async def test_a_key_that_is_proven_compromised_is_blocked_for_ever(register: Database) -> None:
     serial = await issue(register, 1)
-    other = await issue(register, 2)
-    await register.write(lambda tx: certificates.revoke(tx, other, 4, "asked"))
-    assert not certificates.is_blocked(register.reader, bytes([2]) * 32)
-    await register.write(lambda tx: certificates.revoke(tx, serial, 1, "proof"))
+    await register.write(lambda tx: certificates.revoke_compromised(tx, serial, "proof"))
+    assert certificates.is_blocked(register.reader, bytes([1]) * 32)
+    assert kinds(register)[-2:] == ["revocation", "key-blocked"]
+    again = partial(certificates.revoke_compromised, serial=serial, cause="again")
+    await unchanged(register, again, AlreadyRevoked)
+
+
+@pytest.mark.clause("BR 6.1.1.3")
+@pytest.mark.parametrize("said", [1, 4])
+async def test_a_key_that_is_only_said_to_be_compromised_is_blocked_when_the_proof_comes(
+    register: Database, said: int
+) -> None:
+    serial = await issue(register, 1)
+    await register.write(lambda tx: certificates.revoke(tx, serial, said, "said"))
+    assert not certificates.is_blocked(register.reader, bytes([1]) * 32)
+    proven = await register.write(lambda tx: certificates.revoke_compromised(tx, serial, "proof"))
+    assert proven.reason == certificates.KEY_COMPROMISE
     assert certificates.is_blocked(register.reader, bytes([1]) * 32)
 
 
@@ -260,7 +274,6 @@ async def test_only_key_compromise_may_replace_a_reason(register: Database, cloc
     clock.at += 100
     upgraded = await register.write(lambda tx: certificates.upgrade_reason(tx, serial, "proof"))
     assert (upgraded.reason, upgraded.version, upgraded.revoked_at) == (1, 2, first.revoked_at)
-    assert certificates.is_blocked(register.reader, bytes([1]) * 32)
     await unchanged(register, lambda tx: certificates.upgrade_reason(tx, serial, "again"), AlreadyRevoked)
 
 

@@ -28,7 +28,7 @@ def serial(number: int) -> bytes:
 
 
 class Register(RuleBasedStateMachine):
-    """`states` and `reasons` are the model; each rule does one thing to the register and to the model."""
+    """`states`, `reasons`, `proven` are the model; each rule does one thing to the register and to it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,6 +42,7 @@ class Register(RuleBasedStateMachine):
         put_issuer(self.tx, Issuer("r1", "issuing", "ec-p256", b"der", b"pem", 2))
         self.states: dict[int, State] = {}
         self.reasons: dict[int, int] = {}
+        self.proven: set[int] = set()
         self.version = 0
 
     def teardown(self) -> None:
@@ -105,6 +106,21 @@ class Register(RuleBasedStateMachine):
             self.reasons[number] = certificates.KEY_COMPROMISE
             self.version += 1
 
+    @rule(number=NUMBERS)
+    def prove(self, number: int) -> None:
+        said = self.reasons.get(number)
+        try:
+            certificates.revoke_compromised(self.tx, serial(number), "proof")
+        except UnknownCertificate:
+            assert self.states.get(number) in (None, State.RESERVED, State.ABANDONED)
+        except AlreadyRevoked:
+            assert number in self.proven
+        else:
+            assert number not in self.proven
+            self.proven.add(number)
+            self.reasons[number] = certificates.KEY_COMPROMISE
+            self.version += said != certificates.KEY_COMPROMISE
+
     @invariant()
     def relying_parties_hear_of_exactly_what_was_signed(self) -> None:
         for number in range(6):
@@ -125,10 +141,9 @@ class Register(RuleBasedStateMachine):
         assert certificates.revocation_version(self.tx) == self.version
 
     @invariant()
-    def a_compromised_key_is_blocked(self) -> None:
+    def a_key_is_blocked_when_its_compromise_is_proven_and_not_before(self) -> None:
         for number in range(6):
-            compromised = self.reasons.get(number) == certificates.KEY_COMPROMISE
-            assert certificates.is_blocked(self.tx, bytes([number]) * 32) == compromised
+            assert certificates.is_blocked(self.tx, bytes([number]) * 32) == (number in self.proven)
 
 
 Register.TestCase.settings = settings(max_examples=25, stateful_step_count=40, deadline=None)

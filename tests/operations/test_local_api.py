@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -105,10 +106,22 @@ async def test_a_second_revocation_is_refused_and_the_first_stands(
 ) -> None:
     await local_api.revoke(data, SERIAL, 4, "the first")
     with pytest.raises(Refused, match=r"revocation\.already"):
-        await local_api.revoke(data, SERIAL, 1, "the second")
+        await local_api.revoke(data, SERIAL, 5, "the second")
     found = certificates.revocation_of(database.reader, SERIAL)
     assert found is not None
     assert found.cause == "the first"
+
+
+@pytest.mark.usefixtures("app")
+@pytest.mark.clause("BR 7.2.2")
+async def test_the_operator_may_find_a_key_compromised_after_another_reason(
+    database: Database, data: DataDirectory
+) -> None:
+    first = await local_api.revoke(data, SERIAL, 4, "the first")
+    assert await local_api.revoke(data, SERIAL, 1, "key found on the net") == replace(first, reason=1)
+    found = certificates.by_serial(database.reader, SERIAL)
+    assert found is not None
+    assert certificates.is_blocked(database.reader, found.spki_sha256)
 
 
 async def test_without_an_app_the_operator_is_told_so(data: DataDirectory) -> None:
