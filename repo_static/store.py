@@ -94,7 +94,8 @@ def _make_directories(root: Path, directory: Path) -> None:
         missing.append(directory)
         directory = directory.parent
     for path in reversed(missing):
-        path.mkdir(mode=0o755)
+        path.mkdir()
+        path.chmod(0o755)  # public whatever the umask says: nginx runs as another user
         _sync_directory(path.parent)
 
 
@@ -106,7 +107,7 @@ def _write_durably(path: Path, content: bytes) -> None:
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
         file.flush()
-        os.fchmod(file.fileno(), 0o644)  # public whatever the umask says: nginx runs as another user
+        os.fchmod(file.fileno(), 0o644)  # public, like its directory
         os.fsync(file.fileno())
     os.replace(temporary, path)
     _sync_directory(path.parent)

@@ -71,10 +71,11 @@ def test_a_name_outside_the_tree_or_hidden_is_refused(tmp_path: Path, name: str)
 def test_a_file_is_readable_by_all_whatever_the_umask(tmp_path: Path) -> None:
     before = os.umask(0o077)
     try:
-        Store(tmp_path).replace("a.txt", b"x")
+        Store(tmp_path).replace("crl/a.crl", b"x")
     finally:
         os.umask(before)
-    assert (tmp_path / "a.txt").stat().st_mode & 0o777 == 0o644
+    assert (tmp_path / "crl").stat().st_mode & 0o777 == 0o755
+    assert (tmp_path / "crl/a.crl").stat().st_mode & 0o777 == 0o644
 
 
 def test_an_orphan_of_a_crash_does_not_disturb(tmp_path: Path) -> None:
