@@ -12,6 +12,7 @@ from aiohttp import web
 
 from acme_server import urls
 from acme_server.authentication import Authentication, ForeignResource, Proof
+from acme_server.changes import Changes
 from acme_server.context import Context
 from acme_server.exchange import ByAccount, Reply
 from acme_server.handlers import (
@@ -83,12 +84,26 @@ def job_handlers(
     clock: Clock,
     perspectives: validate.Perspectives,
     issuance: finalize.Issuance,
+    changes: Changes,
 ) -> Mapping[str, Callable[[str], Awaitable[None]]]:
     """What `core.jobs.JobRunner` runs for this room, by the kind of job."""
-    return {
+    handlers: dict[str, Callable[[str], Awaitable[None]]] = {
         validate.KIND: validate.ValidateJob(database, perspectives, settings),
         finalize.KIND: finalize.IssueJob(database, perspectives, issuance, clock),
     }
+    return {kind: _announcing(handler, changes) for kind, handler in handlers.items()}
+
+
+def _announcing(
+    handler: Callable[[str], Awaitable[None]], changes: Changes
+) -> Callable[[str], Awaitable[None]]:
+    async def run(subject: str) -> None:
+        try:
+            await handler(subject)
+        finally:
+            changes.announce(subject)
+
+    return run
 
 
 class Gate:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from core.ephemeral import Nonces
-
+from acme_server.changes import Changes
 from acme_server.urls import Urls
 from core.clock import Clock
 from core.database import Database
+from core.ephemeral import Nonces
 from core.randomness import Randomness
 from core.settings import Settings
 
@@ -19,7 +19,8 @@ class Context:
     """The parts that a handler may use; there is no key, no resolver and no vault among them.
 
     `chains` maps an issuer id to PEM: the issuing certificate first, the root left out.  `wake_jobs` tells
-    the job runner that a row is waiting, `on_revocation` the CRL updater; both return at once.
+    the job runner that a row is waiting, `on_revocation` the CRL updater; both return at once.  `changes` is
+    what `app.job_handlers` was given, so that polls hear of finished jobs.
     """
 
     settings: Settings
@@ -28,6 +29,7 @@ class Context:
     randomness: Randomness
     nonces: Nonces
     urls: Urls
+    changes: Changes
     chains: Mapping[str, bytes]
     wake_jobs: Callable[[], None]
     on_revocation: Callable[[], None]

@@ -53,6 +53,7 @@ class Acme:
     authorization_lifetime: int = 30 * 86400
     authorization_reuse: int = 0
     poll_interval: int = 1
+    hold: int = 2
     website: str = ""
 
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from acme_server import app
+from acme_server.changes import Changes
 from acme_server.context import Context
 from acme_server.server import AccessLog, Server
 from acme_server.tls import DirectoryTls
@@ -95,10 +96,11 @@ async def serve(
 
         perspectives = Perspectives(data, settings, clock, randomness)
         closing.push_async_callback(perspectives.close)
+        changes = Changes()
         jobs = JobRunner(
             database,
             clock,
-            app.job_handlers(database, settings, clock, perspectives, issuance),
+            app.job_handlers(database, settings, clock, perspectives, issuance, changes),
             JOBS_AT_ONCE,
         )
         closing.push_async_callback(jobs.close)
@@ -115,6 +117,7 @@ async def serve(
             randomness=randomness,
             nonces=Nonces(randomness, "app"),
             urls=urls,
+            changes=changes,
             chains=chains,
             wake_jobs=jobs.wake,
             on_revocation=crls.wake,

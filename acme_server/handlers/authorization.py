@@ -15,7 +15,10 @@ from core.database import Rows, Transaction
 
 
 async def show_or_deactivate(context: Context, request: ByAccount) -> Reply:
-    """POST-as-GET shows it; `{"status": "deactivated"}` gives it up."""
+    """POST-as-GET shows it; `{"status": "deactivated"}` gives it up.
+
+    While a challenge of it is processing the answer is held for a moment, in case a verdict comes.
+    """
     wanted = request.path["id"]
     found, challenges = await context.database.read(lambda reader: _load(reader, wanted))
     authorization = own(request, found, "authorization")
@@ -23,13 +26,28 @@ async def show_or_deactivate(context: Context, request: ByAccount) -> Reply:
         if text(request.payload, "status") != "deactivated":
             raise malformed('the only status that an authorization can be given is "deactivated"')
         authorization, challenges = await context.database.write(lambda tx: _deactivate(tx, wanted))
+    elif processing := _processing(challenges):
+        with context.changes.watch(*processing) as moved:
+            authorization, challenges = await _reload(context, wanted)
+            if _processing(challenges) and await moved.within(context.settings.acme.hold):
+                authorization, challenges = await _reload(context, wanted)
     now = context.clock.now()
     headers = {}
-    if any(each.status is ChallengeStatus.PROCESSING for each in challenges):
+    if _processing(challenges):
         headers["Retry-After"] = str(context.settings.acme.poll_interval)
     return Reply(
         content=resources.authorization(authorization, challenges, context.urls, now), headers=headers
     )
+
+
+def _processing(challenges: list[Challenge]) -> list[str]:
+    return [each.id for each in challenges if each.status is ChallengeStatus.PROCESSING]
+
+
+async def _reload(context: Context, authorization_id: str) -> tuple[Authorization, list[Challenge]]:
+    authorization, challenges = await context.database.read(lambda reader: _load(reader, authorization_id))
+    assert authorization is not None
+    return authorization, challenges
 
 
 def _load(rows: Rows, authorization_id: str) -> tuple[Authorization | None, list[Challenge]]:

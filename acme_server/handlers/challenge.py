@@ -22,6 +22,15 @@ async def show_or_answer(context: Context, request: ByAccount) -> Reply:
     if request.payload is not None and challenge.status is ChallengeStatus.PENDING:
         challenge = await context.database.write(lambda tx: validate.begin(tx, wanted))
         context.wake_jobs()
+    elif request.payload is None and challenge.status is ChallengeStatus.PROCESSING:
+        with context.changes.watch(wanted) as moved:
+            challenge, _ = await context.database.read(lambda reader: _load(reader, wanted))
+            assert challenge is not None
+            if challenge.status is ChallengeStatus.PROCESSING and await moved.within(
+                context.settings.acme.hold
+            ):
+                challenge, _ = await context.database.read(lambda reader: _load(reader, wanted))
+                assert challenge is not None
     headers = {}
     if challenge.status is ChallengeStatus.PROCESSING:
         headers["Retry-After"] = str(context.settings.acme.poll_interval)

@@ -51,24 +51,34 @@ async def list_of_account(context: Context, request: ByAccount) -> Reply:
 
 
 async def show(context: Context, request: ByAccount) -> Reply:
-    """The order."""
+    """The order; while it is processing the answer is held for a moment, in case it gets valid."""
     order_id = request.path["id"]
-    order = own(request, await context.database.read(lambda reader: orders.by_id(reader, order_id)), "order")
+    with context.changes.watch(order_id) as moved:
+        order = await _own_order(context, request, order_id)
+        if order.status is OrderStatus.PROCESSING and await moved.within(context.settings.acme.hold):
+            order = await _own_order(context, request, order_id)
     return _reply(context, order, await _authorization_ids(context, order))
 
 
 async def finalize_order(context: Context, request: ByAccount) -> Reply:
     """Accept a CSR for a ready order and begin issuance; a bad CSR leaves the order ready."""
     order_id = request.path["id"]
-    order = own(request, await context.database.read(lambda reader: orders.by_id(reader, order_id)), "order")
+    order = await _own_order(context, request, order_id)
     der = jws.decode_base64url(text(request.members, "csr"), "csr")
     finalize.must_be_ready(order, context.clock.now())
     requested = csr.read(der)
     csr.must_match(requested, order.names)
 
-    order = await context.database.write(lambda tx: finalize.accept(tx, order_id, der, requested))
-    context.wake_jobs()
+    with context.changes.watch(order_id) as moved:
+        order = await context.database.write(lambda tx: finalize.accept(tx, order_id, der, requested))
+        context.wake_jobs()
+        if await moved.within(context.settings.acme.hold):
+            order = await _own_order(context, request, order_id)
     return _reply(context, order, await _authorization_ids(context, order))
+
+
+async def _own_order(context: Context, request: ByAccount, order_id: str) -> Order:
+    return own(request, await context.database.read(lambda reader: orders.by_id(reader, order_id)), "order")
 
 
 async def _authorization_ids(context: Context, order: Order) -> list[str]:

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from acme_server import app
+from acme_server.changes import Changes
 from acme_server.context import Context
 from acme_server.urls import Urls
 from core import certificates, issuers
@@ -243,9 +244,10 @@ async def running(
     """A front with an empty database below `directory`; `change` turns the settings."""
     clock = FakeClock(databases.NOW)
     settings = Settings()
-    settings = change(replace(settings, acme=replace(settings.acme, base_url=BASE)))
+    settings = change(replace(settings, acme=replace(settings.acme, base_url=BASE, hold=0)))
     randomness = SystemRandomness()
     wakes: list[str] = []
+    changes = Changes()
     async with databases.opened(directory, clock) as database:
         perspectives = FakePerspectives(clock)
         issuance = FakeIssuance(database, clock)
@@ -256,11 +258,12 @@ async def running(
             randomness=randomness,
             nonces=Nonces(randomness, token(randomness)),
             urls=Urls(settings),
+            changes=changes,
             chains={ISSUER: await issuance.prepare()},
             wake_jobs=lambda: wakes.append("jobs"),
             on_revocation=lambda: wakes.append("revocation"),
         )
-        handlers = app.job_handlers(database, settings, clock, perspectives, issuance)
+        handlers = app.job_handlers(database, settings, clock, perspectives, issuance, changes)
         async with TestClient(TestServer(app.build(context))) as http:
             yield Front(http, context, clock, database, perspectives, issuance, handlers, wakes)
 
