@@ -1,49 +1,39 @@
 """The stub resolver: asks the configured recursive resolvers and trusts nothing but a whole answer.
 
-The only file that imports dnspython.  The resolver at the other end validates DNSSEC; we only read its AD
-flag, and only over loopback does that mean anything.  NOERROR and NXDOMAIN are answers; SERVFAIL, REFUSED,
-silence, a truncated answer without TCP and an unparsable message are failures, and a failure is never
-permission.
+Messages are read by `dns_message`, carried by `stub`, and judged here.  The resolver at the other end
+validates DNSSEC; we only read its AD flag, and only over loopback does that mean anything.  NOERROR and
+NXDOMAIN are answers; SERVFAIL, REFUSED, silence, a truncated answer without TCP and an unparsable message are
+failures, and a failure is never permission.
 
-RFC 1035, RFC 4035 section 4.9, RFC 6840 section 5.7 (AD in queries), RFC 6891, RFC 8914 (extended errors);
-BR 3.2.2.4, 3.2.2.8.1.
+The only file that imports dnspython, and only for /etc/resolv.conf (docs/adr/0005-dns-stub.md).
+
+RFC 1035, RFC 4035 section 4.9; BR 3.2.2.4, 3.2.2.8.1.
 """
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import ip_address
-from typing import Any, Protocol
+from typing import Protocol
 
-import dns.asyncquery
-import dns.edns
-import dns.exception
-import dns.flags
-import dns.inet
-import dns.message
-import dns.name
-import dns.rcode
-import dns.rdatatype
 import dns.resolver
-from dns.asyncbackend import get_backend
 
 from core.errors import ConfigurationError, TransientError
 from core.identifiers import is_local
 from core.randomness import Randomness
 from core.settings import Rules
+from validation import dns_message
 from validation.addresses import LOOPBACK
+from validation.dns_message import Malformed, Message
+from validation.stub import Exchange
 from validation.verdict import CheckFailed, printable
 
 QUERY_SECONDS = 3.0
 """One try. A delegation that takes longer is served from the resolver's cache at the second one."""
 
 TRIES = 2
-UDP_PAYLOAD = 1232
-"""Octets (DNS Flag Day 2020): no fragments, hence no fragment spoofing; longer answers come over TCP."""
-
 RECORDS_LIMIT = 1000
 DNS_PORT = 53
 
@@ -55,6 +45,14 @@ class Type(StrEnum):
     AAAA = "AAAA"
     CAA = "CAA"
     TXT = "TXT"
+
+
+_CODES = {
+    Type.A: dns_message.A,
+    Type.AAAA: dns_message.AAAA,
+    Type.CAA: dns_message.CAA,
+    Type.TXT: dns_message.TXT,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +85,6 @@ class LookupFailure(CheckFailed):
 
     def __init__(self, name: str, type: Type, reason: str) -> None:
         super().__init__("dns", f"looking up {type} for {name}: {reason}")
-
-
-class _Unusable(Exception):
-    """An answer that is none."""
 
 
 class Resolver(Protocol):
@@ -173,122 +167,80 @@ def upstreams(configured: Sequence[str], rules: Rules) -> tuple[Upstream, ...]:
 
 
 class StubResolver:
-    """Asks one upstream after the other, each try over a socket of its own with a random port and id."""
+    """Asks one upstream after the other."""
 
     def __init__(
         self, upstreams: Sequence[Upstream], randomness: Randomness, seconds: float = QUERY_SECONDS
     ) -> None:
-        self._upstreams = tuple(upstreams)
-        self._randomness = randomness
-        self._seconds = seconds
+        self._upstreams = [
+            (str(upstream), Exchange(upstream.host, upstream.port, randomness, seconds))
+            for upstream in upstreams
+        ]
 
     async def lookup(self, name: str, type: Type) -> Answer:
         if not self._upstreams:
             raise TransientError("no DNS resolver is configured: set validation.resolvers")
-        silent: list[Upstream] = []
-        away = 0
+        try:
+            asked = dns_message.question(name, _CODES[type])
+        except Malformed as error:
+            raise LookupFailure(name, type, f"not a name that can be asked for ({error})") from error
+        answered_none = False
         for attempt in range(max(TRIES, len(self._upstreams))):
-            upstream = self._upstreams[attempt % len(self._upstreams)]
+            upstream, exchange = self._upstreams[attempt % len(self._upstreams)]
             try:
-                reply = await self._exchange(self._query(name, type), upstream)
-                return _read(reply, name, type, upstream)
-            except dns.exception.Timeout:
-                silent.append(upstream)
+                reply = await exchange.ask(asked)
+                return _judge(dns_message.read(reply, asked), asked, name, type, upstream)
+            except TimeoutError:
+                answered_none = True
             except OSError:
                 # Nobody listens there (ICMP port unreachable): that is our resolver's fault, not the name's.
-                away += 1
-            except (_Unusable, dns.exception.DNSException) as error:
-                raise LookupFailure(name, type, f"unusable answer ({_reason(error)})") from error
-        if away and not silent:
-            raise TransientError(f"no DNS resolver answers at {', '.join(map(str, self._upstreams))}")
+                continue
+            except Malformed as error:
+                raise LookupFailure(name, type, f"unusable answer ({error})") from error
+        if not answered_none:
+            away = ", ".join(upstream for upstream, _ in self._upstreams)
+            raise TransientError(f"no DNS resolver answers at {away}: start it, or set validation.resolvers")
         raise LookupFailure(name, type, "timeout")
 
-    def _query(self, name: str, type: Type) -> dns.message.QueryMessage:
-        try:
-            query = dns.message.make_query(
-                dns.name.from_text(name), str(type), use_edns=0, payload=UDP_PAYLOAD
-            )
-        except dns.exception.DNSException as error:
-            raise LookupFailure(name, type, f"not a name that can be asked for ({_reason(error)})") from error
-        query.flags |= dns.flags.AD
-        query.id = int.from_bytes(self._randomness.octets(2), "big")
-        return query
 
-    async def _exchange(self, query: dns.message.QueryMessage, upstream: Upstream) -> dns.message.Message:
-        family = dns.inet.af_for_address(upstream.host)
-        destination = dns.inet.low_level_address_tuple((upstream.host, upstream.port), family)
-        # A connected socket: the kernel drops what other addresses send, and reports a dead resolver at once.
-        backend: Any = get_backend("asyncio")
-        opened = await backend.make_socket(family, socket.SOCK_DGRAM, 0, None, destination)
-        async with opened as connected:
-            try:
-                reply = await dns.asyncquery.udp(
-                    query,
-                    upstream.host,
-                    timeout=self._seconds,
-                    port=upstream.port,
-                    sock=connected,
-                    ignore_unexpected=True,
-                    raise_on_truncation=True,
-                )
-            except dns.message.Truncated:
-                # A part of a set is no set: a CAA record that forbids us may be in the other part.
-                try:
-                    reply = await dns.asyncquery.tcp(
-                        query, upstream.host, timeout=self._seconds, port=upstream.port
-                    )
-                except (OSError, EOFError, dns.exception.Timeout) as error:
-                    raise _Unusable("truncated, and not to be had over TCP") from error
-        if [rrset.name.labels for rrset in reply.question] != [rrset.name.labels for rrset in query.question]:
-            raise _Unusable("the question came back changed")
-        return reply
-
-
-def _read(reply: dns.message.Message, name: str, type: Type, upstream: Upstream) -> Answer:
-    """The answer in `reply`.  Raises `LookupFailure` or dnspython's errors."""
-    rcode = reply.rcode()
-    if rcode not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
-        raise LookupFailure(name, type, dns.rcode.to_text(rcode) + _extended(reply))
-    if reply.flags & dns.flags.TC:
+def _judge(reply: Message, asked: bytes, name: str, type: Type, upstream: str) -> Answer:
+    """The answer in `reply`.  Raises `LookupFailure`, `Malformed`."""
+    if reply.rcode not in (dns_message.NOERROR, dns_message.NXDOMAIN):
+        raise LookupFailure(name, type, dns_message.rcode_text(reply.rcode) + _extended(reply))
+    if reply.flags & dns_message.TC:
         raise LookupFailure(name, type, "the answer is truncated")
-    if not isinstance(reply, dns.message.QueryMessage):
-        raise LookupFailure(name, type, "the answer is not one to a query")
-    result = reply.resolve_chaining()
-    records = tuple(rdata.to_wire() or b"" for rdata in result.answer) if result.answer is not None else ()
-    if len(records) > RECORDS_LIMIT:
+    chain = dns_message.follow(reply.answer, asked)
+    if len(chain.records) > RECORDS_LIMIT:
         raise LookupFailure(name, type, f"more than {RECORDS_LIMIT} records")
-    if not records and not reply.flags & dns.flags.RA and (result.cnames or _is_referral(reply)):
-        # An authoritative server stops where its zone does; to us that would look like "no records".
-        raise LookupFailure(
-            name, type, f"{upstream} is not a recursive resolver and did not finish the answer"
-        )
-    chain = tuple(_text(rdata.target) for rrset in result.cnames for rdata in rrset)
+    exists = reply.rcode == dns_message.NOERROR
+    ttl = chain.ttl
+    if not chain.records:
+        if not reply.flags & dns_message.RA and (chain.names or _is_referral(reply)):
+            # An authoritative server stops where its zone does; to us that would look like "no records".
+            raise LookupFailure(
+                name, type, f"{upstream} is not a recursive resolver and did not finish the answer"
+            )
+        ttl = min(ttl, dns_message.negative_ttl(reply.authority))
+    elif not exists:
+        raise Malformed("records of a name that does not exist")
     return Answer(
         name=name,
         type=type,
-        exists=rcode == dns.rcode.NOERROR,
-        records=records,
-        ttl=result.minimum_ttl,
-        authenticated=bool(reply.flags & dns.flags.AD),
-        chain=chain,
-        resolver=str(upstream),
+        exists=exists,
+        records=chain.records,
+        ttl=ttl,
+        authenticated=bool(reply.flags & dns_message.AD),
+        chain=tuple(map(dns_message.text, chain.names)),
+        resolver=upstream,
     )
 
 
-def _is_referral(reply: dns.message.Message) -> bool:
-    types = {rrset.rdtype for rrset in reply.authority}
-    return dns.rdatatype.NS in types and dns.rdatatype.SOA not in types
+def _is_referral(reply: Message) -> bool:
+    types = {record.type for record in reply.authority}
+    return dns_message.NS in types and dns_message.SOA not in types
 
 
-def _extended(reply: dns.message.Message) -> str:
+def _extended(reply: Message) -> str:
     """The resolver's own words for a failure (RFC 8914), which name the DNSSEC fault."""
-    errors = [f"EDE {int(error.code)} {error.text or ''}".strip() for error in reply.extended_errors()]
+    errors = [f"EDE {code} {text.decode(errors='replace')}".strip() for code, text in reply.errors]
     return f" ({printable('; '.join(errors), 160)})" if errors else ""
-
-
-def _reason(error: Exception) -> str:
-    return printable(str(error) or error.__class__.__name__, 120)
-
-
-def _text(name: dns.name.Name) -> str:
-    return name.to_text(omit_final_dot=True).lower()
