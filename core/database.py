@@ -1,4 +1,4 @@
-"""SQLite in WAL behind one writer thread that commits in groups.
+"""SQLite in WAL behind one writer that commits in groups.
 
 A *unit* is a function of a `Transaction`.  Units that wait together share one COMMIT (and one fsync), each
 inside its own savepoint: a unit that raises is rolled back alone.  `write` returns only after the COMMIT
@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import queue
 import sqlite3
-import threading
+from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -32,6 +32,9 @@ CACHED_STATEMENTS = 512
 
 CACHE_KIBIBYTES = 65536
 """The writer's page cache: holds the upper levels of every index of some ten million rows."""
+
+BUSY_PAUSE = 0.02
+"""Seconds between two tries to begin while another process (a backup, a person's shell) holds the lock."""
 
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _NOT_NOW = {*_BUSY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
@@ -141,28 +144,26 @@ class Database:
         self._clock = clock
         self._group_commit = group_commit
         self._busy_timeout = busy_timeout
-        self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._waiting: deque[_Waiting] = deque()
         self._writer: _Writer | None = None
-        self._loop: asyncio.AbstractEventLoop
+        self._groups: asyncio.Task[None] | None = None
         self.reader: Reader
 
     async def open(self) -> None:
-        """Open (made and migrated by `core.tables.migrate`), start the writer thread.
+        """Open (made and migrated by `core.tables.migrate`).
 
         The newest audit record's time is shown to the clock, so that a clock which stepped back while we
         were down halts issuance.  Raises: `ConfigurationError` when the schema is not this software's.
         """
-        self._loop = asyncio.get_running_loop()
-        connection = _connect_writer(self._path, self._busy_timeout)
+        connection = _connect_writer(self._path)
         latest = connection.execute("SELECT MAX(at) FROM audit").fetchone()[0]
         if latest is not None:
             self._clock.observe(latest)
         self.reader = Reader(self._path, self._busy_timeout)
-        self._writer = _Writer(connection, self._queue, self._clock, self._group_commit, self._resolve)
-        self._writer.start()
+        self._writer = _Writer(connection, self._clock, self._busy_timeout)
 
     async def write(self, unit: Unit[T]) -> T:
-        """Run `unit` in the writer thread; its result once it is durable.
+        """Run `unit` in the next group; its result once it is durable.
 
         A caller that is cancelled meanwhile does not know whether its unit was done, as in a crash.
 
@@ -171,8 +172,11 @@ class Database:
         """
         if self._writer is None:
             raise TransientError("the database is closed: this process is starting or stopping")
-        future: asyncio.Future[T] = self._loop.create_future()
-        self._queue.put((unit, future))
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        self._waiting.append((unit, future))
+        if self._groups is None:
+            self._groups = loop.create_task(self._commit_groups(self._writer))
         return await future
 
     async def read(self, query: Callable[[Reader], T]) -> T:
@@ -180,73 +184,48 @@ class Database:
         return query(self.reader)
 
     async def close(self) -> None:
-        """Finish the queue and close."""
+        """Finish what waits and close."""
         if self._writer is None:
             return
         writer, self._writer = self._writer, None
-        self._queue.put(None)
-        await asyncio.to_thread(writer.join)
+        if self._groups is not None:
+            await self._groups
+        await writer.close()
         self.reader.close()
 
-    def _resolve(self, outcomes: list[_Outcome]) -> None:
-        """Called in the writer thread: one wake-up of the loop for a whole group."""
-        try:
-            self._loop.call_soon_threadsafe(_settle, outcomes)
-        except RuntimeError:  # the loop is closed: nobody waits any more
-            _log.warning("%d units were committed for callers that are gone", len(outcomes))
+    async def _commit_groups(self, writer: _Writer) -> None:
+        while self._waiting:
+            size = min(len(self._waiting), self._group_commit)
+            group = [self._waiting.popleft() for _ in range(size)]
+            _settle(await writer.commit(group))
+        # No await since the look at `_waiting`: whoever comes next starts a new task.
+        self._groups = None
 
 
-class _Writer(threading.Thread):
-    """The only thread that writes.  A daemon: a process that dies does not wait for it, as in a crash."""
+class _Writer:
+    """The only connection that writes: its units run on the event loop, its COMMIT in a thread.
 
-    def __init__(
-        self,
-        connection: sqlite3.Connection,
-        waiting: queue.SimpleQueue[_Waiting | None],
-        clock: Clock,
-        group_commit: int,
-        resolve: Callable[[list[_Outcome]], None],
-    ) -> None:
-        super().__init__(name="database-writer", daemon=True)
+    Python's lock would hand over between the loop and a thread at every statement of a unit, and a busy loop
+    gives it back only after milliseconds; so only what waits for the disk leaves the loop (docs/adr/0001).
+    """
+
+    def __init__(self, connection: sqlite3.Connection, clock: Clock, busy_timeout: int) -> None:
         self._connection = connection
-        self._waiting = waiting
         self._clock = clock
-        self._group_commit = group_commit
-        self._resolve = resolve
+        self._busy_timeout = busy_timeout
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="database-commit")
         self._chain = AuditChain.resume(connection)
         self._broken: str | None = None
 
-    def run(self) -> None:
-        stopping = False
-        while not stopping:
-            group, stopping = self._next_group()
-            if group:
-                self._resolve(self._commit(group))
-        self._connection.close()
-
-    def _next_group(self) -> tuple[list[_Waiting], bool]:
-        """The units that wait now (at least one), and whether the end of the queue was reached."""
-        group: list[_Waiting] = []
-        try:
-            item = self._waiting.get()
-            while item is not None:
-                group.append(item)
-                if len(group) >= self._group_commit:
-                    return group, False
-                item = self._waiting.get_nowait()
-        except queue.Empty:
-            return group, False
-        return group, True
-
-    def _commit(self, group: list[_Waiting]) -> list[_Outcome]:
+    async def commit(self, group: list[_Waiting]) -> list[_Outcome]:
         """Run and commit the group.  All of its units get an outcome, and only after the COMMIT."""
         if self._broken is not None:
             return _fail(group, HaltIssuance(self._broken))
         head = self._chain.head
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
+            await self._begin()
             outcomes = [self._run(unit, future) for unit, future in group if not future.cancelled()]
-            self._connection.execute("COMMIT")
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._connection.execute, "COMMIT")
         except sqlite3.Error as error:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
@@ -257,13 +236,31 @@ class _Writer(threading.Thread):
         metrics.UNITS.inc(len(outcomes))
         return outcomes
 
+    async def close(self) -> None:
+        """Close the connection; nothing is under way."""
+        self._thread.shutdown()
+        self._connection.close()
+
+    async def _begin(self) -> None:
+        """BEGIN, waiting for another process's transaction without holding up the loop."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._busy_timeout
+        while True:
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as error:
+                if _code(error) not in _BUSY or loop.time() > until:
+                    raise
+            await asyncio.sleep(BUSY_PAUSE)
+
     def _run(self, unit: Unit[Any], future: asyncio.Future[Any]) -> _Outcome:
         """Run one unit in its savepoint.  Raises sqlite3.Error when the whole group must be given up."""
         head = self._chain.head
         self._connection.execute("SAVEPOINT unit")
         try:
             result = unit(Transaction(self._connection, self._chain, self._clock.now()))
-        except BaseException as error:  # whatever it is: a dead writer thread would leave all others waiting
+        except BaseException as error:  # whatever it is: a dead writer would leave all others waiting
             # Some errors make SQLite roll back the whole transaction; then no unit before this one stands.
             if not self._connection.in_transaction or (
                 isinstance(error, sqlite3.Error) and _code(error) in _BROKEN
@@ -296,7 +293,7 @@ def _connect(path: Path, mode: str, busy_timeout: int) -> sqlite3.Connection:
             uri=True,
             isolation_level=None,
             timeout=busy_timeout,
-            # The writer's is made in `open`, which can raise, and then used by the writer thread alone.
+            # The writer's COMMIT runs in a thread while nobody else uses its connection.
             check_same_thread=mode == "ro",
             cached_statements=CACHED_STATEMENTS,
         )
@@ -306,8 +303,8 @@ def _connect(path: Path, mode: str, busy_timeout: int) -> sqlite3.Connection:
     return connection
 
 
-def _connect_writer(path: Path, busy_timeout: int) -> sqlite3.Connection:
-    connection = _connect(path, "rw", busy_timeout)
+def _connect_writer(path: Path) -> sqlite3.Connection:
+    connection = _connect(path, "rw", 0)
     have, known = tables.schema_version(connection), tables.migrations()[-1][0]
     if have != known:
         connection.close()

@@ -33,15 +33,12 @@ def put(name: str, value: str = "x"):
 @asynccontextmanager
 async def held(database: Database) -> AsyncIterator[asyncio.Task[object]]:
     """The writer is busy with one group, so that what is written inside waits and becomes the next group."""
-    entered, release = threading.Event(), threading.Event()
-
-    def unit(tx: Transaction) -> None:
-        entered.set()
-        release.wait(10)
-
-    task = asyncio.create_task(database.write(unit))
-    await asyncio.sleep(0)
-    await asyncio.to_thread(entered.wait, 10)
+    entered, release = asyncio.Event(), threading.Event()
+    # The thread that commits is occupied first, so the group's COMMIT waits behind us.
+    assert database._writer is not None
+    database._writer._thread.submit(release.wait, 10)
+    task = asyncio.create_task(database.write(lambda tx: entered.set()))
+    await entered.wait()
     try:
         yield task
         await asyncio.sleep(0)
