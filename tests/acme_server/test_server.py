@@ -187,7 +187,7 @@ def test_anything_else_is_refused(text: str) -> None:
         address(text)
 
 
-def test_the_access_log_is_written_when_it_is_closed(tmp_path: Path) -> None:
+async def test_the_access_log_is_written_when_it_is_closed(tmp_path: Path) -> None:
     log = AccessLog(tmp_path / "access.log")
     log.open()
     logging.getLogger("access").info("%s %s", "GET", "/directory")
