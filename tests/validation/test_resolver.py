@@ -182,7 +182,7 @@ async def test_a_message_that_is_no_answer_to_our_question_is_a_failure(spoil) -
     async with ScriptedServer(
         lambda query, tcp: spoil(reply(query, 'x.example. CAA 0 issue "ca.example"').to_wire())
     ) as server:
-        await failure(server)
+        await failure(server, 0.3)
 
 
 async def test_a_caa_record_with_an_impossible_tag_is_a_failure() -> None:
@@ -192,6 +192,43 @@ async def test_a_caa_record_with_an_impossible_tag_is_a_failure() -> None:
 
     async with ScriptedServer(script) as server:
         await failure(server)
+
+
+async def test_records_of_a_name_that_does_not_exist_are_no_answer() -> None:
+    def script(query: dns.message.Message, tcp: bool) -> bytes:
+        answer = reply(query, 'x.example. CAA 0 issue "ca.example"')
+        answer.set_rcode(dns.rcode.NXDOMAIN)
+        return answer.to_wire()
+
+    async with ScriptedServer(script) as server:
+        assert "does not exist" in await failure(server)
+
+
+async def test_a_message_over_tcp_that_answers_something_else_is_a_failure() -> None:
+    def script(query: dns.message.Message, tcp: bool) -> bytes:
+        wire = reply(query, flags=dns.flags.RA | (0 if tcp else dns.flags.TC)).to_wire()
+        return wire.replace(b"\x01x", b"\x01y") if tcp else wire
+
+    async with ScriptedServer(script) as server:
+        assert "something else" in await failure(server)
+
+
+async def test_more_records_than_a_check_uses_are_a_failure() -> None:
+    def script(query: dns.message.Message, tcp: bool) -> bytes:
+        records = [f'x.example. CAA 0 issue "{number}.example"' for number in range(1001)]
+        return (
+            reply(query, *records).to_wire(max_size=65535)
+            if tcp
+            else reply(query, flags=dns.flags.TC).to_wire()
+        )
+
+    async with ScriptedServer(script) as server:
+        assert "more than 1000 records" in await failure(server)
+
+
+async def test_a_name_that_cannot_be_asked_for_is_a_failure() -> None:
+    with pytest.raises(LookupFailure, match="not a name that can be asked for"):
+        await stub("127.0.0.1:53").lookup("a..example", Type.A)
 
 
 async def test_a_cname_loop_is_a_failure() -> None:
