@@ -15,6 +15,7 @@ import tomllib
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -162,7 +163,15 @@ def _convert(raw: Mapping[str, Any]) -> Settings:
     except msgspec.ValidationError as error:
         what, _, path = str(error).partition(" - at `")
         key = path.removeprefix("$.").rstrip("`").replace("[...]", ".NAME") or "the file"
-        raise ConfigurationError(f"{key}: {what.lower()}") from error
+        raise ConfigurationError(f"{key}: {what.lower()}{_choices(key)}") from error
+
+
+def _choices(key: str) -> str:
+    """What can be written there, where a setting is one of a few words."""
+    kind = dict(_leaves(Settings, "")).get(key)
+    if not (isinstance(kind, type) and issubclass(kind, StrEnum)):
+        return ""
+    return "; write " + " or ".join(f'"{word}"' for word in kind)
 
 
 def _known(kind: Any) -> dict[str, Any]:

@@ -19,6 +19,8 @@ from typing import Annotated, Any
 
 import typer
 
+from core import checks
+from core.clock import SystemClock
 from core.errors import CaError, ConfigurationError, TransientError
 from operations.process import Exit
 from operations.process import main as run_process
@@ -76,8 +78,11 @@ def run(
     set_: Set = None,
     crash_at: Annotated[str, typer.Option(hidden=True, metavar="CHILD:STEP")] = "",
 ) -> None:
-    """Set a CA up where there is none yet, and run all its processes until Ctrl-C."""
-    _exit(lambda: run_supervisor(_invocation(config, data, set_), _say, crash_at))
+    """Run a CA until Ctrl-C; make one where there is none.
+
+    All its processes are started here, and started again when they die.
+    """
+    _exit(lambda: run_supervisor(_invocation(config, data, set_), _say, SystemClock(), crash_at))
 
 
 @application.command()
@@ -96,17 +101,21 @@ def vault(config: Config = None, data: Data = _DATA, set_: Set = None) -> None:
 
 @application.command("check-config")
 def check_config(config: Config = None, data: Data = _DATA, set_: Set = None, json_: Json = False) -> None:
-    """Check the settings and what they need; starts and changes nothing."""
+    """Check the settings and what they need.
+
+    Starts and changes nothing.
+    """
 
     def check() -> int:
         invocation = _invocation(config, data, set_)
         settings = invocation.settings()
+        checks.dated(settings, SystemClock().now())
         check_prerequisites(settings, invocation.directory())
         try:
             check_ports(settings)
         except ConfigurationError as error:
             # A CA that runs now holds its own ports.
-            _say(f"note: {error}")
+            print(f"note: {error}", file=sys.stderr)
         if json_:
             _say(json.dumps(asdict(settings), indent=2))
         else:
@@ -118,7 +127,7 @@ def check_config(config: Config = None, data: Data = _DATA, set_: Set = None, js
 
 @application.command()
 def status(config: Config = None, data: Data = _DATA, set_: Set = None, json_: Json = False) -> None:
-    """What runs, under which rules, and what is not as it should be."""
+    """What runs, and what is not as it should be."""
 
     def report() -> int:
         from operations.report import gather, screen
@@ -132,7 +141,10 @@ def status(config: Config = None, data: Data = _DATA, set_: Set = None, json_: J
 
 @application.command("verify-audit")
 def verify_audit(config: Config = None, data: Data = _DATA, set_: Set = None, json_: Json = False) -> None:
-    """Check the audit log's hash chain from its first record to its last."""
+    """Check the audit log's hash chain.
+
+    From its first record to its last; works while the CA runs and while it does not.
+    """
 
     def verify() -> int:
         from core import audit
@@ -168,7 +180,10 @@ def revoke(
     set_: Set = None,
     json_: Json = False,
 ) -> None:
-    """Revoke a certificate as its issuer; answers when the revocation is durable."""
+    """Revoke a certificate as its issuer.
+
+    Asks the running CA, and answers when the revocation is durable.
+    """
 
     def ask() -> int:
         from operations import local_api
@@ -176,9 +191,16 @@ def revoke(
         try:
             octets = bytes.fromhex(serial.replace(":", ""))
         except ValueError as error:
-            raise ConfigurationError(f"{serial!r} is no hexadecimal serial number") from error
+            raise ConfigurationError(
+                f"{serial!r} is no hexadecimal serial number; see `openssl x509 -noout -serial -in cert.pem`"
+            ) from error
         directory = _invocation(config, data, set_).directory()
-        done = asyncio.run(local_api.revoke(directory, octets, reason.code, cause))
+        try:
+            done = asyncio.run(local_api.revoke(directory, octets, reason.code, cause))
+        except TransientError as error:
+            raise TransientError(
+                f"no CA answers in {directory.root} ({error}); `acme-server status` says more"
+            ) from error
         if json_:
             _say(json.dumps({"serial": octets.hex(), "revoked_at": done.revoked_at, "reason": done.reason}))
         else:

@@ -21,6 +21,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from core import checks
+from core.clock import Clock
 from core.configuration import load
 from core.data_directory import DataDirectory
 from core.errors import CaError, ConfigurationError
@@ -63,12 +65,13 @@ class Invocation:
         return words
 
 
-def run(invocation: Invocation, say: Say, crash_at: str = "") -> int:
+def run(invocation: Invocation, say: Say, clock: Clock, crash_at: str = "") -> int:
     """Run the CA until SIGINT or SIGTERM; an exit code.  `crash_at` ("app:step") is for the crash tests.
 
     Raises `ConfigurationError` for what the operator can set right, `CaError` when a process does not start.
     """
     settings = invocation.settings()
+    checks.dated(settings, clock.now())
     data = invocation.directory()
     check_prerequisites(settings, data)
     data.root.mkdir(parents=True, exist_ok=True)

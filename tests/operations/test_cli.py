@@ -9,6 +9,8 @@ from typer.testing import CliRunner, Result
 from operations.cli import application
 from operations.process import Exit
 
+PRESET = Path(__file__).parents[2] / "deploy" / "public-loopback.toml"
+
 
 def run(*words: str) -> Result:
     return CliRunner().invoke(application, list(words))
@@ -30,9 +32,30 @@ def test_an_unknown_setting_is_refused_by_name(tmp_path: Path) -> None:
 def test_check_config_shows_the_settings_in_force(tmp_path: Path) -> None:
     words = ("check-config", "--data", str(tmp_path / "d"), "--set", "vault.module=/bin/sh", "--json")
     found = run(*words, "--set", "status.crl_delay=7", "--set", 'metrics.listen=["127.0.0.1:1"]')
-    settings = json.loads(found.output[found.output.index("{") :])
+    settings = json.loads(found.stdout)
     assert settings["status"]["crl_delay"] == 7
     assert not (tmp_path / "d").exists()
+
+
+def test_a_preset_that_misses_the_rules_of_the_day_is_refused(tmp_path: Path) -> None:
+    for command in ("check-config", "run"):
+        far = ("--config", str(PRESET), "--set", "profiles.tlsserver.validity=34560000")
+        found = run(command, *far, "--data", str(tmp_path / "d"))
+        assert found.exit_code == Exit.CONFIGURATION
+        assert "profiles.tlsserver.validity" in found.output
+    assert not (tmp_path / "d").exists()
+
+
+def test_a_wrong_word_is_refused_with_the_right_ones(tmp_path: Path) -> None:
+    found = run("check-config", "--data", str(tmp_path), "--set", "ca.rules=publik")
+    assert found.exit_code == Exit.CONFIGURATION
+    assert '"public" or "private"' in found.output
+
+
+def test_a_revocation_without_a_running_ca_says_so(tmp_path: Path) -> None:
+    found = run("revoke", "0123", "--data", str(tmp_path))
+    assert found.exit_code == Exit.NOT_RUNNING
+    assert f"no CA answers in {tmp_path}" in found.output
 
 
 @pytest.mark.parametrize("command", [("status",), ("verify-audit",)])
