@@ -12,7 +12,9 @@ from typing import Protocol
 from core.errors import HaltIssuance
 
 STEP_BACK_TOLERANCE = 1
-"""Seconds. An NTP slew never goes back at all; a second absorbs the rounding between processes."""
+"""Seconds. An NTP slew never goes back at all; a second absorbs the rounding between processes.
+
+Within it `now()` stands still: no record is dated before the one that it follows."""
 
 
 class ClockSteppedBack(HaltIssuance):
@@ -23,7 +25,7 @@ class Clock(Protocol):
     """What a room needs of time."""
 
     def now(self) -> int:
-        """POSIX seconds, UTC.  Raises `ClockSteppedBack` when earlier than a time already seen."""
+        """POSIX seconds, UTC, never falling.  Raises `ClockSteppedBack` when a time seen is still to come."""
 
     def observe(self, at: int) -> None:
         """Take a durable record's time as already seen: `now()` may not be earlier."""
@@ -49,7 +51,7 @@ class SystemClock:
                 f"{self._latest} again; set the clock right and see that a time service runs"
             )
         self._latest = max(self._latest, at)
-        return at
+        return self._latest
 
     def observe(self, at: int) -> None:
         self._latest = max(self._latest, at)
@@ -75,7 +77,7 @@ class FakeClock:
         if self.at < self._latest - STEP_BACK_TOLERANCE:
             raise ClockSteppedBack(f"the clock went back by {self._latest - self.at} s")
         self._latest = max(self._latest, self.at)
-        return self.at
+        return self._latest
 
     def observe(self, at: int) -> None:
         self._latest = max(self._latest, at)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from core import requirements
 from core.clock import Clock
-from core.errors import Refused, TransientError
+from core.errors import HaltIssuance, Refused, TransientError
 from core.randomness import Randomness, token
 from core.settings import Rules, Settings
 from signer import api, steps
@@ -107,7 +107,7 @@ class Service:
 
     async def prepare(self, request: api.LeafRequest) -> api.Prepared:
         """Judge, build and lint a leaf.  Raises `Refused`; nothing that lasts is changed."""
-        now = self._clock.now()
+        now = self._now_of_issuance()
         by = self._issuing_key(request.issuer_id, KeyUse.ISSUING)
         profile = self._profiles.get(request.profile)
         if profile is None or request.profile == profiles.LOCAL_SERVICE:
@@ -127,8 +127,10 @@ class Service:
 
     async def issue(self, request: api.IssueRequest) -> api.Issued:
         """Sign what `prepare` kept; the token is spent whatever happens.  Raises as `Signer.certificate`."""
+        # From taking the token to the intent's place in the journal nothing may be awaited: `recall` would
+        # find neither the one nor the other, and its caller give up a serial number that is used after all.
         prepared = self._prepared.pop(request.token, None)
-        if prepared is None or prepared.expires_at < self._clock.now():
+        if prepared is None or prepared.expires_at < self._now_of_issuance():
             raise Refused("token.unknown", "nothing is kept under this token (any more): prepare it again")
         by = self._issuers[prepared.issuer_id]
         return api.Issued(
@@ -149,7 +151,7 @@ class Service:
 
     async def local_service(self, request: api.LocalServiceRequest) -> api.Issued:
         """A TLS certificate for our own directory: the names and the validity are the vault's own."""
-        now = self._clock.now()
+        now = self._now_of_issuance()
         by = next(by for by in self._issuers.values() if by.use is KeyUse.LOCAL_SERVICE)
         profile = self._profiles[profiles.LOCAL_SERVICE]
         not_before = now - _LOCAL_BACKDATE
@@ -227,6 +229,15 @@ class Service:
         tbs = leaf.build_tbs(by.issuer, profile, request)
         profiles.check(tbs, profile, request, by.issuer)
         return tbs, await self._lint.lint(leaf.dummy_signed(tbs, by.issuer), kind)
+
+    def _now_of_issuance(self) -> int:
+        """The time, if certificates may be dated by it.  OCSP and CRL go on: silence would harm more."""
+        if self._settings.deployment.production and not self._clock.synchronised():
+            raise HaltIssuance(
+                "no time service disciplines the clock any more, which production needs: nothing is issued "
+                "until one does (chronyc tracking or timedatectl says why)"
+            )
+        return self._clock.now()
 
     def _issuing_key(self, issuer_id: str, *uses: KeyUse) -> IssuingKey:
         by = self._issuers.get(issuer_id)

@@ -33,7 +33,15 @@ def test_the_clock_is_believed_again_once_it_has_passed_the_latest_time_seen() -
 def test_a_second_of_rounding_between_processes_is_no_step() -> None:
     clock = FakeClock(1000)
     clock.observe(1001)
-    assert clock.now() == 1000
+    assert clock.now() == 1001
+
+
+@pytest.mark.clause("BR 5.4.1")
+def test_time_never_falls_within_the_second_of_rounding() -> None:
+    system = SystemClock()
+    at = system.now()
+    system.observe(at + 1)
+    assert system.now() >= at + 1
 
 
 def test_the_system_clock_halts_when_a_record_of_the_future_was_seen() -> None:

@@ -12,7 +12,7 @@ from cryptography import x509
 from core.clock import ClockSteppedBack, FakeClock
 from core.errors import HaltIssuance, Refused, TransientError
 from core.randomness import SystemRandomness
-from core.settings import Ca, Profile, Rules, Settings
+from core.settings import Ca, Deployment, Profile, Rules, Settings
 from signer import serials
 from signer.api import IssueRequest, KeyUse, LeafRequest, LintRecord, RecallRequest
 from signer.vault import service as service_module
@@ -204,6 +204,28 @@ async def test_a_clock_that_stepped_back_halts_before_the_key_is_used(world: Wor
     with pytest.raises(ClockSteppedBack):
         await world.service.prepare(request(issuance_id="issuance-2"))
     assert world.journal.sequence == 0
+
+
+@pytest.mark.clause("house: production gates")
+async def test_in_production_a_clock_that_is_no_longer_synchronised_halts_issuance(tmp_path: Path) -> None:
+    world = _world(tmp_path, Settings(deployment=Deployment(production=True)))
+    prepared = await world.service.prepare(request())
+    world.clock._synchronised = False
+    with pytest.raises(HaltIssuance, match="no time service"):
+        await world.service.issue(IssueRequest(prepared.token))
+    with pytest.raises(HaltIssuance, match="no time service"):
+        await world.service.prepare(request(issuance_id="issuance-2"))
+    assert world.journal.sequence == 0
+    world.clock._synchronised = True
+    prepared = await world.service.prepare(request(issuance_id="issuance-3"))
+    await world.service.issue(IssueRequest(prepared.token))
+    world.journal.close()
+
+
+async def test_outside_of_production_an_unsynchronised_clock_is_no_obstacle(world: World) -> None:
+    world.clock._synchronised = False
+    prepared = await world.service.prepare(request())
+    await world.service.issue(IssueRequest(prepared.token))
 
 
 async def test_a_clock_that_caught_up_lets_the_vault_sign_again(world: World) -> None:
