@@ -138,15 +138,17 @@ class Service:
         )
 
     async def recall(self, request: api.RecallRequest) -> api.Recalled:
-        """What became of an issuance.
+        """What became of an issuance, for good.
 
         Whatever was prepared for it is dropped: after "no intent" the caller gives the serial number up, and
-        a request to issue that is still on its way must not use it.
+        a request to issue that is still on its way must not use it.  What is being signed at this moment is
+        waited for: "no result" would have a sound certificate revoked.
         """
         for kept in [
             kept for kept, each in self._prepared.items() if each.issuance_id == request.issuance_id
         ]:
             del self._prepared[kept]
+        await self._signer.ended(request.issuance_id)
         return self._journal.recall(request.issuance_id)
 
     async def local_service(self, request: api.LocalServiceRequest) -> api.Issued:

@@ -46,6 +46,7 @@ class Signer:
         self._tokens = tokens
         self._journal = journal
         self._under_way = 0
+        self._certificates: dict[str, asyncio.Event] = {}
         self._idle = asyncio.Event()
         self._idle.set()
         self._closing = False
@@ -71,7 +72,7 @@ class Signer:
         if self._journal.has_serial(serial):
             raise Refused("serial.used", f"serial number {serial.hex()} was used before: draw another")
         # No await between the two checks and `append`, which takes both names at once.
-        with self._use_of_a_key():
+        with self._use_of_a_key(), self._signing_of(issuance_id):
             await self._journal.append(
                 intent, issuance_id=issuance_id, issuer_id=by.issuer.id, serial=serial, tbs=tbs
             )
@@ -89,6 +90,12 @@ class Signer:
             )
             steps.reached("8 result", issuance_id)
         return certificate
+
+    async def ended(self, issuance_id: str) -> None:
+        """Returns when no certificate of this issuance is being signed: its outcome is final then."""
+        signing = self._certificates.get(issuance_id)
+        if signing is not None:
+            await signing.wait()
 
     async def crl(self, by: IssuingKey, shard: int, number: int, tbs: bytes) -> bytes:
         """The CRL over `tbs`.  Raises `Refused` when `number` does not rise."""
@@ -146,6 +153,15 @@ class Signer:
             self._under_way -= 1
             if not self._under_way:
                 self._idle.set()
+
+    @contextmanager
+    def _signing_of(self, issuance_id: str) -> Iterator[None]:
+        signing = self._certificates[issuance_id] = asyncio.Event()
+        try:
+            yield
+        finally:
+            del self._certificates[issuance_id]
+            signing.set()
 
 
 def _must_be_what_was_meant(certificate: bytes, tbs: bytes, serial: bytes, by: IssuingKey) -> None:

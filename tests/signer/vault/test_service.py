@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,8 +35,11 @@ class SoftwareToken(TokenThreads):
     def __init__(self) -> None:
         self.error: Exception | None = None
         self.wrong = False
+        self.gate: asyncio.Event | None = None
 
     async def sign(self, key: Key, data: bytes) -> bytes:
+        if self.gate is not None:
+            await self.gate.wait()
         if self.error is not None:
             raise self.error
         return sign(software_ca("ec-p256").key, data + b"!" if self.wrong else data)
@@ -171,6 +175,28 @@ async def test_a_token_that_fails_leaves_an_intent_without_result(world: World) 
     recalled = await world.service.recall(RecallRequest("issuance-1"))
     assert recalled.intent
     assert recalled.certificate is None
+
+
+@pytest.mark.clause("house: the crash rule")
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_recall_waits_for_what_is_being_signed(world: World, fails: bool) -> None:
+    prepared = await world.service.prepare(request())
+    world.token.gate = asyncio.Event()
+    world.token.error = TransientError("device error") if fails else None
+    issuing = asyncio.ensure_future(world.service.issue(IssueRequest(prepared.token)))
+    while not world.journal.sequence:
+        await asyncio.sleep(0)
+    recalling = asyncio.ensure_future(world.service.recall(RecallRequest("issuance-1")))
+    done, _ = await asyncio.wait([recalling], timeout=0.05)
+    assert not done
+    world.token.gate.set()
+    recalled = await recalling
+    assert recalled.intent
+    if fails:
+        assert isinstance(issuing.exception(), TransientError)
+        assert recalled.certificate is None
+    else:
+        assert recalled.certificate == (await issuing).certificate
 
 
 async def test_a_token_that_errs_halts_and_its_certificate_never_leaves(world: World) -> None:
