@@ -11,11 +11,13 @@ It reads the underscore attributes of pkilint's NodeVisitor, which tell what a v
 
 from __future__ import annotations
 
+from collections.abc import Set
 from typing import Any
 
 from pkilint import document, validation
-from pkilint.pkix import extension
+from pkilint.pkix import extension, general_name
 from pkilint.pkix.certificate import certificate_extension
+from pyasn1_alt_modules import rfc5280
 
 _NARROWING = {
     validation.TypeMatchingValidator.match,
@@ -23,6 +25,13 @@ _NARROWING = {
     certificate_extension.ExtendedKeyUsageCriticalityValidator.match,
 }
 """Methods `match` that only narrow what NodeVisitor.match says: type and path bind them, too."""
+
+_CHOICE_PREDICATE = general_name.create_generalname_type_predicate("dNSName").__code__
+"""Predicates of this code ask only whether a node is a GeneralName's, and which choice it is."""
+
+_Kind = tuple[type, str | None, str | None]
+"""What a node has in common with others that the same validators may match: the type of its value, its path
+where any validator is bound to it, and its choice where it is a GeneralName's."""
 
 
 def indexed(validator: Any) -> Any:
@@ -34,49 +43,106 @@ def indexed(validator: Any) -> Any:
         and kind._validate_rec is validation.ValidatorContainer._validate_rec
         and kind.match is document.NodeVisitor.match
     )
-    return _IndexedContainer(validator) if plain else validator
+    return IndexedContainer(validator) if plain else validator
 
 
-class _IndexedContainer(validation.ValidatorContainer):  # type: ignore[misc]
+class IndexedContainer(validation.ValidatorContainer):  # type: ignore[misc]
     """A container with the same validators, and an index of them."""
 
     def __init__(self, original: Any) -> None:
         self.__dict__.update(original.__dict__)
         self.validators = [indexed(validator) for validator in original.validators]
         self._paths = {validator._path for validator in self.validators if validator._path is not None}
-        self._candidates: dict[tuple[type, str | None], list[tuple[Any, bool]]] = {}
+        self._candidates: dict[_Kind, list[tuple[Any, bool]]] = {}
 
-    def _validate_rec(self, node: Any, results: list[Any]) -> None:
-        path = node.path if node.path in self._paths else None
-        key = (type(node.pdu), path)
+    def candidates(self, node: Any) -> list[tuple[Any, bool]]:
+        """The validators that may match this node, in order, and whether the node itself must be asked."""
+        key = _kind(node, self._paths)
         candidates = self._candidates.get(key)
         if candidates is None:
-            candidates = self._candidates[key] = self._that_may_match(*key)
-        for validator, must_ask in candidates:
+            candidates = self._candidates[key] = self._that_may_match(node)
+        return candidates
+
+    def paths(self) -> set[str]:
+        """The paths that bind a validator in this container or in one inside it."""
+        return self._paths.union(
+            *(inner.paths() for inner in self.validators if isinstance(inner, IndexedContainer))
+        )
+
+    def _validate_rec(self, node: Any, results: list[Any]) -> None:
+        for validator, must_ask in self.candidates(node):
             if not must_ask or validator.match(node):
-                result = validator.validate_wrapper(node)
-                if isinstance(result, list):
-                    results += result
-                else:
-                    results.append(result)
+                run(validator, node, results)
         for child in node.children.values():
             self._validate_rec(child, results)
 
-    def _that_may_match(self, pdu_type: type, path: str | None) -> list[tuple[Any, bool]]:
-        """The validators that may match such a node, and whether the node itself must be asked."""
+    def _that_may_match(self, node: Any) -> list[tuple[Any, bool]]:
         return [
             (validator, _is_dynamic(validator))
             for validator in self.validators
             if (_has_own_match(validator) and type(validator).match not in _NARROWING)
             or (
-                validator._path in (None, path)
-                and (validator._pdu_class is None or issubclass(pdu_type, validator._pdu_class))
+                validator._path in (None, node.path)
+                and (validator._pdu_class is None or issubclass(type(node.pdu), validator._pdu_class))
+                and (not _asks_for_choice(validator) or validator._predicate(node))
             )
         ]
 
 
+class Walk:
+    """What several containers find at a node and below it, in one pass: in another order than one by one."""
+
+    def __init__(self, containers: tuple[IndexedContainer, ...]) -> None:
+        self.containers = containers
+        self._paths = frozenset().union(*(container.paths() for container in containers))
+        self._asked: dict[_Kind, tuple[list[tuple[Any, bool]], Walk]] = {}
+
+    def visit(self, node: Any, results: list[Any]) -> None:
+        """Append pkilint's results of `node` and all that is below."""
+        key = _kind(node, self._paths)
+        if key not in self._asked:
+            self._asked[key] = self._to_be_asked(node)
+        validators, below = self._asked[key]
+        for validator, must_ask in validators:
+            if not must_ask or validator.match(node):
+                run(validator, node, results)
+        for child in node.children.values():
+            below.visit(child, results)
+
+    def _to_be_asked(self, node: Any) -> tuple[list[tuple[Any, bool]], Walk]:
+        """The validators for such nodes, and the walk below: with the containers that begin here, too."""
+        validators, containers = [], [*self.containers]
+        for container in containers:
+            for validator, must_ask in container.candidates(node):
+                if isinstance(validator, IndexedContainer) and not must_ask:
+                    containers.append(validator)
+                else:
+                    validators.append((validator, must_ask))
+        grown = len(containers) > len(self.containers)
+        return validators, Walk(tuple(containers)) if grown else self
+
+
+def run(validator: Any, node: Any, results: list[Any]) -> None:
+    """Append what a matching validator finds, as ValidatorContainer does."""
+    result = validator.validate_wrapper(node)
+    if isinstance(result, list):
+        results += result
+    else:
+        results.append(result)
+
+
+def _kind(node: Any, paths: Set[str]) -> _Kind:
+    parent = node.parent
+    choice = node.name if parent is not None and isinstance(parent.pdu, rfc5280.GeneralName) else None
+    return type(node.pdu), node.path if node.path in paths else None, choice
+
+
 def _has_own_match(validator: Any) -> bool:
     return type(validator).match is not document.NodeVisitor.match
+
+
+def _asks_for_choice(validator: Any) -> bool:
+    return getattr(validator._predicate, "__code__", None) is _CHOICE_PREDICATE
 
 
 def _is_dynamic(validator: Any) -> bool:
@@ -84,5 +150,5 @@ def _is_dynamic(validator: Any) -> bool:
         _has_own_match(validator)
         or validator._path_re is not None
         or validator._pdu_supertype is not None
-        or validator._predicate is not None
+        or (validator._predicate is not None and not _asks_for_choice(validator))
     )
