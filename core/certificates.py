@@ -24,6 +24,7 @@ from typing import Any
 
 import msgspec
 
+from core import blocked_keys
 from core.database import Row, Rows, Transaction
 from core.errors import CaError
 
@@ -251,7 +252,7 @@ def revoke_compromised(tx: Transaction, serial: bytes, cause: str, *, actor: str
         revocation = existing
     row = tx.one("SELECT spki_sha256 FROM certificates WHERE serial = ?", (serial,))
     assert row is not None
-    blocked = block_key(
+    blocked = blocked_keys.block(
         tx, row["spki_sha256"], f"keyCompromise of certificate {serial.hex()}: {cause}", actor=actor
     )
     if revocation is existing and not blocked:
@@ -276,22 +277,6 @@ def upgrade_reason(tx: Transaction, serial: bytes, cause: str, *, actor: str = "
         (KEY_COMPROMISE, cause, revocation_version(tx) + 1, serial),
     )
     return _revoked(tx, serial, "revocation-reason", actor)
-
-
-def block_key(tx: Transaction, spki_sha256: bytes, reason: str, *, actor: str = "system") -> bool:
-    """Never certify this key again (BR 6.1.1.3); False when it was blocked before, for the first reason."""
-    inserted = tx.execute(
-        "INSERT INTO blocked_keys (spki_sha256, reason, blocked_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-        (spki_sha256, reason, tx.now),
-    )
-    if inserted.rowcount:
-        tx.audit("key-blocked", actor, {"spki_sha256": spki_sha256.hex(), "reason": reason})
-    return inserted.rowcount == 1
-
-
-def is_blocked(rows: Rows, spki_sha256: bytes) -> bool:
-    """Whether the key is blocked for ever."""
-    return rows.one("SELECT 1 FROM blocked_keys WHERE spki_sha256 = ?", (spki_sha256,)) is not None
 
 
 def by_id(rows: Rows, id: str) -> Certificate | None:

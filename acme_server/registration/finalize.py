@@ -23,7 +23,7 @@ from acme_server.registration import csr
 from acme_server.registration.validate import Perspectives, as_problem
 from acme_server.states import AccountStatus, AuthorizationStatus, Event, OrderStatus
 from acme_server.store import accounts, authorizations, orders
-from core import certificates, jobs
+from core import blocked_keys, jobs
 from core.clock import Clock
 from core.database import Database, Transaction
 from core.errors import Problem, Refused, TransientError
@@ -65,7 +65,7 @@ def accept(tx: Transaction, order_id: str, der: bytes, requested: csr.Requested)
     if accounts.is_account_key(tx, requested.spki_sha256):
         # Section 11.1: a server MUST NOT certify an account key.
         raise refusal(ErrorType.BAD_CSR, "the key of the CSR is an account key; make a key of its own")
-    if certificates.is_blocked(tx, requested.spki_sha256):
+    if blocked_keys.is_blocked(tx, requested.spki_sha256):
         raise refusal(ErrorType.BAD_CSR, "the key of the CSR is known to be compromised; make a new key")
     orders.set_csr(tx, order.id, der)
     orders.move(tx, order, Event.FINALIZED)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from core import audit, certificates
+from core import audit, blocked_keys, certificates
 from core.certificates import (
     AlreadyRevoked,
     IllegalMove,
@@ -247,7 +247,7 @@ async def test_a_reserved_or_unknown_serial_cannot_be_revoked(register: Database
 async def test_a_key_that_is_proven_compromised_is_blocked_for_ever(register: Database) -> None:
     serial = await issue(register, 1)
     await register.write(lambda tx: certificates.revoke_compromised(tx, serial, "proof"))
-    assert certificates.is_blocked(register.reader, bytes([1]) * 32)
+    assert blocked_keys.is_blocked(register.reader, bytes([1]) * 32)
     assert kinds(register)[-2:] == ["revocation", "key-blocked"]
     again = partial(certificates.revoke_compromised, serial=serial, cause="again")
     await unchanged(register, again, AlreadyRevoked)
@@ -260,10 +260,10 @@ async def test_a_key_that_is_only_said_to_be_compromised_is_blocked_when_the_pro
 ) -> None:
     serial = await issue(register, 1)
     await register.write(lambda tx: certificates.revoke(tx, serial, said, "said"))
-    assert not certificates.is_blocked(register.reader, bytes([1]) * 32)
+    assert not blocked_keys.is_blocked(register.reader, bytes([1]) * 32)
     proven = await register.write(lambda tx: certificates.revoke_compromised(tx, serial, "proof"))
     assert proven.reason == certificates.KEY_COMPROMISE
-    assert certificates.is_blocked(register.reader, bytes([1]) * 32)
+    assert blocked_keys.is_blocked(register.reader, bytes([1]) * 32)
 
 
 @pytest.mark.clause("BR 7.2.2")

@@ -12,7 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from core import audit, certificates, tables
+from core import audit, blocked_keys, certificates, tables
 from core.audit import AuditChain
 from core.certificates import AlreadyRevoked, IllegalMove, Reservation, State, UnknownCertificate
 from core.clock import FakeClock
@@ -143,7 +143,7 @@ class Register(RuleBasedStateMachine):
     @invariant()
     def a_key_is_blocked_when_its_compromise_is_proven_and_not_before(self) -> None:
         for number in range(6):
-            assert certificates.is_blocked(self.tx, bytes([number]) * 32) == (number in self.proven)
+            assert blocked_keys.is_blocked(self.tx, bytes([number]) * 32) == (number in self.proven)
 
 
 Register.TestCase.settings = settings(max_examples=25, stateful_step_count=40, deadline=None)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from core import certificates
+from core import blocked_keys, certificates
 from core.certificates import Reservation
 from core.data_directory import DataDirectory
 from core.database import Database, Transaction
@@ -121,7 +121,7 @@ async def test_the_operator_may_find_a_key_compromised_after_another_reason(
     assert await local_api.revoke(data, SERIAL, 1, "key found on the net") == replace(first, reason=1)
     found = certificates.by_serial(database.reader, SERIAL)
     assert found is not None
-    assert certificates.is_blocked(database.reader, found.spki_sha256)
+    assert blocked_keys.is_blocked(database.reader, found.spki_sha256)
 
 
 async def test_without_an_app_the_operator_is_told_so(data: DataDirectory) -> None:
