@@ -142,11 +142,12 @@ class Recalled:
     """The journal's answer: no intent, an intent without result (`certificate` None), or the result.
 
     The crash rule (docs/issuance.md): an intent without result means that the key may have been used, and
-    the serial counts as issued.
+    the serial counts as issued.  `lint` stands beside a certificate.
     """
 
     intent: bool
     certificate: bytes | None
+    lint: LintRecord | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +220,7 @@ class JournalEntry:
 
     `kind` is "intent", "result", "crl", "ocsp-responder", "start", "stop" ...; `serial` and `issuer_id` are
     empty where they do not apply; `certificate` is the result's DER; `tbs` the intent's to-be-signed bytes;
-    `hash` chains to the entry before.
+    `lint` what the linters said of them, in both; `hash` chains to the entry before.
     """
 
     sequence: int
@@ -230,6 +231,7 @@ class JournalEntry:
     serial: bytes
     tbs: bytes
     certificate: bytes
+    lint: LintRecord | None
     hash: bytes
 
 

@@ -184,7 +184,7 @@ class Issuance:
         def settle(tx: Transaction) -> None:
             if recalled.certificate is not None:
                 tbs_sha256 = hashlib.sha256(_tbs(recalled.certificate)).digest()
-                certificates.store(tx, row.id, recalled.certificate, now, tbs_sha256, None)
+                certificates.store(tx, row.id, recalled.certificate, now, tbs_sha256, recalled.lint)
             elif recalled.intent:
                 certificates.mark_lost(tx, row.id)
             else:

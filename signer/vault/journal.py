@@ -8,7 +8,7 @@ newline; an auditor needs no program of ours to check it.
 
 Must never: change or drop a complete line; answer before fdatasync(2) came back.
 
-BR 5.4.1 (key use is logged), 7.1.2.7 (serial numbers are unique); CPS 5.4.
+BR 4.3.1.2 (linting), 5.4.1 (key use is logged), 7.1.2.7 (serial numbers are unique); CPS 5.4.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ import msgspec
 
 from core.clock import Clock
 from core.errors import HaltIssuance
-from signer.api import JournalEntry, Recalled
+from signer.api import JournalEntry, LintRecord, Recalled
 
 GENESIS = bytes(32)
 """The hash before the first entry."""
@@ -43,9 +43,9 @@ _log = logging.getLogger(__name__)
 class Kind(StrEnum):
     """What an entry tells of.
 
-    An intent carries the to-be-signed bytes, its result the certificate.  `CRL_INTENT` and `CRL` carry only
-    the SHA-256 of theirs, as a CRL may be large and is published anyway; their issuance id is
-    "crl:<issuer>:<shard>:<number>".
+    An intent carries the to-be-signed bytes, its result the certificate, both what the linters said.
+    `CRL_INTENT` and `CRL` carry only the SHA-256 of theirs, as a CRL may be large and is published anyway;
+    their issuance id is "crl:<issuer>:<shard>:<number>".
     """
 
     START = "start"
@@ -121,7 +121,8 @@ class Journal:
         sequence = self._outcomes.get(issuance_id)
         if not sequence or sequence > self._durable:
             return Recalled(sequence is not None, None)
-        return Recalled(True, self._entry(sequence).certificate)
+        result = self._entry(sequence)
+        return Recalled(True, result.certificate, result.lint)
 
     def page(self, after: int, limit: int) -> tuple[JournalEntry, ...]:
         """The entries numbered after + 1 to after + limit, as far as they are durable."""
@@ -137,13 +138,14 @@ class Journal:
         serial: bytes = b"",
         tbs: bytes = b"",
         certificate: bytes = b"",
+        lint: LintRecord | None = None,
     ) -> None:
         """Append an entry; returns when it is durable.
 
         A serial number and an issuance id count as used from the call on, so two callers cannot both begin.
         Raises `HaltIssuance` when the disk failed: nothing is appended any more.
         """
-        await self._append(kind, issuance_id, issuer_id, serial, tbs, certificate)
+        await self._append(kind, issuance_id, issuer_id, serial, tbs, certificate, lint)
 
     def _append(
         self,
@@ -153,12 +155,13 @@ class Journal:
         serial: bytes = b"",
         tbs: bytes = b"",
         certificate: bytes = b"",
+        lint: LintRecord | None = None,
     ) -> asyncio.Future[None]:
         if self._failure is not None:
             raise _halted(self._path, self._failure)
         at = self._clock.now()
         entry = JournalEntry(
-            self.sequence + 1, at, kind, issuance_id, issuer_id, serial, tbs, certificate, b""
+            self.sequence + 1, at, kind, issuance_id, issuer_id, serial, tbs, certificate, lint, b""
         )
         line, self._head = _seal(entry, self._head)
         self._index(entry, self._end)

@@ -135,12 +135,13 @@ class Responders:
             now - _BACKDATE,
             lifetime=self._settings.vault.responder_lifetime,
         )
-        await self._lint.lint(draft, LintKind.OCSP_RESPONDER)
+        lint = await self._lint.lint(draft, LintKind.OCSP_RESPONDER)
         return await self._signer.certificate(
             by,
             f"ocsp-responder:{id}:{serial.hex()}",
             serial,
             x509.load_der_x509_certificate(draft).tbs_certificate_bytes,
+            lint,
             intent=Kind.RESPONDER_INTENT,
             result=Kind.RESPONDER,
         )

@@ -52,6 +52,7 @@ class _Prepared:
     issuance_id: str
     serial: bytes
     tbs: bytes
+    lint: api.LintRecord
     expires_at: int
 
 
@@ -121,7 +122,9 @@ class Service:
         self._verifier.verify(request, now)
         tbs, lint = await self._build(request, by, profile, Kind.LEAF, now=now, longest=longest)
         kept = token(self._randomness)
-        self._keep(kept, _Prepared(by.issuer.id, request.issuance_id, request.serial, tbs, 0), now)
+        expires_at = now + PREPARED_LIFETIME
+        prepared = _Prepared(by.issuer.id, request.issuance_id, request.serial, tbs, lint, expires_at)
+        self._keep(kept, prepared, now)
         steps.reached("4 prepare", request.issuance_id)
         return api.Prepared(kept, hashlib.sha256(tbs).digest(), lint)
 
@@ -134,7 +137,9 @@ class Service:
             raise Refused("token.unknown", "nothing is kept under this token (any more): prepare it again")
         by = self._issuers[prepared.issuer_id]
         return api.Issued(
-            await self._signer.certificate(by, prepared.issuance_id, prepared.serial, prepared.tbs)
+            await self._signer.certificate(
+                by, prepared.issuance_id, prepared.serial, prepared.tbs, prepared.lint
+            )
         )
 
     async def recall(self, request: api.RecallRequest) -> api.Recalled:
@@ -171,11 +176,11 @@ class Service:
             evidence=(),
         )
         self._must_be_fresh(leaf_request)
-        tbs, _ = await self._build(
+        tbs, lint = await self._build(
             leaf_request, by, profile, Kind.LOCAL_SERVICE, now=now, longest=profile.validity
         )
         return api.Issued(
-            await self._signer.certificate(by, leaf_request.issuance_id, leaf_request.serial, tbs)
+            await self._signer.certificate(by, leaf_request.issuance_id, leaf_request.serial, tbs, lint)
         )
 
     async def sign_ocsp(self, request: api.OcspRequest) -> api.Signed:
@@ -267,13 +272,7 @@ class Service:
             del self._prepared[oldest]
         if len(self._prepared) >= MAX_PREPARED:
             raise TransientError("too many prepared certificates wait to be issued: try again later")
-        self._prepared[kept] = _Prepared(
-            prepared.issuer_id,
-            prepared.issuance_id,
-            prepared.serial,
-            prepared.tbs,
-            now + PREPARED_LIFETIME,
-        )
+        self._prepared[kept] = prepared
 
     def _info(self, by: IssuingKey) -> api.IssuerInfo:
         issuer = by.issuer

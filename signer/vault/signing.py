@@ -22,7 +22,7 @@ from cryptography import x509
 from core.clock import ClockSteppedBack
 from core.errors import HaltIssuance, Refused, TransientError
 from signer import steps
-from signer.api import KeyUse
+from signer.api import KeyUse, LintRecord
 from signer.vault import algorithms, crl, leaf
 from signer.vault.authority import Issuer
 from signer.vault.journal import Journal, Kind, crl_issuance_id
@@ -58,11 +58,12 @@ class Signer:
         issuance_id: str,
         serial: bytes,
         tbs: bytes,
+        lint: LintRecord,
         *,
         intent: Kind = Kind.INTENT,
         result: Kind = Kind.RESULT,
     ) -> bytes:
-        """The certificate over the linted `tbs`, in the journal before it is returned.
+        """The certificate over `tbs`, of which `lint` was said, in the journal before it is returned.
 
         Raises `Refused` when the serial number or the issuance was used before (nothing is signed),
         `TransientError` when the token failed (the intent stands), `HaltIssuance`.
@@ -74,7 +75,12 @@ class Signer:
         # No await between the two checks and `append`, which takes both names at once.
         with self._use_of_a_key(), self._signing_of(issuance_id):
             await self._journal.append(
-                intent, issuance_id=issuance_id, issuer_id=by.issuer.id, serial=serial, tbs=tbs
+                intent,
+                issuance_id=issuance_id,
+                issuer_id=by.issuer.id,
+                serial=serial,
+                tbs=tbs,
+                lint=lint,
             )
             steps.reached("8 intent", issuance_id)
             signature = await self._tokens.sign(by.key, tbs)
@@ -87,6 +93,7 @@ class Signer:
                 issuer_id=by.issuer.id,
                 serial=serial,
                 certificate=certificate,
+                lint=lint,
             )
             steps.reached("8 result", issuance_id)
         return certificate

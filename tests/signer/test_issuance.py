@@ -26,6 +26,7 @@ from tests.support.database import NOW, opened
 from tests.support.software_ca import private_key, profile, sign, software_ca, spki
 
 Fault = Callable[[], None]
+LINT = api.LintRecord(("lint 1",), ("warning odd",))
 
 
 def _fail(error: Exception) -> Fault:
@@ -67,7 +68,7 @@ class MemoryVault:
         tbs = leaf.build_tbs(software_ca("ec-p256").issuer, profile(), request)
         token = f"token-{len(self.asked)}"
         self.prepared[token] = (request, tbs)
-        return api.Prepared(token, hashlib.sha256(tbs).digest(), api.LintRecord(("lint 1",), ()))
+        return api.Prepared(token, hashlib.sha256(tbs).digest(), LINT)
 
     async def issue(self, token: str) -> api.Issued:
         self._pass("issue")
@@ -86,7 +87,7 @@ class MemoryVault:
         self._pass("recall")
         mine = [entry for entry in self.entries if entry.issuance_id == issuance_id]
         results = [entry.certificate for entry in mine if entry.kind == "result"]
-        return api.Recalled(bool(mine), results[0] if results else None)
+        return api.Recalled(bool(mine), results[0] if results else None, LINT if results else None)
 
     async def journal(self, after: int, limit: int = 1000) -> api.Journal:
         self._pass("journal")
@@ -115,6 +116,7 @@ class MemoryVault:
                 request.serial,
                 tbs,
                 certificate,
+                LINT,
                 hashlib.sha256(b"%d" % number).digest(),
             )
         )
@@ -322,6 +324,9 @@ async def test_a_result_that_never_arrived_is_fetched_and_delivered(
     assert states(database) == ["issued"]
     assert finished.ids == [id]
     assert len(vault.entries) == 2
+    row = certificates.by_id(database.reader, id)
+    assert row is not None
+    assert row.lint == {"linters": ["lint 1"], "findings": ["warning odd"]}
 
 
 async def test_a_finish_that_fails_stores_nothing_and_the_next_call_delivers(

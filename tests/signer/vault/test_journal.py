@@ -19,7 +19,7 @@ import pytest
 
 from core.clock import ClockSteppedBack, FakeClock
 from core.errors import HaltIssuance
-from signer.api import Recalled
+from signer.api import LintRecord, Recalled
 from signer.vault.journal import GENESIS, Journal, Kind, crl_issuance_id
 
 NOW = 1_795_392_000
@@ -88,12 +88,15 @@ async def test_what_was_written_is_found_again_when_the_journal_is_opened_again(
     first = Journal(path, clock)
     for number in range(5):
         await _issuance(first, number)
+    lint = LintRecord(("lint 1",), ("warning odd",))
+    await first.append(Kind.RESULT, issuance_id="linted", certificate=b"certificate", lint=lint)
     await first.append(Kind.INTENT, issuance_id="open", serial=b"\x02\x02", tbs=b"tbs")
     pages = first.page(0, 100)
     first.close()
     second = Journal(path, clock)
     assert second.page(0, 100) == pages
     assert second.recall("issuance-3") == Recalled(True, b"certificate3")
+    assert second.recall("linted") == Recalled(True, b"certificate", lint)
     assert second.recall("open") == Recalled(True, None)
     assert second.has_serial(b"\x02\x02")
     assert not second.has_serial(b"\x02\x03")

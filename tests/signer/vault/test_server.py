@@ -103,12 +103,16 @@ async def test_what_was_prepared_is_signed_by_the_issuer_that_was_asked_for(
     assert names.get_values_for_type(x509.DNSName) == [NAME]
 
 
+@pytest.mark.clause("BR 4.3.1.2")
 @pytest.mark.clause("BR 5.4.1")
 async def test_the_journal_holds_the_linted_octets_before_and_the_certificate_after(vault: Vault) -> None:
     before = await sequence(vault)
     wanted = request()
     certificate = await issued(vault, wanted)
     intent, result = (await vault.journal(before)).entries
+    assert intent.lint is not None
+    assert intent.lint.linters[0].startswith("pkilint ")
+    assert result.lint == intent.lint
     assert (intent.kind, intent.serial, intent.tbs) == (
         "intent",
         wanted.serial,
@@ -222,10 +226,9 @@ async def test_an_issuance_is_signed_once(vault: Vault) -> None:
 
 async def test_a_recall_gives_the_certificate_again(vault: Vault) -> None:
     wanted = request()
-    certificate = await issued(vault, wanted)
-    assert await vault.recall(wanted.issuance_id) == api.Recalled(
-        True, certificate.public_bytes(Encoding.DER)
-    )
+    prepared = await vault.prepare(wanted)
+    issued = await vault.issue(prepared.token)
+    assert await vault.recall(wanted.issuance_id) == api.Recalled(True, issued.certificate, prepared.lint)
 
 
 @pytest.mark.clause("house: the crash rule")
