@@ -42,7 +42,8 @@ application = typer.Typer(
 Config = Annotated[
     Path | None, typer.Option("--config", help="The settings; ./config.toml when there is one.")
 ]
-Data = Annotated[Path, typer.Option("--data", help="The CA's data directory.")]
+# readable=False: an isolated CA's directory cannot be listed, and the refusal is ours to word.
+Data = Annotated[Path, typer.Option("--data", readable=False, help="The CA's data directory.")]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override one.")]
 Json = Annotated[bool, typer.Option("--json", help="For programs.")]
 _DATA = Path("data")
@@ -236,7 +237,9 @@ def _exit(command: Callable[[], int]) -> None:
     except CaError as error:
         code = _refused(error, Exit.REFUSED)
     except PermissionError as error:
-        code = _refused(error, Exit.REFUSED)
+        code = _refused(
+            CaError(f"{error.filename}: {error.strerror}; be root or the CA's user"), Exit.REFUSED
+        )
     raise typer.Exit(code)
 
 

@@ -7,6 +7,7 @@ Must never: call something conforming that is not.
 
 from __future__ import annotations
 
+import errno
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,8 +24,11 @@ from operations.supervisor import Invocation
 def gather(invocation: Invocation) -> dict[str, Any]:
     """The report as JSON can hold it.  Raises `ConfigurationError` when there is no CA there."""
     settings, data = invocation.settings(), invocation.directory()
-    if not data.root.exists():
+    if not data.root.is_dir():
         raise ConfigurationError(f"--data: there is no CA in {data.root} yet; `acme-server run` makes one")
+    if not os.access(data.root, os.R_OK):
+        # What cannot be read must not be reported as down, or as empty.
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(data.root))
     processes = {child.name: _pid(data.run / f"{child.name}.pid") for child in children.of(settings)}
     walls = isolation.decide(settings, data)
     return {

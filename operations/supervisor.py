@@ -99,6 +99,8 @@ def check_prerequisites(settings: Settings, data: DataDirectory) -> None:
             f"--data: {os.fsdecode(longest)} is longer than the {LONGEST_SOCKET_PATH} octets of a socket's "
             "path; choose a shorter data directory"
         )
+    if data.root.exists() and not data.root.is_dir():
+        raise ConfigurationError(f"--data: {data.root} is no directory; name another")
     if data.root.exists() and not os.access(data.root, os.W_OK | os.X_OK):
         raise ConfigurationError(
             f"--data: {data.root} belongs to another user; run as that user, or name another directory"

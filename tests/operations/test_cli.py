@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -74,3 +75,20 @@ def test_a_serial_that_is_none_is_refused(tmp_path: Path) -> None:
     found = run("revoke", "xyz", "--data", str(tmp_path))
     assert found.exit_code == Exit.CONFIGURATION
     assert "hexadecimal" in found.output
+
+
+@pytest.mark.parametrize("command", ["run", "status"])
+def test_a_data_directory_that_is_a_file_is_refused(command: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    found = run(command, "--data", str(tmp_path / "file"), "--set", "vault.module=/bin/sh")
+    assert found.exit_code == Exit.CONFIGURATION
+    assert "--data" in found.output
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_what_cannot_be_read_is_not_reported_as_down(tmp_path: Path) -> None:
+    tmp_path.chmod(0o300)
+    found = run("status", "--data", str(tmp_path))
+    tmp_path.chmod(0o700)
+    assert found.exit_code == Exit.REFUSED
+    assert "be root" in found.output
