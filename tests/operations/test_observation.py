@@ -1,0 +1,58 @@
+"""Health says what a monitor acts upon: it must not call a CA well that cannot issue."""
+
+from __future__ import annotations
+
+import json
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import aiohttp
+
+from core.clock import FakeClock
+from core.errors import TransientError
+from core.settings import Metrics, Settings
+from operations import observation
+from signer.client import Vault
+from tests.support.database import NOW, opened
+from tests.world.addresses import free_port
+
+
+@dataclass
+class OneVault:
+    up: bool = True
+
+    async def describe(self) -> None:
+        if not self.up:
+            raise TransientError("nobody listens at vault.sock")
+
+
+async def health(directory: Path, clock: FakeClock, vault: OneVault, then: int = 0) -> tuple[int, Any]:
+    """The answer of /healthz, after the clock moved by `then` seconds."""
+    port = free_port()
+    settings = replace(Settings(), metrics=Metrics(listen=(f"127.0.0.1:{port}",)))
+    async with opened(directory, clock) as database, AsyncExitStack() as closing:
+        await observation.start(closing, settings, cast(Vault, vault), database)
+        clock.at += then
+        url = f"http://127.0.0.1:{port}/healthz"
+        async with aiohttp.ClientSession() as session, session.get(url) as answer:
+            return answer.status, json.loads(await answer.text())
+
+
+async def test_a_well_ca_is_well(tmp_path: Path) -> None:
+    status, found = await health(tmp_path, FakeClock(NOW), OneVault())
+    assert (status, found["status"]) == (200, "ok")
+
+
+async def test_a_vault_that_is_away_is_no_health(tmp_path: Path) -> None:
+    status, found = await health(tmp_path, FakeClock(NOW), OneVault(up=False))
+    assert (status, found["database"]) == (503, "ok")
+    assert "vault.sock" in found["vault"]
+
+
+async def test_a_database_that_takes_no_writes_is_no_health(tmp_path: Path) -> None:
+    """As after a full disk; here the clock went back, which halts the writer as well."""
+    status, found = await health(tmp_path, FakeClock(NOW), OneVault(), then=-3600)
+    assert status == 503
+    assert "clock went back" in found["database"]
