@@ -11,13 +11,13 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from core.identifiers import normalise_dns
 from publicsuffixlist import PublicSuffixList
 
 from core.clock import Clock
 from core.data_directory import DataDirectory
 from core.errors import ConfigurationError
 from core.evidence import PerspectiveKey
+from core.identifiers import normalise_dns
 from core.randomness import Randomness
 from core.rpc import RpcServer
 from core.settings import Rules, Settings

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from core.identifiers import normalise_dns
-
 from acme_server.objects import DNS
 from acme_server.problems import ErrorType, joined, malformed, refusal
 from core.errors import Problem
+from core.identifiers import normalise_dns
 from core.settings import Rules, Settings
 
 

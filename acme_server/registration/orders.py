@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from core.identifiers import split_wildcard
-
 from acme_server.objects import Account, Authorization, Challenge, Order
 from acme_server.problems import ErrorType, refusal
 from acme_server.states import AUTHORIZATION, CHALLENGE, ORDER, AuthorizationStatus, Event
 from acme_server.store import authorizations, orders
 from core.database import Transaction
+from core.identifiers import split_wildcard
 from core.randomness import Randomness, token
 from core.settings import Settings
 
