@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 from tests.support.ca import RunningCa
 from tests.world.door import Door
 from tests.world.world import World
+
+
+# How long an example takes says nothing on a machine that runs other tests beside this one.
+hypothesis.settings.register_profile("house", deadline=None)
+hypothesis.settings.load_profile("house")
 
 
 @pytest.fixture(scope="session")

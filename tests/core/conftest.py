@@ -3,16 +3,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import hypothesis
 import pytest
 
 from core.clock import FakeClock
 from core.database import Database
 from tests.support.database import NOW, opened
-
-# How long an example takes says nothing on a machine that runs other tests beside this one.
-hypothesis.settings.register_profile("house", deadline=None)
-hypothesis.settings.load_profile("house")
 
 
 @pytest.fixture
