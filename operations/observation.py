@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from aiohttp import web
@@ -21,11 +22,16 @@ _log = logging.getLogger(__name__)
 
 
 async def start(
-    closing: contextlib.AsyncExitStack, settings: Settings, vault: Vault, database: Database
+    closing: contextlib.AsyncExitStack,
+    settings: Settings,
+    vault: Vault,
+    database: Database,
+    halted: Callable[[], str],
 ) -> None:
-    """Serve until `closing` closes."""
+    """Serve until `closing` closes.  `halted` says why nothing is issued, "" when nothing is in the way."""
     app = web.Application()
-    app.add_routes([web.get("/metrics", _metrics), web.get("/healthz", _Health(vault, database).answer)])
+    health = _Health(vault, database, halted)
+    app.add_routes([web.get("/metrics", _metrics), web.get("/healthz", health.answer)])
     runner = web.AppRunner(app, access_log=None, handle_signals=False)
     await runner.setup()
     closing.push_async_callback(runner.cleanup)
@@ -41,12 +47,15 @@ async def _metrics(request: web.Request) -> web.Response:
 class _Health:
     """200 while the app can issue, else 503 and the reason; asked by a monitor or a load balancer."""
 
-    def __init__(self, vault: Vault, database: Database) -> None:
+    def __init__(self, vault: Vault, database: Database, halted: Callable[[], str]) -> None:
         self._vault = vault
         self._database = database
+        self._halted = halted
 
     async def answer(self, request: web.Request) -> web.Response:
-        found: dict[str, Any] = {"status": "ok", "vault": "ok", "database": "ok"}
+        found: dict[str, Any] = {"status": "ok", "vault": "ok", "database": "ok", "issuance": "ok"}
+        if halted := self._halted():
+            found |= {"status": "degraded", "issuance": halted}
         try:
             await self._vault.describe()
         except CaError as error:

@@ -3,7 +3,7 @@
 Its duties: the ACME front, the registration authority's jobs, the issuance worker, the CRL timer, the public
 tree, the operator's socket, metrics and health.  It is the database's only writer.
 
-Must never: hold a key of the CA, or serve before the vault's journal and the register agree.
+Must never: hold a key of the CA, or issue before the vault's journal and the register agree.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 from acme_server import app
 from acme_server.changes import Changes
 from acme_server.context import Context
+from acme_server.registration import validate
 from acme_server.server import AccessLog, Server
 from acme_server.tls import DirectoryTls
 from acme_server.urls import Urls, check_base
@@ -25,7 +26,7 @@ from core.clock import Clock
 from core.data_directory import DataDirectory
 from core.database import Database
 from core.ephemeral import Nonces
-from core.errors import CaError, ConfigurationError, TransientError
+from core.errors import CaError, ConfigurationError, HaltIssuance, TransientError
 from core.jobs import JobRunner
 from core.randomness import Randomness
 from core.settings import Settings
@@ -41,12 +42,6 @@ from validation.client import Perspectives
 
 VAULT_PATIENCE = 60
 """Seconds to wait for the vault at start: its self-test and lint pool take a few on a busy machine."""
-
-JOBS_AT_ONCE = 64
-"""Jobs under way together: enough to fill the vault's batches while others wait for subscribers' hosts."""
-
-INDEX_PERIOD = 60
-"""Seconds between two looks whether the index page still tells of the newest CRLs."""
 
 _log = logging.getLogger(__name__)
 
@@ -81,7 +76,11 @@ async def serve(
         await database.write(lambda tx: record_start(tx, settings))
         closing.push_async_callback(database.write, record_stop)
         issuance = Issuance(vault, database, settings, clock, randomness)
-        await issuance.reconcile()
+        try:
+            await issuance.reconcile()
+        except HaltIssuance as halt:
+            # It issues nothing now, but subscribers must be able to revoke at any hour (BR 4.9.3).
+            _log.critical("ISSUANCE HALTED: %s", halt)
         chains = {issuer.id: issuer.chain for issuer in issuers.issuers(database.reader)}
 
         store = Store(data.repository)
@@ -101,10 +100,11 @@ async def serve(
             database,
             clock,
             app.job_handlers(database, settings, clock, perspectives, issuance, changes),
-            JOBS_AT_ONCE,
+            # Validations wait for subscribers' hosts; the perspectives bound them by the same number.
+            {validate.KIND: settings.validation.concurrency},
         )
         closing.push_async_callback(jobs.close)
-        tls = DirectoryTls(vault, _local_service_chain(description, chains), clock, randomness)
+        tls = DirectoryTls(issuance, _local_service_chain(description, chains), clock, randomness)
         await tls.renew()
 
         access_log = AccessLog(data.log / "access.log")
@@ -128,7 +128,7 @@ async def serve(
         operator = local_api.server(database, crls.wake)
         await operator.listen(data.app_socket)
         closing.push_async_callback(operator.close)
-        await observation.start(closing, settings, vault, database)
+        await observation.start(closing, settings, vault, database, lambda: issuance.halted)
 
         async with asyncio.TaskGroup() as loops:
             for loop in (
@@ -136,7 +136,6 @@ async def serve(
                 issuance.run(),
                 crls.run(),
                 tls.keep_renewed(),
-                _keep_index(store, description, settings),
             ):
                 loops.create_task(_for_ever(loop))
             ready()
@@ -188,12 +187,6 @@ def _local_service_chain(description: Description, chains: dict[str, bytes]) -> 
         return issuer.use is KeyUse.LOCAL_SERVICE
 
     return chains[next(filter(serves_us, description.issuers)).id]
-
-
-async def _keep_index(store: Store, description: Description, settings: Settings) -> None:
-    while True:
-        await asyncio.sleep(INDEX_PERIOD)
-        publisher.publish_index(store, description, settings)
 
 
 async def _for_ever(loop: Coroutine[Any, Any, None]) -> None:

@@ -34,15 +34,16 @@ from core.evidence import SignedStatement
 from core.randomness import Randomness, token
 from core.settings import Settings
 from signer import serials, steps
-from signer.api import Description, IssuerInfo, KeyUse, LeafRequest
+from signer.api import Description, Issued, IssuerInfo, KeyUse, LeafRequest
 from signer.client import Vault
 from signer.reconciliation import Reconciliation
 
 BACKDATE = 60
 """Seconds before now at which a certificate begins, for clients whose clock is a little slow."""
 
-RECONCILE_EVERY = 600
-"""Seconds between two anchors of the vault's journal in the audit log."""
+RECONCILE_EVERY = 60
+"""Seconds between two anchors of the vault's journal in the audit log: what is cut off behind the last one is
+not missed.  A responder that the vault renewed is in the register as soon."""
 
 Finish = Callable[[Transaction, str], None]
 
@@ -80,6 +81,7 @@ class Issuance:
         self._randomness = randomness
         self._description: Description | None = None
         self._under_way: set[str] = set()
+        self._reconciling = asyncio.Lock()
         self._halt: HaltIssuance | None = None
         self._reconciliation = Reconciliation(vault, database, settings)
 
@@ -100,6 +102,11 @@ class Issuance:
                 return row.id
         return await self._begin(approved, finish)
 
+    @property
+    def halted(self) -> str:
+        """Why nothing is issued until a person has acted; "" when nothing is wrong."""
+        return "" if self._halt is None else str(self._halt)
+
     async def reconcile(self) -> None:
         """Bring register and journal together; at start before any job runs, and every now and then.
 
@@ -108,32 +115,47 @@ class Issuance:
         Raises `HaltIssuance` when the journal is not the one that was anchored: nothing is issued then until
         a later reconciliation succeeds.
         """
-        try:
-            await self._reconcile()
-        except HaltIssuance as halt:
-            self._halt = halt
-            raise
-        self._halt = None
+        async with self._reconciling:
+            try:
+                await self._reconcile()
+            except HaltIssuance as halt:
+                self._halt = halt
+                raise
+            self._halt = None
 
     async def run(self) -> None:
         """Reconcile from time to time, until cancelled."""
         while True:
             await asyncio.sleep(RECONCILE_EVERY)
-            try:
-                await self.reconcile()
-            except TransientError as error:
-                _log.warning("the vault's journal is not followed now: %s", error)
-            except CaError as error:
-                _log.critical("register and vault journal disagree: %s", error)
+            await self._try_to_reconcile()
+
+    async def local_service(self, serial: bytes, public_key: bytes) -> Issued:
+        """A TLS certificate for our own directory, entered in the register like every other.
+
+        While journal and register disagree it is entered later: the directory is where subscribers revoke.
+        """
+        issued = await self._vault.local_service(serial, public_key)
+        await self._try_to_reconcile()
+        return issued
+
+    async def _try_to_reconcile(self) -> None:
+        try:
+            await self.reconcile()
+        except TransientError as error:
+            _log.warning("the vault's journal is not followed now: %s", error)
+        except CaError as error:
+            _log.critical("register and vault journal disagree: %s", error)
 
     async def _reconcile(self) -> None:
         self._description = await self._vault.describe()
         await self._reconciliation.put_issuers(self._description)
+        # First whether it is the journal that we know: one that was cut would say "no intent" of serial
+        # numbers that were used.
+        await self._reconciliation.follow_journal()
         for id in self._reconciliation.reserved():
             row = certificates.by_id(self._database.reader, id)
             if row is not None and row.state is State.RESERVED and id not in self._under_way:
                 await self._settle(row)
-        await self._reconciliation.follow_journal(self._description)
 
     async def _begin(self, approved: Approved, finish: Finish) -> str:
         description = await self._describe()

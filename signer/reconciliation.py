@@ -1,8 +1,9 @@
 """Register and vault journal brought together: after a crash, and after a database restored from a backup.
 
-The journal tells of every use of an issuing key.  A serial number in it that the register does not know is
-entered, so that OCSP and CRL can answer for it.  The journal's head is anchored in the audit log; a journal
-that was cut short or rewritten since then stops issuance.
+The journal tells of every use of a CA key.  A serial number in it that the register does not know is
+entered, so that OCSP and CRL can answer for it: the vault's own certificates too (OCSP responders, the
+directory's TLS), which come into the register by no other way.  The journal's head is anchored in the audit
+log; a journal that was cut short or rewritten since then stops issuance.
 
 BR 4.9.9 (status for every certificate), 5.4.1, 7.2; CPS 5.4.
 """
@@ -13,6 +14,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -22,7 +24,7 @@ from core.certificates import Reservation
 from core.database import Database, Transaction
 from core.errors import HaltIssuance
 from core.settings import Settings
-from signer.api import Description, JournalEntry, KeyUse
+from signer.api import Description, JournalEntry, LintRecord
 from signer.client import Vault
 
 ANCHOR = "vault-journal"
@@ -30,7 +32,8 @@ ANCHOR = "vault-journal"
 
 _PAGE = 1000
 _SHARD = re.compile(r"-(\d+)\.crl$")
-_INTENT, _RESULT = "intent", "result"
+_INTENTS = frozenset({"intent", "ocsp-responder-intent"})
+_RESULTS = frozenset({"result", "ocsp-responder"})
 
 
 class Reconciliation:
@@ -66,7 +69,7 @@ class Reconciliation:
         rows = self._database.reader.all("SELECT id FROM certificates WHERE state = 'reserved'")
         return [row["id"] for row in rows]
 
-    async def follow_journal(self, description: Description) -> None:
+    async def follow_journal(self) -> None:
         """Read what is new in the journal, enter unknown serials, anchor the head.
 
         Raises `HaltIssuance` when the anchored entry is missing or another.
@@ -80,21 +83,24 @@ class Reconciliation:
                     f"entry {sequence} of the vault's journal is not the one that the audit log anchors: the "
                     "journal was replaced or cut; restore it and find out by whom"
                 )
-        issuing = frozenset(info.id for info in description.issuers if info.use is KeyUse.ISSUING)
         # A result may stand on a later page than its intent: unknown intents are carried along.
         waiting: dict[str, JournalEntry] = {}
         while page := (await self._vault.journal(sequence, _PAGE)).entries:
             for entry in page:
-                if entry.kind == _INTENT and entry.issuer_id in issuing and not self._known(entry):
+                if entry.kind in _INTENTS and not self._known(entry):
                     waiting[entry.issuance_id] = entry
-            results = {
-                entry.issuance_id: entry.certificate
-                for entry in page
-                if entry.kind == _RESULT and entry.issuance_id in waiting
-            }
-            await self._enter([(waiting.pop(id), certificate) for id, certificate in results.items()])
+            await self._enter(
+                [
+                    _Unknown(waiting.pop(entry.issuance_id), entry.certificate, entry.lint)
+                    for entry in page
+                    if entry.kind in _RESULTS and entry.issuance_id in waiting
+                ]
+            )
             sequence, digest = page[-1].sequence, page[-1].hash.hex()
-        await self._enter([(entry, None) for entry in waiting.values()])
+        for entry in waiting.values():
+            # It may be at its signature right now: the vault knows its end.
+            recalled = await self._vault.recall(entry.issuance_id)
+            await self._enter([_Unknown(entry, recalled.certificate, recalled.lint)])
         if sequence != anchored:
             await self._database.write(
                 lambda tx: tx.audit(ANCHOR, "vault", {"sequence": sequence, "hash": digest})
@@ -112,25 +118,35 @@ class Reconciliation:
     def _known(self, entry: JournalEntry) -> bool:
         return certificates.by_id(self._database.reader, entry.issuance_id) is not None
 
-    async def _enter(self, unknown: Sequence[tuple[JournalEntry, bytes | None]]) -> None:
-        """Enter what the register does not know: as issued with a result, as lost without."""
+    async def _enter(self, unknown: Sequence[_Unknown]) -> None:
+        """Enter what the register does not know: as issued with a certificate, as lost without."""
         if unknown:
             await self._database.write(lambda tx: _insert(tx, unknown))
 
 
-def _insert(tx: Transaction, unknown: Iterable[tuple[JournalEntry, bytes | None]]) -> None:
-    for entry, certificate in unknown:
+@dataclass(frozen=True, slots=True)
+class _Unknown:
+    """An intent that the register does not know, and its result if it has one."""
+
+    intent: JournalEntry
+    certificate: bytes | None
+    lint: LintRecord | None
+
+
+def _insert(tx: Transaction, unknown: Iterable[_Unknown]) -> None:
+    for each in unknown:
+        entry = each.intent
         if certificates.by_serial(tx, entry.serial) is not None:
             raise HaltIssuance(
                 f"serial {entry.serial.hex()} is one issuance in the vault's journal and another in the "
                 "register: the database is not this vault's"
             )
         certificates.reserve(tx, _reservation(entry))
-        if certificate is None:
+        if each.certificate is None:
             certificates.mark_lost(tx, entry.issuance_id)
         else:
             digest = hashlib.sha256(entry.tbs).digest()
-            certificates.store(tx, entry.issuance_id, certificate, entry.at, digest, None)
+            certificates.store(tx, entry.issuance_id, each.certificate, entry.at, digest, each.lint)
         tx.audit("reconciled", "system", {"id": entry.issuance_id, "serial": entry.serial.hex()})
 
 
@@ -139,7 +155,6 @@ def _reservation(entry: JournalEntry) -> Reservation:
     # A certificate around the TBS, so that `cryptography` reads it; the signature is not looked at.
     algorithm = list(der.elements(der.only(entry.tbs, der.SEQUENCE).content))[2].encoding
     certificate = x509.load_der_x509_certificate(der.sequence(entry.tbs, algorithm, der.bit_string(b"")))
-    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     spki = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return Reservation(
         id=entry.issuance_id,
@@ -148,13 +163,28 @@ def _reservation(entry: JournalEntry) -> Reservation:
         crl_shard=_shard(certificate),
         request_id=None,
         account_url=None,
-        profile="",
-        names=tuple(names.get_values_for_type(x509.DNSName)),
+        profile=_profile(entry),
+        names=_names(certificate),
         spki_sha256=hashlib.sha256(spki).digest(),
         not_before=int(certificate.not_valid_before_utc.timestamp()),
         not_after=int(certificate.not_valid_after_utc.timestamp()),
         versions={},
     )
+
+
+def _profile(entry: JournalEntry) -> str:
+    """What the vault makes of its own accord has its kind before a colon; a subscriber's profile is lost."""
+    kind, colon, _ = entry.issuance_id.partition(":")
+    return kind if colon else ""
+
+
+def _names(certificate: x509.Certificate) -> tuple[str, ...]:
+    """Host names and addresses; an OCSP responder has none."""
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return ()
+    return tuple(str(name.value) for name in names)
 
 
 def _shard(certificate: x509.Certificate) -> int:

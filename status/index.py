@@ -33,7 +33,8 @@ class IssuerIndex:
         key = (certificate.hash_name, certificate.name_hash, certificate.key_hash)
         found = self._issuers.get(key)
         if found is None and self._may_read():
-            for row in self._reader.all("SELECT id, certificate FROM issuers"):
+            # The local-service issuer has no responder: its certificates name none, its CRL answers.
+            for row in self._reader.all("SELECT id, certificate FROM issuers WHERE use = 'issuing'"):
                 for hash_name, name_hash, key_hash in certid_hashes(row["certificate"]):
                     self._issuers[hash_name, name_hash, key_hash] = row["id"]
             found = self._issuers.get(key)

@@ -28,12 +28,14 @@ class OneVault:
             raise TransientError("nobody listens at vault.sock")
 
 
-async def health(directory: Path, clock: FakeClock, vault: OneVault, then: int = 0) -> tuple[int, Any]:
+async def health(
+    directory: Path, clock: FakeClock, vault: OneVault, then: int = 0, halted: str = ""
+) -> tuple[int, Any]:
     """The answer of /healthz, after the clock moved by `then` seconds."""
     port = free_port()
     settings = replace(Settings(), metrics=Metrics(listen=(f"127.0.0.1:{port}",)))
     async with opened(directory, clock) as database, AsyncExitStack() as closing:
-        await observation.start(closing, settings, cast(Vault, vault), database)
+        await observation.start(closing, settings, cast(Vault, vault), database, lambda: halted)
         clock.at += then
         url = f"http://127.0.0.1:{port}/healthz"
         async with aiohttp.ClientSession() as session, session.get(url) as answer:
@@ -49,6 +51,11 @@ async def test_a_vault_that_is_away_is_no_health(tmp_path: Path) -> None:
     status, found = await health(tmp_path, FakeClock(NOW), OneVault(up=False))
     assert (status, found["database"]) == (503, "ok")
     assert "vault.sock" in found["vault"]
+
+
+async def test_a_halted_issuance_is_no_health(tmp_path: Path) -> None:
+    status, found = await health(tmp_path, FakeClock(NOW), OneVault(), halted="the journal was cut")
+    assert (status, found["issuance"]) == (503, "the journal was cut")
 
 
 async def test_a_database_that_takes_no_writes_is_no_health(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import select
 import signal
 import sqlite3
 import subprocess
+import urllib.error
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,25 @@ def test_status_says_what_does_not_conform(ca: RunningCa) -> None:
     assert found["running"] is True
     assert any("PIN" in line for line in found["not_conforming"])  # type: ignore[attr-defined]
     assert found["isolated"] is False
+
+
+@pytest.mark.clause("BR 4.9.3")
+def test_a_ca_whose_journal_was_cut_serves_its_subscribers_but_issues_nothing(ca: RunningCa) -> None:
+    journal = ca.data / "vault/journal"
+    ca.start()
+    ca.stop()
+    whole = journal.read_bytes()
+    journal.write_bytes(b"".join(whole.splitlines(keepends=True)[:3]))
+    ca.start()
+    with pytest.raises(urllib.error.HTTPError) as unwell:
+        ca.get(f"http://127.0.0.1:{ca.metrics_port}/healthz")
+    assert "replaced or cut" in json.load(unwell.value)["issuance"]
+    unwell.value.close()
+    ca.stop()
+    journal.write_bytes(whole)
+    ca.start()
+    assert json.loads(ca.get(f"http://127.0.0.1:{ca.metrics_port}/healthz"))["issuance"] == "ok"
+    ca.stop()
 
 
 def test_a_base_url_that_accounts_are_bound_to_cannot_change(ca: RunningCa) -> None:

@@ -3,180 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import replace
 
 import pytest
 
-from core import certificates, issuers
-from core.certificates import State
-from core.clock import FakeClock
+from core import certificates
 from core.database import Database, Transaction
-from core.errors import HaltIssuance, Refused, TransientError
-from core.randomness import SystemRandomness
-from core.settings import Settings
+from core.errors import Refused, TransientError
 from core.settings import Status as StatusSettings
-from signer import api
-from signer.api import KeyUse
-from signer.issuance import Approved, Issuance
-from signer.vault import leaf
-from tests.support.database import NOW, opened
-from tests.support.software_ca import private_key, profile, sign, software_ca, spki
-
-Fault = Callable[[], None]
-LINT = api.LintRecord(("lint 1",), ("warning odd",))
-
-
-def _fail(error: Exception) -> Fault:
-    def fail() -> None:
-        raise error
-
-    return fail
-
-
-@dataclass
-class MemoryVault:
-    """The vault's words with a software key; a fault can be laid before or after each of them."""
-
-    faults: dict[str, list[Fault]] = field(default_factory=dict)
-    entries: list[api.JournalEntry] = field(default_factory=list)
-    prepared: dict[str, tuple[api.LeafRequest, bytes]] = field(default_factory=dict)
-    asked: list[str] = field(default_factory=list)
-
-    async def describe(self) -> api.Description:
-        self._pass("describe")
-        infos = tuple(
-            api.IssuerInfo(
-                id,
-                KeyUse.ISSUING,
-                algorithm,
-                software_ca(algorithm).certificate,
-                (software_ca(algorithm).certificate, software_ca(algorithm).root),
-                b"",
-                b"",
-                b"",
-                b"",
-            )
-            for id, algorithm in (("rsa-1", "rsa-2048"), ("ec-1", "ec-p256"))
-        )
-        return api.Description("public", b"", infos, (), (), "lint 1", len(self.entries))
-
-    async def prepare(self, request: api.LeafRequest) -> api.Prepared:
-        self._pass("prepare")
-        tbs = leaf.build_tbs(software_ca("ec-p256").issuer, profile(), request)
-        token = f"token-{len(self.asked)}"
-        self.prepared[token] = (request, tbs)
-        return api.Prepared(token, hashlib.sha256(tbs).digest(), LINT)
-
-    async def issue(self, token: str) -> api.Issued:
-        self._pass("issue")
-        if token not in self.prepared:
-            raise Refused("token.unknown", "gone")
-        request, tbs = self.prepared.pop(token)
-        self._append("intent", request, tbs=tbs)
-        self._pass("intent")
-        ca = software_ca("ec-p256")
-        certificate = leaf.assemble(tbs, ca.issuer.algorithm.identifier, sign(ca.key, tbs))
-        self._append("result", request, certificate=certificate)
-        self._pass("result")
-        return api.Issued(certificate)
-
-    async def recall(self, issuance_id: str) -> api.Recalled:
-        self._pass("recall")
-        mine = [entry for entry in self.entries if entry.issuance_id == issuance_id]
-        results = [entry.certificate for entry in mine if entry.kind == "result"]
-        return api.Recalled(bool(mine), results[0] if results else None, LINT if results else None)
-
-    async def journal(self, after: int, limit: int = 1000) -> api.Journal:
-        self._pass("journal")
-        return api.Journal(tuple(self.entries[after : after + min(limit, 3)]))
-
-    def fault(self, where: str, error: Exception) -> None:
-        """Raise `error` the next time that `where` is passed."""
-        self.faults.setdefault(where, []).append(_fail(error))
-
-    def _pass(self, where: str) -> None:
-        self.asked.append(where)
-        if self.faults.get(where):
-            self.faults[where].pop(0)()
-
-    def _append(
-        self, kind: str, request: api.LeafRequest, tbs: bytes = b"", certificate: bytes = b""
-    ) -> None:
-        number = len(self.entries) + 1
-        self.entries.append(
-            api.JournalEntry(
-                number,
-                NOW,
-                kind,
-                request.issuance_id,
-                request.issuer_id,
-                request.serial,
-                tbs,
-                certificate,
-                LINT,
-                hashlib.sha256(b"%d" % number).digest(),
-            )
-        )
-
-
-SETTINGS = Settings()
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    async with opened(tmp_path) as database:
-        yield database
-
-
-@pytest.fixture
-def vault() -> MemoryVault:
-    return MemoryVault()
-
-
-@pytest.fixture
-async def issuance(vault: MemoryVault, database: Database) -> Issuance:
-    made = _issuance(vault, database)
-    await made.reconcile()
-    return made
-
-
-def _issuance(vault: MemoryVault, database: Database, settings: Settings = SETTINGS) -> Issuance:
-    return Issuance(vault, database, settings, FakeClock(NOW), SystemRandomness())  # type: ignore[arg-type]
-
-
-APPROVED = Approved(
-    request_id="order-1",
-    account_url="https://ca.acme-ca.com/acme/account/1",
-    names=("www.acme-shop.com",),
-    public_key=spki(private_key("ec-p256")),
-    profile="tlsserver",
-    not_before=None,
-    not_after=None,
-    evidence=(),
-)
-
-
-_SHARDS = "SELECT crl_shard FROM certificates ORDER BY rowid"
-
-
-class Finished:
-    """A `finish` that remembers in the transaction's database what it was given, as the caller's would."""
-
-    def __init__(self) -> None:
-        self.ids: list[str] = []
-
-    def __call__(self, tx: Transaction, id: str) -> None:
-        self.ids.append(id)
-        found = certificates.by_id(tx, id)
-        assert found is not None
-        assert found.state is State.ISSUED
-
-
-def states(database: Database, request_id: str = "order-1") -> list[str]:
-    return [row.state.value for row in certificates.by_request(database.reader, request_id)]
+from signer.issuance import Issuance
+from tests.support.database import NOW
+from tests.support.memory_vault import APPROVED, SETTINGS, Finished, MemoryVault, issuance_with, states
+from tests.support.software_ca import private_key, spki
 
 
 async def test_an_approved_request_ends_in_the_register_and_is_finished_in_the_same_transaction(
@@ -230,7 +68,7 @@ async def test_serial_numbers_are_positive_and_hold_128_random_bits(
 
 
 async def test_crl_shards_are_all_used(vault: MemoryVault, database: Database) -> None:
-    sharded = _issuance(vault, database, replace(SETTINGS, status=StatusSettings(crl_shards=2)))
+    sharded = issuance_with(vault, database, replace(SETTINGS, status=StatusSettings(crl_shards=2)))
     await sharded.reconcile()
     for number in range(16):
         await sharded.issue(replace(APPROVED, request_id=f"order-{number}"), Finished())
@@ -366,7 +204,7 @@ async def test_after_any_two_crashes_one_certificate_is_delivered_and_every_used
     if again:
         vault.fault(again, TransientError("killed again"))
     for _ in range(5):
-        issuance = _issuance(vault, database)
+        issuance = issuance_with(vault, database)
         try:
             await issuance.reconcile()
             id = await issuance.issue(APPROVED, finished)
@@ -391,102 +229,3 @@ async def test_requests_at_once_get_a_certificate_each(issuance: Issuance, datab
     )
     assert len(set(ids)) == 20
     assert sorted(ids) == sorted(finished.ids)
-
-
-async def test_reconciling_enters_the_issuers_with_their_chain_but_not_the_root(
-    issuance: Issuance, database: Database
-) -> None:
-    known = issuers.issuers(database.reader)
-    assert {issuer.id for issuer in known} == {"rsa-1", "ec-1"}
-    assert all(issuer.chain.count(b"BEGIN CERTIFICATE") == 1 for issuer in known)
-
-
-async def test_reconciling_leaves_what_is_under_way_alone(
-    issuance: Issuance, vault: MemoryVault, database: Database
-) -> None:
-    held = asyncio.Event()
-    released = asyncio.Event()
-    prepare = vault.prepare
-
-    async def slow(request: api.LeafRequest) -> api.Prepared:
-        held.set()
-        await released.wait()
-        return await prepare(request)
-
-    vault.prepare = slow  # type: ignore[method-assign]
-    task = asyncio.create_task(issuance.issue(APPROVED, Finished()))
-    await held.wait()
-    await issuance.reconcile()
-    assert states(database) == ["reserved"]
-    released.set()
-    await task
-    assert states(database) == ["issued"]
-
-
-@pytest.mark.clause("BR 4.9.9")
-async def test_a_serial_that_only_the_journal_knows_is_entered(vault: MemoryVault, tmp_path: Path) -> None:
-    for name in ("first", "second"):
-        (tmp_path / name).mkdir()
-    async with opened(tmp_path / "first") as first:
-        sharded = replace(SETTINGS, status=StatusSettings(crl_shards=3))
-        issuance = _issuance(vault, first, sharded)
-        await issuance.reconcile()
-        for number in range(4):
-            await issuance.issue(replace(APPROVED, request_id=f"order-{number}"), Finished())
-        vault.fault("intent", TransientError("killed"))
-        with pytest.raises(TransientError):
-            await issuance.issue(replace(APPROVED, request_id="order-9"), Finished())
-        shards = [each["crl_shard"] for each in first.reader.all(_SHARDS)]
-    # The database is lost with all rows, and an empty one takes its place.
-    async with opened(tmp_path / "second") as second:
-        await _issuance(vault, second, sharded).reconcile()
-        rows = second.reader.all("SELECT id, state FROM certificates ORDER BY rowid")
-        assert [row["state"] for row in rows] == ["issued"] * 4 + ["lost"]
-        await _issuance(vault, second, sharded).reconcile()
-        assert len(second.reader.all("SELECT id FROM certificates")) == 5
-        row = certificates.by_id(second.reader, rows[0]["id"])
-        assert row is not None
-        assert row.names == APPROVED.names
-        assert [each["crl_shard"] for each in second.reader.all(_SHARDS)] == shards
-        assert row.spki_sha256 == hashlib.sha256(APPROVED.public_key).digest()
-
-
-@pytest.mark.clause("BR 5.4.1")
-async def test_a_journal_that_was_cut_behind_its_anchor_stops_issuance(
-    issuance: Issuance, vault: MemoryVault
-) -> None:
-    await issuance.issue(APPROVED, Finished())
-    await issuance.reconcile()
-    cut = vault.entries.pop()
-    with pytest.raises(HaltIssuance, match="replaced or cut"):
-        await issuance.reconcile()
-    signed = len(vault.entries)
-    with pytest.raises(HaltIssuance, match="replaced or cut"):
-        await issuance.issue(replace(APPROVED, request_id="order-2"), Finished())
-    assert len(vault.entries) == signed
-    vault.entries.append(cut)
-    await issuance.reconcile()
-    await issuance.issue(replace(APPROVED, request_id="order-2"), Finished())
-
-
-async def test_a_journal_that_was_rewritten_before_its_anchor_stops_issuance(
-    issuance: Issuance, vault: MemoryVault
-) -> None:
-    await issuance.issue(APPROVED, Finished())
-    await issuance.reconcile()
-    vault.entries[-1] = replace(vault.entries[-1], hash=b"another")
-    with pytest.raises(HaltIssuance, match="replaced or cut"):
-        await issuance.reconcile()
-
-
-async def test_the_anchor_is_written_only_when_the_journal_grew(
-    issuance: Issuance, database: Database
-) -> None:
-    def anchors() -> int:
-        return len(database.reader.all("SELECT 1 FROM audit WHERE kind = 'vault-journal'"))
-
-    await issuance.issue(APPROVED, Finished())
-    await issuance.reconcile()
-    assert anchors() == 1
-    await issuance.reconcile()
-    assert anchors() == 1

@@ -64,18 +64,20 @@ class Books:
 
     def _register(self, db: Reader) -> list[str]:
         found = []
-        # The certificate of our own directory is no subscriber's and stands in the journal alone.
+        # The certificates of our own directory name no OCSP responder: the CRL alone answers for them.
         chosen = db.all("SELECT id, certificate FROM issuers WHERE use = 'issuing'")
         issuers = {row["id"]: row["certificate"] for row in chosen}
         register = {row["serial"]: row["state"] for row in db.all("SELECT * FROM certificates")}
         revoked = {row["serial"] for row in db.all("SELECT serial FROM revocations")}
         for entry in self.journal():
-            if entry.kind != "intent" or entry.issuer_id not in issuers:
+            if entry.kind not in ("intent", "ocsp-responder-intent"):
                 continue
             name = entry.serial.hex()
             if register.get(entry.serial) not in ("issued", "lost"):
                 found.append(f"serial {name}: the key may have been used; the register says "
                              f"{register.get(entry.serial)}")  # fmt: skip
+                continue
+            if entry.issuer_id not in issuers:
                 continue
             says = self.ocsp(issuers[entry.issuer_id], int.from_bytes(entry.serial, "big"))
             wanted = "REVOKED" if entry.serial in revoked else "GOOD"
