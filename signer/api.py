@@ -231,8 +231,8 @@ class JournalEntry:
     serial: bytes
     tbs: bytes
     certificate: bytes
-    lint: LintRecord | None
-    hash: bytes
+    lint: LintRecord | None = None  # a field that came later has a default: older entries do not hold it
+    hash: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -226,8 +226,8 @@ class Journal:
                     entry = _decoder.decode(line)
                 except msgspec.MsgspecError as error:
                     raise _broken(self._path, self.sequence + 1, str(error)) from error
-                sealed, head = _seal(entry, head)
-                if sealed != line or entry.sequence != self.sequence + 1:
+                head = _digest(line, head)
+                if not line.endswith(_end(head)) or entry.sequence != self.sequence + 1:
                     raise _broken(self._path, self.sequence + 1, "its hash or its number is wrong")
                 self._clock.observe(entry.at)
                 self._index(entry, self._end)
@@ -269,6 +269,7 @@ def crl_issuance_id(issuer_id: str, shard: int, number: int) -> str:
 
 _decoder = msgspec.json.Decoder(JournalEntry)
 _encoder = msgspec.json.Encoder()
+_CLOSE = b'"}'
 
 
 def _seal(entry: JournalEntry, previous: bytes) -> tuple[bytes, bytes]:
@@ -276,7 +277,17 @@ def _seal(entry: JournalEntry, previous: bytes) -> tuple[bytes, bytes]:
     unsealed = _encoder.encode(dataclasses.replace(entry, hash=b""))
     digest = hashlib.sha256(previous + unsealed).digest()
     # `hash` is the last field: the line differs from the unsealed one only between its last quotes.
-    return unsealed[:-2] + _base64(digest) + b'"}\n', digest
+    return unsealed[: -len(_CLOSE)] + _end(digest), digest
+
+
+def _digest(line: bytes, previous: bytes) -> bytes:
+    """The hash that the line must carry: of its octets as written, so that entries of older software hold."""
+    return hashlib.sha256(previous + line[: -len(_end(GENESIS))] + _CLOSE).digest()
+
+
+def _end(digest: bytes) -> bytes:
+    """How a line with this hash ends."""
+    return _base64(digest) + _CLOSE + b"\n"
 
 
 def _base64(octets: bytes) -> bytes:

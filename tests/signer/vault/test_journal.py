@@ -151,6 +151,29 @@ async def test_a_changed_octet_in_the_middle_stops_the_vault(path: Path, clock: 
     assert path.read_bytes() == changed
 
 
+async def test_entries_of_an_older_software_still_hold(path: Path, clock: FakeClock) -> None:
+    """`lint` came later: a data directory must survive the update that brings a field."""
+    fields = {"sequence": 1, "at": NOW, "kind": "intent", "issuance_id": "old", "issuer_id": "ec-1"}
+    fields |= {"serial": "AQ==", "tbs": "dGJz", "certificate": "", "hash": ""}
+    line = json.dumps(fields, separators=(",", ":")).encode()
+    digest = base64.b64encode(hashlib.sha256(GENESIS + line).digest())
+    path.write_bytes(line[:-2] + digest + b'"}\n')
+    journal = Journal(path, clock)
+    await _issuance(journal, 1)
+    journal.close()
+    assert Journal(path, clock).sequence == 3
+
+
+@pytest.mark.parametrize("end", [b'" }\n', b'","hash":"AA=="}\n', b'"}\r\n'])
+async def test_a_line_that_ends_otherwise_stops_the_vault(path: Path, clock: FakeClock, end: bytes) -> None:
+    journal = Journal(path, clock)
+    await _issuance(journal, 1)
+    journal.close()
+    path.write_bytes(path.read_bytes().replace(b'"}\n', end))
+    with pytest.raises(HaltIssuance, match="entry 1 breaks the chain"):
+        Journal(path, clock)
+
+
 @pytest.mark.parametrize("kept", [[0, 2, 3], [0, 2, 1, 3], [1, 2, 3]])
 async def test_a_dropped_or_moved_line_stops_the_vault(path: Path, clock: FakeClock, kept: list[int]) -> None:
     journal = Journal(path, clock)
