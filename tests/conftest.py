@@ -11,7 +11,6 @@ from tests.support.ca import RunningCa
 from tests.world.door import Door
 from tests.world.world import World
 
-
 # How long an example takes says nothing on a machine that runs other tests beside this one.
 hypothesis.settings.register_profile("house", deadline=None)
 hypothesis.settings.load_profile("house")
