@@ -25,7 +25,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from core import certificates
+from core import blocked_keys, certificates
 from core.certificates import Certificate, Reservation, State
 from core.clock import Clock
 from core.database import Database, Transaction
@@ -92,8 +92,7 @@ class Issuance:
         the same id when a call is repeated.  Raises `Refused` when the vault said no (nothing was signed);
         `TransientError` and `HaltIssuance` when it is not known or not possible now: call again.
         """
-        if self._halt is not None:
-            raise HaltIssuance(f"register and vault journal disagree: {self._halt}")
+        self._must_agree()
         for row in certificates.by_request(self._database.reader, approved.request_id):
             if row.state is State.RESERVED:
                 row = await self._settle(row)
@@ -101,6 +100,28 @@ class Issuance:
                 await self._database.write(partial(_finish, finish=finish, id=row.id))
                 return row.id
         return await self._begin(approved, finish)
+
+    async def withdraw(
+        self, request_id: str, delivered: str | None, finish: Callable[[Transaction], None]
+    ) -> None:
+        """The request has ended: what was issued for it, and is not the `delivered` id, is revoked.
+
+        Nobody was given such a certificate, so nobody else would ever revoke it.  `finish(tx)` runs in the
+        transaction of that.  May be repeated.  Raises as `issue`.
+        """
+        self._must_agree()
+        for row in certificates.by_request(self._database.reader, request_id):
+            if row.state is State.RESERVED:
+                await self._settle(row)
+
+        def unit(tx: Transaction) -> None:
+            for row in certificates.by_request(tx, request_id):
+                spare = row.state is State.ISSUED and row.id != delivered
+                if spare and certificates.revocation_of(tx, row.serial) is None:
+                    certificates.revoke(tx, row.serial, certificates.UNSPECIFIED, _SPARE)
+            finish(tx)
+
+        await self._database.write(unit)
 
     @property
     def halted(self) -> str:
@@ -157,15 +178,18 @@ class Issuance:
             if row is not None and row.state is State.RESERVED and id not in self._under_way:
                 await self._settle(row)
 
+    def _must_agree(self) -> None:
+        if self._halt is not None:
+            raise HaltIssuance(f"register and vault journal disagree: {self._halt}")
+
     async def _begin(self, approved: Approved, finish: Finish) -> str:
         description = await self._describe()
         request = self._drawn(approved, description)
         # No reconciliation may take our reserved row for one that a crash left behind.
         self._under_way.add(request.issuance_id)
+        reservation = self._reservation(approved, request, description)
         try:
-            await self._database.write(
-                partial(certificates.reserve, reservation=self._reservation(approved, request, description))
-            )
+            await self._database.write(partial(_reserve, reservation=reservation))
             steps.reached("3 reserved", request.issuance_id)
             return await self._sign(request, finish)
         finally:
@@ -278,10 +302,18 @@ class Issuance:
         return self._description
 
 
+def _reserve(tx: Transaction, reservation: Reservation) -> None:
+    # Here and not only when the request was approved: the key may have been blocked since.
+    if blocked_keys.is_blocked(tx, reservation.spki_sha256):
+        raise Refused("key.blocked", "this key is known to be compromised: make a new one")
+    certificates.reserve(tx, reservation)
+
+
 def _finish(tx: Transaction, finish: Finish, id: str) -> None:
     finish(tx, id)
 
 
+_SPARE = "delivered to nobody: its order had ended"
 _encode = msgspec.msgpack.Encoder().encode
 
 

@@ -3,7 +3,8 @@
 `accept` runs in the handler's transaction and writes the job row; the issue job does steps 1 and 2 and the
 last half of step 8.  What lies between is `signer.issuance`, which knows certificates but no orders.
 
-Must never: hand over an order whose authorizations are not all valid at one `now`, or one without fresh CAA.
+Must never: hand over an order whose authorizations are not all valid at one `now`, or one without fresh CAA;
+leave a certificate valid that its order did not deliver.
 """
 
 from __future__ import annotations
@@ -36,6 +37,10 @@ KIND = "issue"
 CAA_GOOD_FOR = 7 * 3600
 """Seconds.  BR 3.2.2.8.1 and 4.2.2.1 allow 8 hours or the TTL; an hour is left for what follows."""
 
+PATIENCE = 3600
+"""Seconds after its expiry in which an order that was finalized in time is still tried.  Then it ends,
+whatever keeps us from issuing: nobody waits longer, and a subscriber can place a new one."""
+
 _evidence = msgspec.msgpack.Decoder(tuple[SignedStatement, ...])
 
 
@@ -44,6 +49,11 @@ class Issuance(Protocol):
 
     async def issue(self, approved: Approved, finish: Callable[[Transaction, str], None]) -> str:
         """Issue, store and, in the storing transaction, `finish`; safe to call again after a crash."""
+
+    async def withdraw(
+        self, request_id: str, delivered: str | None, finish: Callable[[Transaction], None]
+    ) -> None:
+        """Revoke what was issued for the request and is not `delivered`; `finish` in the same transaction."""
 
 
 def must_be_ready(order: Order, now: int) -> None:
@@ -96,14 +106,16 @@ class IssueJob:
         """
         reader = self._database.reader
         order = orders.by_id(reader, order_id)
-        if order is None or order.status is not OrderStatus.PROCESSING:
-            await self._database.write(lambda tx: jobs.done(tx, KIND, order_id))
+        assert order is not None
+        if order.status is not OrderStatus.PROCESSING:
+            await self._withdraw(order)
             return
         account = accounts.by_id(reader, order.account_id)
         held = authorizations.of_order(reader, order_id)
         assert account is not None
         now = self._clock.now()
         try:
+            _check_time(order, now)
             _check_account(account)
             _check_authorizations(order, held, now)
             steps.reached("1 authorized", order_id)
@@ -113,13 +125,19 @@ class IssueJob:
                 _approved(order, account, held, rechecked), lambda tx, issued: _deliver(tx, order_id, issued)
             )
         except Problem as problem:
-            await self._database.write(
-                functools.partial(_refuse, order_id=order_id, told=problem, why=problem.detail)
-            )
+            await self._refuse(order, problem, problem.detail)
         except Refused as refused:
-            await self._database.write(
-                functools.partial(_refuse, order_id=order_id, told=_told(refused), why=str(refused))
-            )
+            await self._refuse(order, _told(refused), str(refused))
+
+    async def _refuse(self, order: Order, told: Problem, why: str) -> None:
+        await self._database.write(functools.partial(_refuse, order_id=order.id, told=told, why=why))
+        await self._withdraw(order)
+
+    async def _withdraw(self, order: Order) -> None:
+        """The order has ended.  The job stays until nothing that was tried for it can come to light."""
+        await self._issuance.withdraw(
+            order.id, order.certificate_id, lambda tx: jobs.done(tx, KIND, order.id)
+        )
 
     async def _recheck_caa(
         self, account: Account, held: Sequence[Authorization], now: int
@@ -138,6 +156,14 @@ class IssueJob:
         if faults:
             raise problems.joined(faults)
         return tuple(statement for outcome in outcomes for statement in outcome.statements)
+
+
+def _check_time(order: Order, now: int) -> None:
+    if now > order.expires + PATIENCE:
+        raise refusal(
+            ErrorType.SERVER_INTERNAL,
+            "the certificate could not be issued in time, by a fault of ours; place a new order",
+        )
 
 
 def _check_account(account: Account) -> None:
@@ -185,7 +211,8 @@ def _approved(
 def _deliver(tx: Transaction, order_id: str, certificate_id: str) -> None:
     """The last half of (8), in the transaction that stores the certificate."""
     delivered = orders.deliver(tx, order_id, certificate_id)
-    jobs.done(tx, KIND, order_id)
+    if delivered:  # else the job goes on, finds an order that has ended, and withdraws the certificate
+        jobs.done(tx, KIND, order_id)
     order = _order(tx, order_id)
     kind = "order.valid" if delivered else "order.certificate-not-delivered"
     tx.audit(kind, f"account:{order.account_id}", {"order": order_id, "certificate": certificate_id})
@@ -193,7 +220,6 @@ def _deliver(tx: Transaction, order_id: str, certificate_id: str) -> None:
 
 def _refuse(tx: Transaction, order_id: str, told: Problem, why: str) -> None:
     order = _order(tx, order_id)
-    jobs.done(tx, KIND, order_id)
     if order.status is not OrderStatus.PROCESSING:
         return
     orders.move(tx, order, Event.REFUSED, problems.to_json(told))

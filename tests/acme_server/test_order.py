@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import NameOID
 
+from core.database import Transaction
 from core.errors import HaltIssuance, Refused, TransientError
 from core.settings import Settings
+from signer.issuance import Approved
 from tests.support.acme_client import AcmeClient, b64, csr, ec_key
 from tests.support.acme_front import Front, running
 
@@ -307,6 +310,50 @@ async def test_a_fault_of_ours_leaves_the_order_processing_and_the_job_waiting(
     front.issuance.fault = None
     await front.run_jobs()
     assert (await subscriber.post(url)).body["status"] == "valid"
+
+
+@pytest.mark.clause("RFC 8555 section 7.1.6")
+async def test_an_order_that_cannot_be_issued_ends_an_hour_after_its_expiry(
+    front: Front, subscriber: AcmeClient
+) -> None:
+    url = await finalized(front, subscriber, NAME)
+    order_id = url.rpartition("/")[2]
+    front.issuance.fault = TransientError("away")
+    front.clock.at += front.context.settings.acme.order_lifetime + 3600
+    await front.run_jobs()
+    assert (await subscriber.post(url)).body["status"] == "processing"
+    front.clock.at += 1
+    await front.run_jobs()
+    order = (await subscriber.post(url)).body
+    assert (order["status"], "place a new order" in order["error"]["detail"]) == ("invalid", True)
+    # What was tried for it may still come to light: the job stays until that is withdrawn.
+    assert front.counts()["jobs"] == 1
+    front.issuance.fault = None
+    await front.run_jobs()
+    assert front.counts()["jobs"] == 0
+    assert front.issuance.withdrawn == [(order_id, None)]
+
+
+async def test_a_certificate_that_the_order_does_not_take_is_withdrawn(
+    front: Front, subscriber: AcmeClient
+) -> None:
+    url = await finalized(front, subscriber, NAME)
+    order_id = url.rpartition("/")[2]
+    issue = front.issuance.issue
+
+    async def too_late(approved: Approved, finish: Callable[[Transaction, str], None]) -> str:
+        def end(tx: Transaction) -> None:
+            tx.execute("UPDATE orders SET status = 'invalid' WHERE id = ?", (order_id,))
+
+        await front.database.write(end)
+        return await issue(approved, finish)
+
+    front.issuance.issue = too_late  # type: ignore[method-assign]
+    await front.run_jobs()
+    assert len(front.audit("order.certificate-not-delivered")) == 1
+    await front.run_jobs()
+    assert front.issuance.withdrawn == [(order_id, None)]
+    assert front.counts()["jobs"] == 0
 
 
 @pytest.mark.clause("RFC 8555 section 7.1.6")

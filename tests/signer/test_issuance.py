@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from dataclasses import replace
 
 import pytest
 
-from core import certificates
+from core import blocked_keys, certificates
 from core.database import Database, Transaction
 from core.errors import Refused, TransientError
 from core.settings import Status as StatusSettings
@@ -229,3 +230,46 @@ async def test_requests_at_once_get_a_certificate_each(issuance: Issuance, datab
     )
     assert len(set(ids)) == 20
     assert sorted(ids) == sorted(finished.ids)
+
+
+@pytest.mark.clause("house: the crash rule")
+async def test_what_an_ended_request_left_behind_is_settled_and_revoked(
+    issuance: Issuance, vault: MemoryVault, database: Database
+) -> None:
+    vault.fault("result", TransientError("killed before it answered"))
+    with pytest.raises(TransientError):
+        await issuance.issue(APPROVED, Finished())
+    vault.fault("recall", TransientError("still away"))
+    ended: list[Transaction] = []
+    with pytest.raises(TransientError):
+        await issuance.withdraw("order-1", None, ended.append)
+    assert (states(database), ended) == (["reserved"], [])
+    for _ in range(2):
+        await issuance.withdraw("order-1", None, ended.append)
+    assert (states(database), len(ended)) == (["issued"], 2)
+    status = certificates.status_of(database.reader, vault.entries[0].serial)
+    assert status is not None
+    assert status.revocation is not None
+    assert "delivered to nobody" in status.revocation.cause
+
+
+async def test_withdrawing_leaves_the_delivered_certificate_alone(
+    issuance: Issuance, vault: MemoryVault, database: Database
+) -> None:
+    id = await issuance.issue(APPROVED, Finished())
+    await issuance.withdraw("order-1", id, lambda tx: None)
+    status = certificates.status_of(database.reader, vault.entries[0].serial)
+    assert status is not None
+    assert status.revocation is None
+
+
+@pytest.mark.clause("BR 6.1.1.3")
+async def test_a_key_that_was_blocked_after_the_approval_is_not_certified(
+    issuance: Issuance, vault: MemoryVault, database: Database
+) -> None:
+    digest = hashlib.sha256(APPROVED.public_key).digest()
+    await database.write(lambda tx: blocked_keys.block(tx, digest, "found on the net"))
+    with pytest.raises(Refused, match=r"key\.blocked"):
+        await issuance.issue(APPROVED, Finished())
+    assert states(database) == []
+    assert vault.entries == []

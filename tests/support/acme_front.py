@@ -29,7 +29,7 @@ from core import certificates, issuers
 from core.clock import FakeClock
 from core.database import Database, Transaction
 from core.ephemeral import Nonces
-from core.errors import TransientError
+from core.errors import Refused, TransientError
 from core.evidence import CaaSeen, ControlSeen, PerspectiveKey, Result, SignedStatement, Statement
 from core.randomness import SystemRandomness, token
 from core.settings import Settings
@@ -94,6 +94,7 @@ class FakeIssuance:
     def __init__(self, database: Database, clock: FakeClock) -> None:
         self.fault: Exception | None = None
         self.approved: list[Approved] = []
+        self.withdrawn: list[tuple[str, str | None]] = []
         self.key = ec.generate_private_key(ec.SECP256R1())
         self._database = database
         self._clock = clock
@@ -111,6 +112,14 @@ class FakeIssuance:
         issuer = issuers.Issuer(ISSUER, "issuing", "ec-p256", self.chain_der, chain, 1)
         await self._database.write(lambda tx: issuers.put_issuer(tx, issuer))
         return chain
+
+    async def withdraw(
+        self, request_id: str, delivered: str | None, finish: Callable[[Transaction], None]
+    ) -> None:
+        if self.fault is not None and not isinstance(self.fault, Refused):
+            raise self.fault
+        self.withdrawn.append((request_id, delivered))
+        await self._database.write(finish)
 
     async def issue(self, approved: Approved, finish: Callable[[Transaction, str], None]) -> str:
         self.approved.append(approved)
