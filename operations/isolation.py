@@ -140,12 +140,17 @@ def _give(path: Path, uid: int, gid: int) -> None:
 
 
 def _unreachable(data: DataDirectory) -> str:
+    vault, python = USERS["vault"], Path(sys.executable).resolve()
+    if not _executable_by_others(python):
+        return f"{vault} cannot run {python}: make .venv anew with the system's (PYTHON=/usr/bin/python3)"
     # Tried, not computed: access lists, mounts and a Python in a private home all count.
-    probe = f"import os, core, msgspec, cryptography; os.stat({str(data.root)!r})"
-    result = (
-        subprocess.run(
+    for what, probe, remedy in (
+        (Path(__file__).parent.parent, "import core, msgspec, cryptography", "install it below /opt"),
+        (data.root, f"import os; os.stat({str(data.root)!r})", "keep it below /var/lib"),
+    ):
+        tried = subprocess.run(
             [sys.executable, "-c", probe],
-            user=USERS["vault"],
+            user=vault,
             group=GROUP,
             extra_groups=[],
             cwd=Path(__file__).parent.parent,
@@ -153,15 +158,9 @@ def _unreachable(data: DataDirectory) -> str:
             capture_output=True,
             check=False,
         )
-        if _executable_by_others(Path(sys.executable))
-        else None
-    )
-    if result is not None and result.returncode == 0:
-        return ""
-    return (
-        f"{USERS['vault']} cannot reach the code, its Python or {data.root}; "
-        "install below /opt with the system's python3, and keep the data below /var/lib"
-    )
+        if tried.returncode != 0:
+            return f"{vault} cannot reach {what}: {remedy}"
+    return ""
 
 
 def _executable_by_others(path: Path) -> bool:
