@@ -139,9 +139,11 @@ class Gate:
             try:
                 reply = await handler(self._context, signed)
             except ForeignResource:
-                assert isinstance(signed, ByAccount)
+                by = "key of no account"
+                if isinstance(signed, ByAccount):
+                    by = f"account:{signed.account.id}"
                 await self._authentication.record_refusal(
-                    "access.foreign-resource", f"account:{signed.account.id}", {"path": request.path}
+                    "access.foreign-resource", by, {"path": request.path, "from": request.remote}
                 )
                 raise
             return render(self._context, reply)

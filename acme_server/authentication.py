@@ -128,6 +128,11 @@ class Authentication:
             )
             raise
         if account.status is not AccountStatus.VALID:
+            await self.record_refusal(
+                "access.ended-account",
+                f"account:{account.id}",
+                {"status": account.status, "path": request.path, "from": request.remote},
+            )
             # Section 7.3.6: MUST be 401.
             raise unauthorized(f"this account is {account.status}; use another one", status=401)
         return ByAccount(key, signed.url, self._payload(signed), request.match_info, request.query, account)

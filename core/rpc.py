@@ -54,6 +54,7 @@ class Peer:
 
 
 Allow = Callable[[Peer, str], bool]
+OnRefusal = Callable[[Peer, str], Awaitable[None]]
 
 
 class _Frames(asyncio.Protocol):
@@ -100,10 +101,16 @@ class _Frames(asyncio.Protocol):
 
 
 class RpcServer:
-    """Serves methods on one Unix socket.  `allow` decides by peer and method name who may call what."""
+    """Serves methods on one Unix socket.
 
-    def __init__(self, allow: Allow = lambda peer, method: True) -> None:
+    `allow` decides by peer and method name who may call what; `on_refusal` records who was refused, before
+    the answer leaves and once for each user and method: nobody shall fill a record by asking again.
+    """
+
+    def __init__(self, allow: Allow = lambda peer, method: True, on_refusal: OnRefusal | None = None) -> None:
         self._allow = allow
+        self._on_refusal = on_refusal
+        self._refused: set[tuple[int, str]] = set()
         self._handlers: dict[str, Callable[[bytes], Awaitable[bytes]]] = {}
         self._server: asyncio.Server | None = None
         self._connections: set[_ServerConnection] = set()
@@ -124,7 +131,7 @@ class RpcServer:
         umask = os.umask(0o777 & ~mode)
         try:
             self._server = await asyncio.get_running_loop().create_unix_server(
-                lambda: _ServerConnection(self._handlers, self._allow, self._connections), str(path)
+                lambda: _ServerConnection(self._handlers, self._must_be_allowed, self._connections), str(path)
             )
         finally:
             os.umask(umask)
@@ -137,17 +144,28 @@ class RpcServer:
             if connection.transport is not None:
                 connection.transport.close()
 
+    async def _must_be_allowed(self, peer: Peer, method: str) -> None:
+        """Raises `Refused`."""
+        if self._allow(peer, method):
+            return
+        if (peer.uid, method) not in self._refused:
+            self._refused.add((peer.uid, method))
+            _log.error("uid %d (process %d) may not call %s and was refused", peer.uid, peer.pid, method)
+            if self._on_refusal is not None:
+                await self._on_refusal(peer, method)
+        raise Refused("rpc.forbidden", f"uid {peer.uid} may not call {method!r}")
+
 
 class _ServerConnection(_Frames):
     def __init__(
         self,
         handlers: dict[str, Callable[[bytes], Awaitable[bytes]]],
-        allow: Allow,
+        must_be_allowed: OnRefusal,
         connections: set[_ServerConnection],
     ) -> None:
         super().__init__()
         self._handlers = handlers
-        self._allow = allow
+        self._must_be_allowed = must_be_allowed
         self._connections = connections
         self._tasks: set[asyncio.Task[None]] = set()
         self._peer = Peer(-1, -1, -1)
@@ -180,8 +198,7 @@ class _ServerConnection(_Frames):
         try:
             if name not in self._handlers:
                 raise Refused("rpc.unknown", f"no method {name!r} here")
-            if not self._allow(self._peer, name):
-                raise Refused("rpc.forbidden", f"uid {self._peer.uid} may not call {name!r}")
+            await self._must_be_allowed(self._peer, name)
             kind, body = _RESULT, msgspec.Raw(await self._handlers[name](params))
         except Refused as error:
             kind, body = _REFUSED, [error.code, error.detail]

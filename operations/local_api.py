@@ -63,7 +63,12 @@ def server(database: Database, on_revocation: Callable[[], None]) -> RpcServer:
         on_revocation()
         return Revoked(revocation.revoked_at, revocation.reason)
 
-    answering = RpcServer(_ours)
+    async def record_refusal(peer: Peer, method: str) -> None:
+        await database.write(
+            lambda tx: tx.audit("access.operator-socket", f"uid {peer.uid}", {"method": method})
+        )
+
+    answering = RpcServer(_ours, record_refusal)
     answering.add(REVOKE, revoke)
     return answering
 

@@ -10,8 +10,9 @@ from typing import Any
 
 from cryptography import x509
 
+from acme_server.authentication import ForeignResource
 from acme_server.exchange import ByAccount, ByKey
-from acme_server.problems import ErrorType, malformed, not_found, refusal, unauthorized
+from acme_server.problems import ErrorType, malformed, not_found, refusal
 from acme_server.store import authorizations
 from core import certificates
 from core.certificates import Certificate
@@ -91,6 +92,8 @@ def _prove(rows: Rows, certificate: Certificate, request: ByAccount | ByKey, now
 
 
 def _nobody(why: str) -> Problem:
-    return unauthorized(
-        f"{why}; sign with the issuing account, with the certificate's key, or validate all its names first"
+    return ForeignResource(
+        ErrorType.UNAUTHORIZED,
+        f"{why}; sign with the issuing account, with the certificate's key, or validate all its names first",
+        status=403,
     )

@@ -57,6 +57,7 @@ class Kind(StrEnum):
     RESPONDER = "ocsp-responder"
     CRL_INTENT = "crl-intent"
     CRL = "crl"
+    REFUSED = "refused-access"  # a caller that had no business here; the issuance id says who and what
 
 
 _INTENTS = frozenset({Kind.INTENT, Kind.RESPONDER_INTENT, Kind.CRL_INTENT})

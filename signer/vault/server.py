@@ -115,7 +115,11 @@ async def serve(
             clock,
             randomness,
         )
-        rpc = RpcServer(policy(roles or {}, os.getuid()))
+
+        async def record_refusal(peer: Peer, method: str) -> None:
+            await journal.append(Kind.REFUSED, issuance_id=f"uid {peer.uid}: {method}")
+
+        rpc = RpcServer(policy(roles or {}, os.getuid()), record_refusal)
         _add_methods(rpc, service)
         data.vault_socket.parent.mkdir(parents=True, exist_ok=True)
         await rpc.listen(data.vault_socket)

@@ -123,6 +123,9 @@ async def test_a_deactivated_account_ends_what_is_open_and_is_refused_everywhere
     for path in (subscriber.kid, order.headers["Location"], order.body["authorizations"][0]):
         refused = await subscriber.post(path)
         assert (refused.status, refused.problem) == (401, "unauthorized")
+    assert [row["subject"] for row in front.audit("access.ended-account")] == [
+        f"account:{subscriber.kid.rpartition('/')[2]}"
+    ]
     subscriber.kid = None
     assert (await subscriber.register()).status == 401
 

@@ -194,6 +194,25 @@ async def test_a_frame_that_is_no_request_ends_that_connection_only(
     assert (await client.call(ECHO, Ask("still here"))).word == "still here"
 
 
+@pytest.mark.clause("BR 5.4.1")
+async def test_who_is_refused_is_recorded_before_the_answer_and_once(tmp_path: Path) -> None:
+    recorded: list[str] = []
+
+    async def record(peer: Peer, method: str) -> None:
+        recorded.append(f"{peer.uid} {method}")
+
+    server = RpcServer(lambda peer, method: False, record)
+    server.add(ECHO, echo)
+    await server.listen(tmp_path / "s")
+    client = RpcClient(tmp_path / "s")
+    for _ in range(2):
+        with pytest.raises(Refused, match=r"rpc\.forbidden"):
+            await client.call(ECHO, Ask(""))
+        assert recorded == [f"{os.getuid()} echo"]
+    await client.close()
+    await server.close()
+
+
 async def test_the_socket_is_made_with_the_given_mode(tmp_path: Path) -> None:
     server = RpcServer()
     await server.listen(tmp_path / "s", mode=0o600)

@@ -127,3 +127,18 @@ async def test_the_operator_may_find_a_key_compromised_after_another_reason(
 async def test_without_an_app_the_operator_is_told_so(data: DataDirectory) -> None:
     with pytest.raises(TransientError, match=r"app\.sock"):
         await local_api.revoke(data, SERIAL, 0, "a test")
+
+
+@pytest.mark.clause("BR 5.4.1")
+async def test_another_user_at_the_operators_socket_is_refused_and_recorded(
+    database: Database, data: DataDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local_api, "_ours", lambda peer, method: False)
+    server = local_api.server(database, lambda: None)
+    await server.listen(data.app_socket)
+    with pytest.raises(Refused, match=r"rpc\.forbidden"):
+        await local_api.revoke(data, SERIAL, 1, "a test")
+    await server.close()
+    assert certificates.revocation_version(database.reader) == 0
+    row = database.reader.one("SELECT content FROM audit WHERE kind = 'access.operator-socket'")
+    assert row is not None
