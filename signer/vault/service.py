@@ -121,6 +121,7 @@ class Service:
             longest = requirements.limit(requirements.Limit.LEAF_VALIDITY, now)
         self._verifier.verify(request, now)
         tbs, lint = await self._build(request, by, profile, Kind.LEAF, now=now, longest=longest)
+        await self._signer.must_work(by.key)
         kept = token(self._randomness)
         expires_at = now + PREPARED_LIFETIME
         prepared = _Prepared(by.issuer.id, request.issuance_id, request.serial, tbs, lint, expires_at)

@@ -29,6 +29,9 @@ from signer.vault.journal import Journal, Kind, crl_issuance_id
 from signer.vault.keys import Key
 from signer.vault.token import TokenThreads
 
+_PROOF = b"acme-server: this key works again"
+"""Octets that are no part of any certificate, CRL or OCSP answer."""
+
 
 @dataclass(frozen=True, slots=True)
 class IssuingKey:
@@ -47,6 +50,7 @@ class Signer:
         self._journal = journal
         self._under_way = 0
         self._certificates: dict[str, asyncio.Event] = {}
+        self._in_doubt: set[str] = set()
         self._idle = asyncio.Event()
         self._idle.set()
         self._closing = False
@@ -83,7 +87,11 @@ class Signer:
                 lint=lint,
             )
             steps.reached("8 intent", issuance_id)
-            signature = await self._tokens.sign(by.key, tbs)
+            try:
+                signature = await self._tokens.sign(by.key, tbs)
+            except TransientError:
+                self._in_doubt.add(by.key.label)
+                raise
             steps.reached("8 signed", issuance_id)
             certificate = leaf.assemble(tbs, by.issuer.algorithm.identifier, signature)
             _must_be_what_was_meant(certificate, tbs, serial, by)
@@ -97,6 +105,16 @@ class Signer:
             )
             steps.reached("8 result", issuance_id)
         return certificate
+
+    async def must_work(self, key: Key) -> None:
+        """A key that failed proves itself before it is given another serial number to lose.
+
+        Each loss is a revocation, on every CRL until it expires; a broken token would make them without end.
+        Raises `TransientError` while it fails.
+        """
+        if key.label in self._in_doubt:
+            _must_verify(key, await self._tokens.sign(key, _PROOF), _PROOF)
+            self._in_doubt.discard(key.label)
 
     async def ended(self, issuance_id: str) -> None:
         """Returns when no certificate of this issuance is being signed: its outcome is final then."""

@@ -178,6 +178,24 @@ async def test_a_token_that_fails_leaves_an_intent_without_result(world: World) 
 
 
 @pytest.mark.clause("house: the crash rule")
+async def test_a_token_that_goes_on_failing_costs_one_serial_number_and_not_one_for_each_try(
+    world: World,
+) -> None:
+    prepared = await world.service.prepare(request())
+    world.token.error = TransientError("device error")
+    with pytest.raises(TransientError):
+        await world.service.issue(IssueRequest(prepared.token))
+    intents = world.journal.sequence
+    for number in range(3):
+        with pytest.raises(TransientError, match="device error"):
+            await world.service.prepare(request(issuance_id=f"again-{number}"))
+    assert world.journal.sequence == intents
+    world.token.error = None
+    prepared = await world.service.prepare(request(issuance_id="issuance-2"))
+    await world.service.issue(IssueRequest(prepared.token))
+
+
+@pytest.mark.clause("house: the crash rule")
 @pytest.mark.parametrize("fails", [False, True])
 async def test_a_recall_waits_for_what_is_being_signed(world: World, fails: bool) -> None:
     prepared = await world.service.prepare(request())
