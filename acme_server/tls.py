@@ -73,11 +73,13 @@ class DirectoryTls:
     async def keep_renewed(self) -> None:
         """Renew for ever; runs as a task."""
         while True:
-            await asyncio.sleep(max(self._renew_at - self._clock.now(), RETRY))
             try:
+                # The clock is asked in here, too: one that stepped back must not end the whole process.
+                await asyncio.sleep(max(self._renew_at - self._clock.now(), 0))
                 await self.renew()
             except CaError as error:
                 _log.error("the directory's TLS certificate could not be renewed: %s", error)
+                await asyncio.sleep(RETRY)
 
     def _load(self, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> None:
         """ssl reads keys from files only: an encrypted one, whose password dies with this call."""

@@ -37,6 +37,10 @@ METHODS: Mapping[str, bool] = {
 CLOCK_TOLERANCE = 60
 """Seconds by which a perspective's clock may run ahead of the vault's."""
 
+ATTEMPT_SPAN = 30 + 2 * CLOCK_TOLERANCE
+"""Seconds between the first and the last statement of one attempt, whose perspectives look at one moment: a
+caller that asked them one by one, each at a lucky hour, has corroborated nothing."""
+
 MAX_STATEMENTS = 2000
 """100 names, twice, seen by 10 perspectives: more is no honest request."""
 
@@ -101,6 +105,10 @@ class Verifier:
             if statement.perspective in attempts[statement.attempt]:
                 raise Refused("evidence.duplicate", f"{name}: one perspective, one attempt, two statements")
             attempts[statement.attempt][statement.perspective] = statement
+        for attempt in attempts.values():
+            newest = max(statement.checked_at for statement in attempt.values())
+            if newest - _oldest(attempt) > ATTEMPT_SPAN:
+                raise Refused("evidence.span", f"{name}: the perspectives did not look at the same time")
         validations = [attempt for attempt in attempts.values() if _has_control(attempt)]
         checks = [attempt for attempt in attempts.values() if _has_caa(attempt)]
         if not validations:

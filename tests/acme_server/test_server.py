@@ -133,6 +133,17 @@ async def test_no_key_of_the_directory_stays_on_disk(tmp_path: Path, monkeypatch
     assert list(tmp_path.iterdir()) == []
 
 
+async def test_a_clock_that_stepped_back_does_not_end_the_renewals() -> None:
+    clock = FakeClock(1_795_392_000)
+    tls = DirectoryTls(FakeVault(clock), b"", clock, SystemRandomness())
+    await tls.renew()
+    clock.at -= 3600
+    renewing = asyncio.create_task(tls.keep_renewed())
+    done, _ = await asyncio.wait([renewing], timeout=0.05)
+    assert not done
+    renewing.cancel()
+
+
 async def test_an_address_in_use_is_told_with_the_remedy() -> None:
     first = Server(application(), ["127.0.0.1:0"], None)
     await first.start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -195,6 +196,17 @@ def test_lucky_answers_of_several_attempts_are_not_added_up() -> None:
 
 def test_one_perspective_cannot_speak_twice_in_an_attempt() -> None:
     refused("evidence.duplicate", lambda: verify([*attempt(), statement(1, checked_at=NOW - 61)]))
+
+
+@pytest.mark.clause("BR 3.2.2.9")
+def test_perspectives_that_looked_at_different_hours_corroborate_nothing() -> None:
+    last = attempt()[-1]
+    for earlier, holds in ((150, True), (151, False)):
+        statements = [*attempt()[:-1], replace(last, checked_at=last.checked_at - earlier)]
+        if holds:
+            verify(statements)
+        else:
+            refused("evidence.span", partial(verify, statements))
 
 
 @pytest.mark.parametrize("method", list(METHODS))
