@@ -82,7 +82,7 @@ class Validation:
     tls_alpn_port: int = 443
     allowed_networks: tuple[str, ...] = ()
     methods: tuple[str, ...] = ("http-01", "dns-01")
-    attempts: int = 3
+    attempts: int = 7
     concurrency: int = 200
     key_passphrase_file: str = ""
 

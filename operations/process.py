@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parse(arguments)
     logging.basicConfig(stream=sys.stderr, level=options.log_level.upper(), format=LOG_FORMAT)
     if options.crash_at:
-        logging.getLogger().addHandler(_Crash(options.crash_at))
+        logging.getLogger().addHandler(_Crash(options.crash_at, options.crash_pid or os.getpid()))
         logging.getLogger("signer").setLevel(logging.DEBUG)
     if options.parent:
         _die_with(options.parent)
@@ -97,6 +97,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--ready-fd", type=int, default=-1, help="where to say that it serves")
     parser.add_argument("--parent", type=int, default=0, help="end when this process does")
     parser.add_argument("--crash-at", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--crash-pid", type=int, default=0, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if (options.role == "perspective") != bool(options.code):
         parser.error("--code goes with `perspective`, and only with it")
@@ -167,15 +168,18 @@ def _die_with(parent: int) -> None:
 
 
 class _Crash(logging.Handler):
-    """For the crash tests: dies like `kill -9` when the issuance cycle logs that it reached a step."""
+    """For the crash tests: `kill -9` of a process when the issuance cycle logs that it reached a step."""
 
-    def __init__(self, step: str) -> None:
+    def __init__(self, step: str, pid: int) -> None:
         super().__init__(logging.DEBUG)
         self._step = step
+        self._pid = pid
 
     def emit(self, record: logging.LogRecord) -> None:
-        if getattr(record, "step", "") == self._step:
-            os.kill(os.getpid(), signal.SIGKILL)
+        if getattr(record, "step", None) == self._step:
+            # Once: the pid of a process that died may soon be another's.
+            logging.getLogger().removeHandler(self)
+            os.kill(self._pid, signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -94,6 +94,20 @@ def test_a_crash_at_a_step_breaks_no_promise(site: Site, room: str, step: str, w
     _live_through(site, crash)
 
 
+@pytest.mark.parametrize("victim", ["perspective", "status"])
+@pytest.mark.parametrize(("room", "step"), STEPS)
+def test_a_crash_of_another_process_at_a_step_breaks_no_promise(
+    site: Site, room: str, step: str, victim: str
+) -> None:
+    def crash() -> None:
+        assert site.pieces.wait_for_death(victim), f"{room} never reached {step!r}"
+
+    site.pieces.start_all()
+    site.pieces.kill9(room)
+    site.pieces.start(room, crash_at=step, victim=victim)
+    _live_through(site, crash)
+
+
 @pytest.mark.parametrize("victims", [*((room,) for room in ROOMS), ROOMS], ids="+".join)
 @pytest.mark.parametrize("seed", range(3))
 def test_a_crash_at_any_moment_breaks_no_promise(site: Site, victims: tuple[str, ...], seed: int) -> None:

@@ -28,8 +28,11 @@ class Pieces:
             if not self.runs(room):
                 self.start(room)
 
-    def start(self, room: str, crash_at: str = "") -> None:
-        """Start one process and wait until it says that it serves, or ends at the step `crash_at`."""
+    def start(self, room: str, crash_at: str = "", victim: str = "") -> None:
+        """Start one process and wait until it says that it serves.
+
+        At the step `crash_at` it kills itself, or the running room `victim`.
+        """
         reading, writing = os.pipe()
         words = [sys.executable, "-m", "operations.process", room, *self._ca.options()]
         words += ["--ready-fd", str(writing)]
@@ -37,6 +40,8 @@ class Pieces:
             words += ["--code", self._perspective]
         if crash_at:
             words += ["--crash-at", crash_at]
+        if victim:
+            words += ["--crash-pid", str(self._running[victim].pid)]
         with self._ca.log.open("ab") as log:
             self._running[room] = subprocess.Popen(
                 words, cwd=REPOSITORY, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=(writing,)
