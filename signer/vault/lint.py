@@ -14,58 +14,35 @@ from __future__ import annotations
 
 import asyncio
 import importlib.metadata
-import multiprocessing
-import multiprocessing.process
-import os
-import signal
-import threading
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections import deque
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import NamedTuple
 
 from core.errors import Refused
 from core.settings import Rules
 from signer.api import LintRecord
 from signer.vault import profiles
+from signer.vault.lint_worker import Finding, Kind, Worker
+
+__all__ = ["Finding", "Kind", "LintPool"]
 
 TIME_LIMIT = 30
-"""Seconds for one document; a leaf takes 5 ms.  Past it the kernel ends the worker."""
+"""Seconds for one document; a leaf takes 0.3 ms.  Past it the kernel ends the worker."""
 
 BATCH = 8
 """Documents for one worker at a time: enough to make the hop between processes cheap, few enough that a lone
 request does not wait long behind others."""
 
-
-class Kind(StrEnum):
-    """What is linted, which decides by which validators."""
-
-    LEAF = "leaf"
-    LOCAL_SERVICE = "local-service"
-    LOCAL_SERVICE_ISSUER = "local-service-issuer"
-    ROOT = "root"
-    ISSUING = "issuing"
-    OCSP_RESPONDER = "ocsp-responder"
-    CRL = "crl"
-    ROOT_CRL = "root-crl"
-    OCSP = "ocsp"
+FAREWELL = 5
+"""Seconds that a worker has to end in order; an idle one needs milliseconds."""
 
 
-class Finding(NamedTuple):
-    """One finding of pkilint: severity ("fatal", "error", "warning", "notice"), its code and its message."""
-
-    severity: str
-    code: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class _Waiting:
     kind: Kind
     octets: bytes
     findings: asyncio.Future[list[Finding]]
+    suspect: bool = False
+    """A worker died over it, or over a neighbour in its batch."""
 
 
 class LintPool:
@@ -79,22 +56,18 @@ class LintPool:
             f"pkilint {importlib.metadata.version('pkilint')}",
             f"profile {profiles.VERSION}",
         )
-        self._workers = workers
+        self._limit = workers
         self._rules = rules
         self._time_limit = time_limit
-        self._executor: ProcessPoolExecutor | None = None
-        self._waiting: list[_Waiting] = []
-        self._batches: set[asyncio.Task[None]] = set()
-        self._second_try = asyncio.Lock()
+        self._running = False
+        self._idle: list[Worker] = []
+        self._busy: dict[Worker, list[_Waiting]] = {}
+        self._waiting: deque[_Waiting] = deque()
 
     def start(self) -> None:
         """Start the workers; they warm up while the vault goes on starting."""
-        context = multiprocessing.get_context("forkserver")
-        # The fork server imports pkilint once (0.8 s), the workers are its children and share the memory.
-        context.set_forkserver_preload(["signer.vault.linter"])
-        self._executor = ProcessPoolExecutor(self._workers, context, _live_no_longer_than_the_parent)
-        for _ in range(self._workers):
-            self._executor.submit(_warm, self._rules)
+        self._running = True
+        self._idle = [self._new_worker() for _ in range(self._limit)]
 
     async def lint(self, octets: bytes, kind: Kind) -> LintRecord:
         """Lint a DER certificate, CRL or OCSP response that carries a dummy signature.
@@ -102,11 +75,13 @@ class LintPool:
         Raises `Refused("lint.<code>")` for the first ERROR or FATAL finding; `lint.crashed` when the worker
         died or timed out twice.
         """
+        if not self._running:
+            raise Refused("lint.crashed", "the lint workers are not running: start the vault")
         loop = asyncio.get_running_loop()
         waiting = _Waiting(kind, octets, loop.create_future())
-        self._waiting.append(waiting)
-        if len(self._waiting) == 1:
+        if not self._waiting:
             loop.call_soon(self._hand_out)
+        self._waiting.append(waiting)
         findings = await waiting.findings
         for finding in findings:
             if finding.severity in ("fatal", "error"):
@@ -118,90 +93,77 @@ class LintPool:
 
     def close(self) -> None:
         """End the workers.  What is still waiting is refused."""
-        if self._executor is not None:
-            self._executor.shutdown(wait=True, cancel_futures=True)
-            self._executor = None
+        self._running = False
+        left = [*self._waiting, *(waiting for batch in self._busy.values() for waiting in batch)]
+        workers = [*self._idle, *self._busy]
+        self._idle, self._busy, self._waiting = [], {}, deque()
+        for waiting in left:
+            _refuse(waiting, "the vault is stopping: ask again later")
+        for worker in workers:
+            worker.close(FAREWELL)
+
+    def _new_worker(self) -> Worker:
+        return Worker(self._rules, self._time_limit, self._done)
 
     def _hand_out(self) -> None:
-        """Give what has gathered in this turn of the loop to the workers, evenly."""
-        waiting, self._waiting = self._waiting, []
-        size = min(BATCH, -(-len(waiting) // self._workers))
-        for start in range(0, len(waiting), size):
-            task = asyncio.create_task(self._lint_batch(waiting[start : start + size]))
-            self._batches.add(task)
-            task.add_done_callback(self._batches.discard)
+        """Give what waits to idle workers, as much as may be to one: the fewer wake up, the less it costs.
 
-    async def _lint_batch(self, batch: Sequence[_Waiting]) -> None:
-        try:
-            await self._run(batch)
-        except BrokenProcessPool:
-            # A worker died, perhaps over a neighbour's document: each gets a second chance, alone.
-            for waiting in batch:
-                async with self._second_try:
-                    try:
-                        await self._run([waiting])
-                    except BrokenProcessPool:
+        What gathers while all are busy is the next batch.
+        """
+        while self._waiting:
+            if not self._idle:
+                if not self._running or len(self._busy) >= self._limit:
+                    return
+                try:
+                    self._idle.append(self._new_worker())
+                except (OSError, EOFError) as error:
+                    for waiting in self._waiting:
                         _refuse(
-                            waiting, "the lint worker died or timed out twice over it: nothing was signed"
+                            waiting, f"no lint worker can be started ({error}): see to memory and processes"
                         )
+                    self._waiting.clear()
+                    return
+            batch = self._next_batch()
+            if batch:
+                worker = self._idle.pop()
+                self._busy[worker] = batch
+                worker.give([(waiting.kind, waiting.octets) for waiting in batch])
 
-    async def _run(self, batch: Sequence[_Waiting]) -> None:
-        executor = self._executor
-        if executor is None:
-            for waiting in batch:
-                _refuse(waiting, "the lint workers are not running: start the vault")
-            return
-        work = [(waiting.kind, waiting.octets) for waiting in batch]
-        try:
-            found = await asyncio.wrap_future(executor.submit(_lint, self._rules, work, self._time_limit))
-        except BrokenProcessPool:
-            if self._executor is executor:
-                executor.shutdown(wait=False, cancel_futures=True)
-                self.start()
-            raise
-        except (asyncio.CancelledError, RuntimeError):
-            for waiting in batch:
-                _refuse(waiting, "the vault is stopping: ask again later")
-            return
-        for waiting, findings in zip(batch, found, strict=True):
+    def _next_batch(self) -> list[_Waiting]:
+        """Those next in line whom somebody still awaits; a suspect goes alone."""
+        batch: list[_Waiting] = []
+        while self._waiting and len(batch) < BATCH and not (batch and self._waiting[0].suspect):
+            waiting = self._waiting.popleft()
             if not waiting.findings.done():
-                waiting.findings.set_result(findings)
+                batch.append(waiting)
+                if waiting.suspect:
+                    break
+        return batch
+
+    def _done(self, worker: Worker, findings: list[list[Finding]] | None) -> None:
+        batch = self._busy.pop(worker, None)
+        if batch is None or findings is None or len(findings) != len(batch):
+            self._lost(worker, batch or [])
+        else:
+            self._idle.append(worker)
+            for waiting, found in zip(batch, findings, strict=True):
+                if not waiting.findings.done():
+                    waiting.findings.set_result(found)
+        self._hand_out()
+
+    def _lost(self, worker: Worker, batch: list[_Waiting]) -> None:
+        """A worker died: each document that it had gets a second chance, alone, with another."""
+        if worker in self._idle:
+            self._idle.remove(worker)
+        worker.close(0)
+        for waiting in batch:
+            if waiting.suspect:
+                _refuse(waiting, "the lint worker died or timed out twice over it: nothing was signed")
+            else:
+                waiting.suspect = True
+                self._waiting.append(waiting)
 
 
 def _refuse(waiting: _Waiting, detail: str) -> None:
     if not waiting.findings.done():
         waiting.findings.set_exception(Refused("lint.crashed", detail))
-
-
-# From here on: in the worker.
-
-
-def _live_no_longer_than_the_parent() -> None:
-    threading.Thread(target=_die_with, args=(multiprocessing.parent_process(),), daemon=True).start()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the vault ends us in order
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-
-
-def _die_with(vault: multiprocessing.process.BaseProcess | None) -> None:
-    # A worker holds its fork server's life line, so the fork server cannot end before it: the kernel's
-    # PR_SET_PDEATHSIG, which watches the fork server, would wait for ever.  This watches the vault itself.
-    if vault is not None:
-        vault.join()
-    os._exit(1)
-
-
-def _warm(rules: Rules) -> None:
-    from signer.vault import linter
-
-    linter.warm(rules)
-
-
-def _lint(rules: Rules, work: Sequence[tuple[Kind, bytes]], time_limit: float) -> list[list[Finding]]:
-    from signer.vault import linter
-
-    found = []
-    for kind, octets in work:
-        signal.setitimer(signal.ITIMER_REAL, time_limit)
-        found.append(linter.lint(rules, kind, octets))
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    return found
