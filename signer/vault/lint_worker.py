@@ -1,8 +1,8 @@
 """A lint worker: the process, and the vault's end of the socket to it.
 
 A batch is one frame each way: a length of four octets, then MessagePack.  It is decoded by type, so that a
-worker which a document has taken over can at worst send wrong findings, and never an object to run code in the
-vault (which `pickle`, and so every pool of the standard library, would let it).
+worker which a document has taken over can at worst send wrong findings, and never an object that runs code in
+the vault (which `pickle`, and so every pool of the standard library, would let it).
 
 Must never: hold a token, a PIN or a journal.  docs/adr/0004.
 """
@@ -178,8 +178,8 @@ def _received(stream: IO[bytes]) -> list[Work] | None:
 
 
 def _die_with(vault: multiprocessing.process.BaseProcess | None) -> None:
-    # The end of the socket is seen between two documents only.  A worker holds its fork server's life line, so
-    # the fork server cannot end before it: the kernel's PR_SET_PDEATHSIG, which watches the fork server,
+    # The end of the socket is seen between two documents only.  A worker holds its fork server's life line,
+    # so the fork server cannot end before it: the kernel's PR_SET_PDEATHSIG, which watches the fork server,
     # would wait for ever.  This watches the vault itself.
     if vault is not None:
         vault.join()

@@ -25,9 +25,9 @@ from pkilint.pkix import certificate, crl, extension, general_name, name, ocsp
 
 from core import der
 from core.settings import Rules
-from signer.vault.lint import Finding, Kind
 from signer.vault.lint_index import indexed
 from signer.vault.lint_profile import ProfileLinter, filtered
+from signer.vault.lint_worker import Finding, Kind
 
 CRL_ENTRIES = 1000
 """pkilint takes 0.1 ms and 10 KiB for an entry.  The entries of a CRL are all of one shape, written by one

@@ -6,11 +6,13 @@ import asyncio
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -21,7 +23,7 @@ from core import der
 from core.errors import Refused
 from core.settings import Rules
 from signer.api import CrlEntry, OcspRequest
-from signer.vault import algorithms, ca_certificates, crl, leaf, linter, ocsp
+from signer.vault import algorithms, ca_certificates, crl, leaf, lint_worker, linter, ocsp
 from signer.vault.ca_certificates import Subject
 from signer.vault.lint import Finding, Kind, LintPool
 from tests.support.software_ca import (
@@ -257,6 +259,54 @@ async def test_a_document_that_takes_too_long_is_refused_and_the_next_one_is_lin
         with pytest.raises(Refused, match=r"lint\.crashed"):
             await lint.lint(leaf_der(Rules.PRIVATE, names=names), Kind.LEAF)
         await lint.lint(leaf_der(Rules.PRIVATE), Kind.LEAF)
+    finally:
+        lint.close()
+
+
+async def test_only_the_document_that_a_worker_dies_over_is_refused() -> None:
+    lint = LintPool(1, Rules.PRIVATE, time_limit=0.5)
+    lint.start()
+    try:
+        names = tuple(f"a{number}.acme-shop.com" for number in range(20_000))
+        documents = [leaf_der(Rules.PRIVATE)] * 5
+        documents.insert(2, leaf_der(Rules.PRIVATE, names=names))
+        outcomes = await asyncio.gather(
+            *(lint.lint(octets, Kind.LEAF) for octets in documents), return_exceptions=True
+        )
+        refused = [index for index, outcome in enumerate(outcomes) if isinstance(outcome, Refused)]
+        assert refused == [2]
+    finally:
+        lint.close()
+
+
+def _lie(lie: bytes, vault: socket.socket, rules: Rules, time_limit: float) -> None:
+    """A worker that a document has taken over."""
+    del rules, time_limit
+    with vault:
+        vault.recv(1)
+        vault.sendall(lie)
+        vault.recv(1 << 20)
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        b"\xff\xff\xff\xff",
+        b"\x00\x00\x00\x01\xc1",
+        b"\x00\x00\x00\x01\x90",
+        b"\x00\x00\x00\x03\x92\x90\x90",
+        b"\x00\x00\x00\x04\x91\x91\x91\x01",
+    ],
+)
+async def test_a_worker_that_says_anything_but_findings_is_ended_and_its_document_refused(
+    lie: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lint_worker, "_serve", partial(_lie, lie))
+    lint = LintPool(1, Rules.PRIVATE)
+    lint.start()
+    try:
+        with pytest.raises(Refused, match=r"lint\.crashed"):
+            await lint.lint(leaf_der(Rules.PRIVATE), Kind.LEAF)
     finally:
         lint.close()
 
