@@ -81,8 +81,12 @@ class Worker:
         # The fork server imports pkilint once (0.8 s), the workers are its children and share the memory.
         _context.set_forkserver_preload(["signer.vault.linter"])
         self._process = _context.Process(target=_serve, args=(theirs, rules, time_limit), daemon=True)
-        self._process.start()
-        theirs.close()
+        with theirs:
+            try:
+                self._process.start()
+            except BaseException:
+                self._socket.close()
+                raise
 
     def give(self, work: Sequence[Work]) -> None:
         """Lint these.  Not before the last were done."""
