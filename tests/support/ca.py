@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.processes import tree
 from tests.world.addresses import free_port
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -156,7 +157,7 @@ class RunningCa:
 
     def kill9_all(self) -> None:
         """SIGKILL the whole tree at once, as a power cut would."""
-        for pid in [self.pid, *_descendants(self.pid)]:
+        for pid in tree(self.pid):
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
@@ -167,7 +168,7 @@ class RunningCa:
     def processes(self, name: str) -> list[int]:
         """The ids of the running processes of the room `name`."""
         found = []
-        for pid in _descendants(self.pid):
+        for pid in tree(self.pid)[1:]:
             words = _command_line(pid)
             if "operations.process" in words and words[words.index("operations.process") + 1] == name:
                 found.append(pid)
@@ -188,21 +189,6 @@ class RunningCa:
     def log_end(self, characters: int = 4000) -> str:
         """The end of the supervisor's output."""
         return self.log.read_text(encoding="utf-8", errors="replace")[-characters:]
-
-
-def _descendants(root: int) -> list[int]:
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-            children.setdefault(parent, []).append(int(entry.name))
-    found = [root]
-    for pid in found:
-        found += children.get(pid, [])
-    return found[1:]
 
 
 def _command_line(pid: int) -> list[str]:
