@@ -33,7 +33,16 @@ from signer.vault import adapter, algorithms, ca_certificates, crl, profiles
 from signer.vault.authority import Issuer
 from signer.vault.keys import Key, KeyAlgorithm
 from signer.vault.lint import Kind, LintPool
-from signer.vault.seal import VERSION, Hierarchy, SealedIssuer, SealedPerspective, seal, unseal
+from signer.vault.seal import (
+    VERSION,
+    Hierarchy,
+    SealedIssuer,
+    SealedPerspective,
+    SealedToken,
+    TokenRole,
+    seal,
+    unseal,
+)
 from signer.vault.token import Cryptoki, Session, softhsm
 
 ROOT_ID = "root"
@@ -120,14 +129,16 @@ def create(
             version=VERSION,
             created_at=now,
             rules=settings.ca.rules,
-            root_token=root_token,
-            issuing_token=issuing_token,
             root=certificates[ROOT_ID],
             root_crl=_signed_crl(*draft_crl, lambda tbs: session.sign(root_key, tbs)),
             issuers=tuple(
                 SealedIssuer(id, use, algorithm, id, certificates[id]) for id, use, algorithm, _ in _ISSUERS
             ),
             perspectives=pinned,
+            tokens=(
+                SealedToken("root", root_token, TokenRole.ROOT),
+                SealedToken("issuing", issuing_token, TokenRole.ISSUING),
+            ),
         )
         progress("hierarchy.json: sealed by the root key")
         sealed = seal(hierarchy, lambda octets: session.sign(root_key, octets))

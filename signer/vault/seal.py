@@ -12,28 +12,87 @@ CPS 6.1, 6.5.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 import msgspec
 from cryptography import x509
 
+from core.people import Person
 from signer.api import KeyUse
 from signer.vault import adapter, algorithms
+from signer.vault.custody import Custody
 from signer.vault.keys import KeyAlgorithm
+from signer.vault.token_facts import TokenFacts
 
-VERSION = 1
-CONTEXT = b"acme-server hierarchy v1\x00"
+VERSION = 2
+CONTEXT = b"acme-server hierarchy v2\x00"
 """Signed before the sealed octets, so that the root's signature here is one on nothing else."""
+
+
+class TokenRole(StrEnum):
+    """Which keys a token holds: the root's, which only a ceremony opens, or the vault's."""
+
+    ROOT = "root"
+    ISSUING = "issuing"
+
+
+class IssuerState(StrEnum):
+    """What an issuing key may do: nothing yet; all; CRLs and OCSP answers only; nothing any more."""
+
+    PLANNED = "planned"
+    ACTIVE = "active"
+    RETIRED = "retired"
+    DESTROYED = "destroyed"
+
+
+@dataclass(frozen=True, slots=True)
+class SealedActivation:
+    """How a token's PIN was split: `threshold` of `holders` open it.
+
+    `check` commits to the secret, so that a wrong combination is noticed before it is tried as a PIN.
+    """
+
+    threshold: int
+    check: bytes
+    holders: tuple[Person, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SealedToken:
+    """A token of the hierarchy, what was recorded of it, and how it is opened (None: a PIN in a file)."""
+
+    label: str
+    serial: str
+    role: TokenRole
+    facts: TokenFacts | None = None
+    activation: SealedActivation | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SealedIssuer:
-    """An issuing key: its label in the issuing token, and its certificate."""
+    """An issuing key: its label in the issuing token, its certificate, its custody and its life.
+
+    `since` and `until` are the planned first and last moment of signing leaves, POSIX seconds; 0 is none.
+    """
 
     id: str
     use: KeyUse
     algorithm: KeyAlgorithm
     label: str
     certificate: bytes
+    custody: Custody = Custody.SEALED
+    state: IssuerState = IssuerState.ACTIVE
+    since: int = 0
+    until: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CrossCertificate:
+    """Another CA's certificate for a key of ours: `subject` is "root" or an issuer's id; both are DER."""
+
+    subject: str
+    certificate: bytes
+    issuer: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +108,44 @@ class SealedPerspective:
 
 @dataclass(frozen=True, slots=True)
 class Hierarchy:
-    """What the root key sealed.  Tokens are named by their serial numbers."""
+    """What the root key sealed.
+
+    `sequence` counts the ceremonies that sealed this hierarchy, from 1; `ceremony` is the last one's id.
+    """
 
     version: int
     created_at: int
     rules: str
-    root_token: str
-    issuing_token: str
     root: bytes
     root_crl: bytes
     issuers: tuple[SealedIssuer, ...]
     perspectives: tuple[SealedPerspective, ...]
+    sequence: int = 1
+    ceremony: str = ""
+    tokens: tuple[SealedToken, ...] = ()
+    cross: tuple[CrossCertificate, ...] = ()
+
+    def token(self, role: TokenRole) -> SealedToken:
+        """The token of `role`, of which there is one.  Raises ValueError when there is none."""
+        for each in self.tokens:
+            if each.role is role:
+                return each
+        raise ValueError(f"the hierarchy has no {role} token")
+
+    @property
+    def root_token(self) -> str:
+        """The serial number of the root's token."""
+        return self.token(TokenRole.ROOT).serial
+
+    @property
+    def issuing_token(self) -> str:
+        """The serial number of the vault's token."""
+        return self.token(TokenRole.ISSUING).serial
+
+    @property
+    def activation(self) -> SealedActivation | None:
+        """Who opens the vault's token; None: its PIN lies in a file, which does not conform to BR 6.2."""
+        return self.token(TokenRole.ISSUING).activation
 
 
 def seal(hierarchy: Hierarchy, sign: adapter.Sign) -> bytes:
@@ -71,6 +157,9 @@ def seal(hierarchy: Hierarchy, sign: adapter.Sign) -> bytes:
 def unseal(content: bytes, trust_anchor: bytes) -> Hierarchy:
     """The hierarchy in hierarchy.json; `trust_anchor` is PEM.  Raises ValueError when the seal is broken."""
     file = msgspec.json.decode(content, type=_File)
+    version = msgspec.json.decode(file.sealed, type=_Version).version
+    if version != VERSION:
+        raise ValueError(f"its version is {version}: use the software that made it")
     hierarchy = msgspec.json.decode(file.sealed, type=Hierarchy)
     root = x509.load_der_x509_certificate(hierarchy.root)
     if x509.load_pem_x509_certificate(trust_anchor) != root:
@@ -83,9 +172,11 @@ def unseal(content: bytes, trust_anchor: bytes) -> Hierarchy:
             x509.load_der_x509_certificate(issuer.certificate).verify_directly_issued_by(root)
         except Exception as error:
             raise ValueError(f"the root did not sign the certificate of {issuer.id}") from error
-    if hierarchy.version != VERSION:
-        raise ValueError(f"its version is {hierarchy.version}: use the software that made it")
     return hierarchy
+
+
+class _Version(msgspec.Struct):
+    version: int
 
 
 class _File(msgspec.Struct):

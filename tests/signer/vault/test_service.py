@@ -98,7 +98,7 @@ def _world(directory: Path, settings: Settings) -> World:
     key = Key("ec-p256", KeyAlgorithm.EC_P256, ca.key.public_key())
     service = Service(
         settings,
-        Hierarchy(1, NOW, settings.ca.rules, "", "", ca.root, b"", (), ()),
+        Hierarchy(1, NOW, settings.ca.rules, ca.root, b"", (), ()),
         {"ec-p256": IssuingKey(ca.issuer, key, KeyUse.ISSUING)},
         frozenset(),
         signer,
