@@ -1,9 +1,9 @@
 """Keys that are born in the token and never leave it: made, read back, checked, used.
 
-A key pair is found by its label.  Its attributes are read back after generation, because a token is free to
-answer "ok" and to do something else; the public key is judged by its own parameters, never by what was asked
-for.  All signatures are made over a digest computed here (CKM_RSA_PKCS over a DigestInfo, CKM_ECDSA): every
-token has these two mechanisms, and a CRL of 45 MB need not cross the PKCS#11 call.
+A key pair is found by its label.  Its custody is read back (custody.py); the public key is judged by its own
+parameters, never by what was asked for.  All signatures are made over a digest computed here (CKM_RSA_PKCS
+over a DigestInfo, CKM_ECDSA): every token has these two mechanisms, and a CRL of 45 MB need not cross the
+PKCS#11 call.
 
 Must never: read a private attribute's value.
 
@@ -26,7 +26,9 @@ from pkcs11.util.ec import encode_ec_public_key, encode_named_curve_parameters
 from pkcs11.util.rsa import encode_rsa_public_key
 
 from core.errors import HaltIssuance
+from signer.vault import custody as custody_classes
 from signer.vault.algorithms import PublicKey
+from signer.vault.custody import Custody
 
 PUBLIC_EXPONENT = 65537
 """BR 6.1.6: an odd number in 2^16+1 .. 2^256-1; this one everywhere."""
@@ -61,32 +63,18 @@ _CURVES = {KeyAlgorithm.EC_P256: "secp256r1", KeyAlgorithm.EC_P384: "secp384r1"}
 _EC_HASHES = {KeyAlgorithm.EC_P256: "sha256", KeyAlgorithm.EC_P384: "sha384"}
 """The hash that goes with a curve (BR 7.1.3.2.2)."""
 
-_PRIVATE_TEMPLATE = {
-    Attribute.TOKEN: True,
-    Attribute.PRIVATE: True,
-    Attribute.SENSITIVE: True,
-    Attribute.EXTRACTABLE: False,
-    Attribute.SIGN: True,
-    Attribute.DECRYPT: False,
-    Attribute.UNWRAP: False,
-    Attribute.DERIVE: False,
-}
-_REQUIRED = {
-    **_PRIVATE_TEMPLATE,
-    Attribute.LOCAL: True,
-    Attribute.ALWAYS_SENSITIVE: True,
-    Attribute.NEVER_EXTRACTABLE: True,
-}
-"""What the key must say of itself: born here (LOCAL), and never in a state in which it could be taken out."""
-
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key pair in a token: its label, its algorithm and its public half."""
+    """A key pair in a token: its label, its algorithm and its public half.
+
+    `local` is false for a key that was restored from a backup into this token.
+    """
 
     label: str
     algorithm: KeyAlgorithm
     public_key: PublicKey
+    local: bool = True
 
     @property
     def spki(self) -> bytes:
@@ -96,7 +84,9 @@ class Key:
         )
 
 
-def generate(session: pkcs11.Session, label: str, algorithm: KeyAlgorithm) -> Key:
+def generate(
+    session: pkcs11.Session, label: str, algorithm: KeyAlgorithm, custody: Custody = Custody.SEALED
+) -> Key:
     """Make a key pair in the token and check what came out (`find`).
 
     Raises `HaltIssuance` when the label is taken or the key is not what was asked for.
@@ -114,7 +104,7 @@ def generate(session: pkcs11.Session, label: str, algorithm: KeyAlgorithm) -> Ke
             label=label,
             store=True,
             capabilities=MechanismFlag.SIGN | MechanismFlag.VERIFY,
-            private_template=_PRIVATE_TEMPLATE,
+            private_template=custody_classes.template(custody),
         )
     else:
         parameters = session.create_domain_parameters(
@@ -127,9 +117,11 @@ def generate(session: pkcs11.Session, label: str, algorithm: KeyAlgorithm) -> Ke
             label=label,
             store=True,
             capabilities=MechanismFlag.SIGN | MechanismFlag.VERIFY,
-            private_template=_PRIVATE_TEMPLATE,
+            private_template=custody_classes.template(custody),
         )
-    key = find(session, label)
+    key = find(session, label, custody)
+    if not key.local:
+        raise HaltIssuance(f"key {label!r} says that it was not made in this token: do not use it")
     if key.algorithm is not algorithm:
         raise HaltIssuance(f"the token was asked for a key of {algorithm} and made one of {key.algorithm}")
     return key
@@ -140,18 +132,13 @@ def exists(session: pkcs11.Session, label: str) -> bool:
     return bool(list(session.get_objects({Attribute.CLASS: ObjectClass.PRIVATE_KEY, Attribute.LABEL: label})))
 
 
-def find(session: pkcs11.Session, label: str) -> Key:
-    """The key pair with this label, its attributes and public parameters checked.
+def find(session: pkcs11.Session, label: str, custody: Custody = Custody.SEALED) -> Key:
+    """The key pair with this label, its custody read back and its public parameters checked.
 
-    Raises `HaltIssuance` when it is missing, ambiguous, extractable or of a kind that we do not use.
+    Raises `HaltIssuance` when it is missing, ambiguous, of another custody or of a kind that we do not use.
     """
     private = private_key(session, label)
-    for attribute, wanted in _REQUIRED.items():
-        if private[attribute] is not wanted:
-            raise HaltIssuance(
-                f"key {label!r} has {attribute.name} = {private[attribute]}, not {wanted}: "
-                "it was not made in this token by our ceremony; do not use it"
-            )
+    custody_classes.must_be(label, private, custody)
     found = list(session.get_objects({Attribute.CLASS: ObjectClass.PUBLIC_KEY, Attribute.LABEL: label}))
     if len(found) != 1:
         raise HaltIssuance(f"the token holds {len(found)} public keys {label!r}, not one")
@@ -163,7 +150,7 @@ def find(session: pkcs11.Session, label: str) -> Key:
         key = serialization.load_der_public_key(der)
     except ValueError as error:
         raise HaltIssuance(f"the public key {label!r} cannot be read: {error}") from error
-    return Key(label, _algorithm_of(label, key), cast(PublicKey, key))
+    return Key(label, _algorithm_of(label, key), cast(PublicKey, key), custody_classes.is_local(private))
 
 
 def private_key(session: pkcs11.Session, label: str) -> SigningHandle:

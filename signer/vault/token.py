@@ -26,8 +26,10 @@ from pkcs11._pkcs11 import lib as _Lib
 from pkcs11.exceptions import NoSuchToken, PKCS11Error
 
 from core.errors import ConfigurationError, HaltIssuance, TransientError
-from signer.vault import algorithms, keys
+from signer.vault import algorithms, keys, token_facts
+from signer.vault.custody import Custody
 from signer.vault.keys import Key, KeyAlgorithm
+from signer.vault.token_facts import TokenFacts
 
 T = TypeVar("T")
 
@@ -66,6 +68,7 @@ class Cryptoki:
                 f"no PKCS#11 module at {module.path}: run apt install softhsm2, or set vault.module"
             )
         os.environ.update(module.environment)
+        self._module = module
         self._c = ctypes.CDLL(str(module.path))
         try:
             self._library = _locking_library(module, self._c)
@@ -106,6 +109,10 @@ class Cryptoki:
         """One more session of the process that is logged in already."""
         return self._token(serial).open()
 
+    def facts(self, serial: str, certificate: str = "") -> TokenFacts:
+        """What the token and the module's file are now; `certificate` is what people found to cover it."""
+        return token_facts.read(self._token(serial), self._module.path, certificate)
+
     def close(self) -> None:
         """C_Finalize: every session and login ends."""
         self._c.C_Finalize(None)
@@ -127,13 +134,13 @@ class Session:
         self._session = session
         self._handles: dict[str, keys.SigningHandle] = {}
 
-    def find(self, label: str) -> Key:
+    def find(self, label: str, custody: Custody = Custody.SEALED) -> Key:
         """See `keys.find`."""
-        return keys.find(self._session, label)
+        return keys.find(self._session, label, custody)
 
-    def generate(self, label: str, algorithm: KeyAlgorithm) -> Key:
+    def generate(self, label: str, algorithm: KeyAlgorithm, custody: Custody = Custody.SEALED) -> Key:
         """See `keys.generate`."""
-        return keys.generate(self._session, label, algorithm)
+        return keys.generate(self._session, label, algorithm, custody)
 
     def has(self, label: str) -> bool:
         """Whether a private key of this label is there."""
