@@ -30,9 +30,12 @@ from core.settings import Settings
 from signer import serials
 from signer.api import KeyUse
 from signer.vault import adapter, algorithms, ca_certificates, crl, profiles
+from signer.vault import seal as seals
 from signer.vault.authority import Issuer
+from signer.vault.journal import Journal, Kind
 from signer.vault.keys import Key, KeyAlgorithm
-from signer.vault.lint import Kind, LintPool
+from signer.vault.lint import Kind as LintKind
+from signer.vault.lint import LintPool
 from signer.vault.seal import (
     VERSION,
     Hierarchy,
@@ -53,7 +56,7 @@ _ISSUERS = (
     ("ec-1", KeyUse.ISSUING, KeyAlgorithm.EC_P256, "EC Issuing CA 1"),
     ("local-1", KeyUse.LOCAL_SERVICE, KeyAlgorithm.EC_P256, "Local Service CA 1"),
 )
-_LINT_KINDS = {KeyUse.ISSUING: Kind.ISSUING, KeyUse.LOCAL_SERVICE: Kind.LOCAL_SERVICE_ISSUER}
+_LINT_KINDS = {KeyUse.ISSUING: LintKind.ISSUING, KeyUse.LOCAL_SERVICE: LintKind.LOCAL_SERVICE_ISSUER}
 _BACKDATE = 3600
 """Seconds: a client whose clock is an hour slow still accepts the chain; BR 7.1.2.1 allows a day."""
 
@@ -173,6 +176,25 @@ def load(data: DataDirectory, settings: Settings) -> Hierarchy:
             "another CA in another --data directory"
         )
     return hierarchy
+
+
+async def must_not_be_older(journal: Journal, hierarchy: Hierarchy, path: Path) -> None:
+    """That no older seal was put back in the place of a newer one; the newest is remembered.
+
+    An old seal is a good signature still: it would bring back a revoked issuer or a perspective that is
+    believed no more.  Raises `HaltIssuance`.
+    """
+    sequence, digest = journal.hierarchy
+    found = seals.digest(hierarchy)
+    if (hierarchy.sequence, found) == (sequence, digest):
+        return
+    if hierarchy.sequence <= sequence:
+        what = "older than" if hierarchy.sequence < sequence else "another than"
+        raise HaltIssuance(
+            f"{path} is sealed as number {hierarchy.sequence}, {what} number {sequence}, which the vault has "
+            "used: restore the newest one from a backup and find out who put this one here"
+        )
+    await journal.append(Kind.HIERARCHY, issuance_id=f"hierarchy:{hierarchy.sequence}", tbs=found)
 
 
 def authority(settings: Settings, id: str, certificate: bytes) -> Issuer:
@@ -335,13 +357,13 @@ def _generate(
 
 
 async def _lint(draft: Mapping[str, bytes], root_crl: bytes, settings: Settings) -> None:
-    kinds = {ROOT_ID: Kind.ROOT} | {id: _LINT_KINDS[use] for id, use, _, _ in _ISSUERS}
+    kinds = {ROOT_ID: LintKind.ROOT} | {id: _LINT_KINDS[use] for id, use, _, _ in _ISSUERS}
     pool = LintPool(1, settings.ca.rules)
     pool.start()
     try:
         for id, certificate in draft.items():
             await pool.lint(certificate, kinds[id])
-        await pool.lint(root_crl, Kind.ROOT_CRL)
+        await pool.lint(root_crl, LintKind.ROOT_CRL)
     finally:
         pool.close()
 

@@ -2,9 +2,8 @@
 
 An *intent* is durable before the key is used, its *result* before anybody hears of it; so after a crash the
 journal alone decides what became of an issuance (the crash rule, docs/issuance.md).  One line is one JSON
-object with the fields of `signer.api.JournalEntry` in their order, octets in base64.  `hash` is SHA-256 over
-the hash of the line before (32 zero octets before the first) and this line with `"hash":""`, without its
-newline; an auditor needs no program of ours to check it.
+object with the fields of `signer.api.JournalEntry` in their order, octets in base64; chain.py says how they
+are chained.
 
 Must never: change or drop a complete line; answer before fdatasync(2) came back.
 
@@ -14,8 +13,6 @@ BR 4.3.1.2 (linting), 5.4.1 (key use is logged), 7.1.2.7 (serial numbers are uni
 from __future__ import annotations
 
 import asyncio
-import dataclasses
-import hashlib
 import logging
 import os
 import queue
@@ -30,9 +27,7 @@ import msgspec
 from core.clock import Clock
 from core.errors import HaltIssuance
 from signer.api import JournalEntry, LintRecord, Recalled
-
-GENESIS = bytes(32)
-"""The hash before the first entry."""
+from signer.vault import chain
 
 _PROGRESS_EVERY = 200_000
 """Lines between two lines of progress at start: about two seconds of reading."""
@@ -57,6 +52,7 @@ class Kind(StrEnum):
     RESPONDER = "ocsp-responder"
     CRL_INTENT = "crl-intent"
     CRL = "crl"
+    HIERARCHY = "hierarchy"  # the vault started with this one; "hierarchy:<sequence>", `tbs` its digest
     REFUSED = "refused-access"  # a caller that had no business here; the issuance id says who and what
 
 
@@ -70,7 +66,7 @@ class Journal:
     def __init__(self, path: Path, clock: Clock) -> None:
         self._path = path
         self._clock = clock
-        self._head = GENESIS
+        self._head = chain.GENESIS
         self._offsets = array("Q")  # of entry number index + 1
         self._end = 0
         self._durable = 0  # the number of the last entry on disk: nothing beyond it is told to anybody
@@ -78,6 +74,7 @@ class Journal:
         self._serials: set[bytes] = set()
         self._crl_numbers: dict[tuple[str, int], int] = {}
         self._responders: dict[str, int] = {}  # issuer id -> sequence of its newest responder's result
+        self._hierarchy = (0, b"")
         self._failure: OSError | None = None
         self._queue: queue.SimpleQueue[tuple[bytes, Callable[[OSError | None], None]] | None]
         self._queue = queue.SimpleQueue()
@@ -88,7 +85,7 @@ class Journal:
             os.close(self._file)
             raise
         self._durable = self.sequence
-        _sync_directory(path.parent)
+        chain.sync_directory(path.parent)
         self._thread = threading.Thread(target=self._write_all, name="journal", daemon=True)
         self._thread.start()
         if torn:
@@ -116,6 +113,11 @@ class Journal:
         """The newest OCSP responder certificate made for this issuer."""
         sequence = self._responders.get(issuer_id)
         return self._entry(sequence).certificate if sequence else None
+
+    @property
+    def hierarchy(self) -> tuple[int, bytes]:
+        """The sequence and the digest of the newest hierarchy that the vault started with; (0, b"")."""
+        return self._hierarchy
 
     def recall(self, issuance_id: str) -> Recalled:
         """What became of an issuance; a result that is not durable yet is none."""
@@ -164,7 +166,7 @@ class Journal:
         entry = JournalEntry(
             self.sequence + 1, at, kind, issuance_id, issuer_id, serial, tbs, certificate, lint, b""
         )
-        line, self._head = _seal(entry, self._head)
+        line, self._head = chain.seal(entry, self._head)
         self._index(entry, self._end)
         self._end += len(line)
         loop = asyncio.get_running_loop()
@@ -204,7 +206,7 @@ class Journal:
                 item = self._queue.get()
             if lines and self._failure is None:
                 try:
-                    _write_fully(self._file, b"".join(lines))
+                    chain.write_fully(self._file, b"".join(lines))
                     os.fdatasync(self._file)
                     self._durable += len(lines)
                 except OSError as error:
@@ -215,7 +217,7 @@ class Journal:
 
     def _read_all(self) -> bytes:
         """Check the chain, build the index; the torn last line, which is cut off."""
-        head = GENESIS
+        head = chain.GENESIS
         with open(self._path, "rb") as lines:
             for line in lines:
                 if not line.endswith(b"\n"):
@@ -227,8 +229,8 @@ class Journal:
                     entry = _decoder.decode(line)
                 except msgspec.MsgspecError as error:
                     raise _broken(self._path, self.sequence + 1, str(error)) from error
-                head = _digest(line, head)
-                if not line.endswith(_end(head)) or entry.sequence != self.sequence + 1:
+                head = chain.digest(line, head)
+                if not line.endswith(chain.end(head)) or entry.sequence != self.sequence + 1:
                     raise _broken(self._path, self.sequence + 1, "its hash or its number is wrong")
                 self._clock.observe(entry.at)
                 self._index(entry, self._end)
@@ -252,6 +254,8 @@ class Journal:
             self._outcomes[entry.issuance_id] = entry.sequence
             if entry.kind == Kind.RESPONDER:
                 self._responders[entry.issuer_id] = entry.sequence
+        elif entry.kind == Kind.HIERARCHY:
+            self._hierarchy = (int(entry.issuance_id.partition(":")[2]), entry.tbs)
 
     def _entry(self, sequence: int) -> JournalEntry:
         start = self._offsets[sequence - 1]
@@ -269,44 +273,6 @@ def crl_issuance_id(issuer_id: str, shard: int, number: int) -> str:
 
 
 _decoder = msgspec.json.Decoder(JournalEntry)
-_encoder = msgspec.json.Encoder()
-_CLOSE = b'"}'
-
-
-def _seal(entry: JournalEntry, previous: bytes) -> tuple[bytes, bytes]:
-    """The entry's line and its hash."""
-    unsealed = _encoder.encode(dataclasses.replace(entry, hash=b""))
-    digest = hashlib.sha256(previous + unsealed).digest()
-    # `hash` is the last field: the line differs from the unsealed one only between its last quotes.
-    return unsealed[: -len(_CLOSE)] + _end(digest), digest
-
-
-def _digest(line: bytes, previous: bytes) -> bytes:
-    """The hash that the line must carry: of its octets as written, so that entries of older software hold."""
-    return hashlib.sha256(previous + line[: -len(_end(GENESIS))] + _CLOSE).digest()
-
-
-def _end(digest: bytes) -> bytes:
-    """How a line with this hash ends."""
-    return _base64(digest) + _CLOSE + b"\n"
-
-
-def _base64(octets: bytes) -> bytes:
-    return _encoder.encode(octets)[1:-1]
-
-
-def _write_fully(file: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(file, view) :]
-
-
-def _sync_directory(path: Path) -> None:
-    directory = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
 
 
 def _call_in(

@@ -11,6 +11,7 @@ CPS 6.1, 6.5.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -150,7 +151,7 @@ class Hierarchy:
 
 def seal(hierarchy: Hierarchy, sign: adapter.Sign) -> bytes:
     """The content of hierarchy.json, signed by the root key."""
-    sealed = msgspec.json.format(msgspec.json.encode(hierarchy), indent=2)
+    sealed = _text(hierarchy)
     return msgspec.json.encode(_File(msgspec.Raw(sealed), sign(CONTEXT + sealed))) + b"\n"
 
 
@@ -173,6 +174,15 @@ def unseal(content: bytes, trust_anchor: bytes) -> Hierarchy:
         except Exception as error:
             raise ValueError(f"the root did not sign the certificate of {issuer.id}") from error
     return hierarchy
+
+
+def digest(hierarchy: Hierarchy) -> bytes:
+    """SHA-256 of the sealed text: what a journal remembers a hierarchy by."""
+    return hashlib.sha256(_text(hierarchy)).digest()
+
+
+def _text(hierarchy: Hierarchy) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(hierarchy), indent=2)
 
 
 class _Version(msgspec.Struct):

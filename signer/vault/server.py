@@ -99,6 +99,7 @@ async def serve(
         keys = [*(by.key for by in issuers.values()), *responders.keys]
         tokens.self_test(keys)
         await journal.append(Kind.START)
+        await hierarchies.must_not_be_older(journal, hierarchy, data.hierarchy)
         await responders.renew()
         renewing = asyncio.create_task(responders.run())
         opened.push_async_callback(_cancel, renewing)

@@ -25,6 +25,7 @@ from core.randomness import SystemRandomness
 from core.settings import Ca, Rules
 from signer.api import KeyUse
 from signer.vault import hierarchy
+from signer.vault.journal import Journal
 from tests.support.hierarchy import made, settings
 
 
@@ -217,3 +218,21 @@ def _content(directory: Path) -> dict[str, bytes]:
 
 def _pem(certificate: bytes) -> bytes:
     return x509.load_der_x509_certificate(certificate).public_bytes(Encoding.PEM)
+
+
+@pytest.mark.clause("CPS 6.5")
+async def test_a_seal_older_than_the_vault_has_used_stops_it_and_is_not_remembered(
+    data: DataDirectory, tmp_path: Path
+) -> None:
+    found = hierarchy.load(data, settings())
+    journal = Journal(tmp_path / "journal", SystemClock())
+    try:
+        await hierarchy.must_not_be_older(journal, replace(found, sequence=2), data.hierarchy)
+        await hierarchy.must_not_be_older(journal, replace(found, sequence=2), data.hierarchy)
+        before = journal.sequence
+        for other in (found, replace(found, sequence=2, created_at=1)):
+            with pytest.raises(HaltIssuance, match="which the vault has used"):
+                await hierarchy.must_not_be_older(journal, other, data.hierarchy)
+        assert journal.sequence == before == 1
+    finally:
+        journal.close()

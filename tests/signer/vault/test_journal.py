@@ -20,7 +20,8 @@ import pytest
 from core.clock import ClockSteppedBack, FakeClock
 from core.errors import HaltIssuance
 from signer.api import LintRecord, Recalled
-from signer.vault.journal import GENESIS, Journal, Kind, crl_issuance_id
+from signer.vault.chain import GENESIS
+from signer.vault.journal import Journal, Kind, crl_issuance_id
 
 NOW = 1_795_392_000
 
