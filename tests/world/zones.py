@@ -87,6 +87,8 @@ ZONES = (
     Zone("", ROOT),
     Zone("com", TLD),
     Zone("example.com", LEAF, EXAMPLE_COM),
+    # Any number of registered domains: each label below it is one (bench/).
+    Zone("many", TLD, PLAIN),
     Zone("insecure-example.com", LEAF, PLAIN, Signing.INSECURE),
     Zone("tampered-example.com", LEAF, PLAIN, Signing.TAMPERED),
     Zone("expired-example.com", LEAF, PLAIN, Signing.EXPIRED),
