@@ -154,6 +154,7 @@ class Profile:
     key_encipherment: bool = True
     ocsp: bool = True
     crl: bool = True
+    issuers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,15 @@ class KeyUse(StrEnum):
     OCSP = "ocsp"
 
 
+class IssuerState(StrEnum):
+    """What an issuing key may do: nothing yet; all; CRLs and OCSP answers only; nothing any more."""
+
+    PLANNED = "planned"
+    ACTIVE = "active"
+    RETIRED = "retired"
+    DESTROYED = "destroyed"
+
+
 @dataclass(frozen=True, slots=True)
 class IssuerInfo:
     """An issuing CA as the vault holds it.
@@ -36,6 +45,8 @@ class IssuerInfo:
     `use` tells the public profile's issuers from the local-service issuer; `chain` is the issuer's own
     certificate first and the root last; `name_sha1`/`key_sha1`/`..._sha256` are the CertID hashes of
     RFC 6960 section 4.1.1 (over the subject Name's DER and the public key's BIT STRING octets).
+    `since` and `until` are the planned first and last second of signing leaves, 0 for none; `alternates` are
+    the other chains, by cross-certificates, each with its own trust anchor last.
     """
 
     id: str
@@ -47,6 +58,15 @@ class IssuerInfo:
     key_sha1: bytes
     name_sha256: bytes
     key_sha256: bytes
+    state: IssuerState = IssuerState.ACTIVE
+    since: int = 0
+    until: int = 0
+    alternates: tuple[tuple[bytes, ...], ...] = ()
+
+    @property
+    def chains(self) -> tuple[tuple[bytes, ...], ...]:
+        """The default chain and the alternate ones."""
+        return (self.chain, *self.alternates)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,15 +15,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
 
 import msgspec
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from core import blocked_keys, certificates
 from core.certificates import Certificate, Reservation, State
@@ -33,8 +31,8 @@ from core.errors import CaError, HaltIssuance, Refused, TransientError
 from core.evidence import SignedStatement
 from core.randomness import Randomness, token
 from core.settings import Settings
-from signer import serials, steps
-from signer.api import Description, Issued, IssuerInfo, KeyUse, LeafRequest
+from signer import serials, steps, succession
+from signer.api import Description, Issued, LeafRequest
 from signer.client import Vault
 from signer.reconciliation import Reconciliation
 
@@ -248,22 +246,29 @@ class Issuance:
         profile = self._settings.profiles.get(approved.profile)
         if profile is None:
             raise Refused("profile.unknown", f"there is no profile {approved.profile!r}")
-        not_before = approved.not_before
-        if not_before is None:
-            not_before = self._clock.now() - BACKDATE
+        now = self._clock.now()
+        not_before = now - BACKDATE if approved.not_before is None else approved.not_before
         not_after = approved.not_after
         if not_after is None:
             not_after = not_before + profile.validity - 1
+        chosen = succession.choose(
+            description.issuers,
+            succession.family_of(approved.public_key),
+            profile,
+            succession.Validity(not_before, not_after),
+            now,
+            exactly=approved.not_after is not None,
+        )
         return LeafRequest(
             issuance_id=token(self._randomness),
             serial=serial,
-            issuer_id=_issuer_for(approved.public_key, description).id,
+            issuer_id=chosen.issuer.id,
             profile=approved.profile,
             names=approved.names,
             account_url=approved.account_url,
             public_key=approved.public_key,
             not_before=not_before,
-            not_after=not_after,
+            not_after=chosen.not_after,
             crl_shard=int.from_bytes(serial[-4:]) % self._settings.status.crl_shards,
             evidence=approved.evidence,
         )
@@ -325,18 +330,6 @@ def _software() -> str:
 
 
 _SOFTWARE = _software()
-
-_FAMILIES: Mapping[bool, str] = {True: "rsa", False: "ec"}
-
-
-def _issuer_for(public_key: bytes, description: Description) -> IssuerInfo:
-    """The issuer of the subscriber key's own family, so that a client needs one algorithm only."""
-    family = _FAMILIES[isinstance(load_der_public_key(public_key), rsa.RSAPublicKey)]
-    issuing = [issuer for issuer in description.issuers if issuer.use is KeyUse.ISSUING]
-    for issuer in issuing:
-        if issuer.algorithm.startswith(family):
-            return issuer
-    raise Refused("issuer.missing", f"no issuing CA for {family} keys: hold a ceremony that makes one")
 
 
 def _tbs(certificate: bytes) -> bytes:
