@@ -40,6 +40,10 @@ class Limit(StrEnum):
     CRL_REFRESH = "crl-refresh"
     RESPONDER_VALIDITY = "responder-validity"
     SERIAL_BITS = "serial-bits"
+    CA_KEY_LIFETIME = "ca-key-lifetime"
+    CA_BACKDATE = "ca-backdate"
+    ROOT_VALIDITY_LEAST = "root-validity-least"
+    ROOT_VALIDITY_MOST = "root-validity-most"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +106,12 @@ TABLE: dict[Limit, tuple[Row, ...]] = {
     Limit.RESPONDER_VALIDITY: (_from("2020-09-30", 30 * DAY, "CP/CPS 7.1"),),
     # Bits from a CSPRNG in a serial number.
     Limit.SERIAL_BITS: (_from("2016-09-30", 64, "BR 7.1.2.7"),),
+    # The hard stop for any CA key, from its making on: years of 365 days, so never a day too long.
+    Limit.CA_KEY_LIFETIME: (_from("2019-06-17", 20 * 365 * DAY, "CPS 6.3.2"),),
+    # A CA certificate's notBefore lies within this before its signing, and not after it.
+    Limit.CA_BACKDATE: (_from("2023-09-15", DAY, "BR 7.1.2.1.1, 7.1.2.6"),),
+    Limit.ROOT_VALIDITY_LEAST: (_from("2023-09-15", 2922 * DAY, "BR 7.1.2.1.1"),),
+    Limit.ROOT_VALIDITY_MOST: (_from("2023-09-15", 9132 * DAY, "BR 7.1.2.1.1"),),
 }
 
 

@@ -23,7 +23,7 @@ from core.settings import Profile
 from signer.api import IssuerInfo, IssuerState, KeyUse
 
 LEAST_VALIDITY = 86400
-"""Seconds: a leaf that its issuer's end cuts shorter than a day is of no use to a client that renews daily."""
+"""Seconds: a leaf that its issuer's end cuts shorter than a day is of no use to anybody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +151,4 @@ def _ends(issuer: IssuerInfo) -> int:
 @lru_cache(maxsize=64)
 def _dates(certificate: bytes) -> Validity:
     parsed = x509.load_der_x509_certificate(certificate)
-    return Validity(
-        int(parsed.not_valid_before_utc.timestamp()), int(parsed.not_valid_after_utc.timestamp())
-    )
+    return Validity(int(parsed.not_valid_before_utc.timestamp()), int(parsed.not_valid_after_utc.timestamp()))

@@ -17,7 +17,8 @@ from signer.vault import algorithms
 @dataclass(frozen=True, slots=True)
 class Issuer:
     """`name` is the DER subject of the issuer's certificate, `key_id` its subjectKeyIdentifier, `key_bits`
-    the octets of its public key's BIT STRING (RFC 6960 CertID); `not_after` in POSIX seconds.
+    the octets of its public key's BIT STRING (RFC 6960 CertID); `not_before` and `not_after` in
+    POSIX seconds.
 
     `crl_url_template` holds "{shard}".
     """
@@ -27,6 +28,7 @@ class Issuer:
     name: bytes
     key_id: bytes
     key_bits: bytes
+    not_before: int
     not_after: int
     algorithm: algorithms.SignatureAlgorithm
     ocsp_url: str
@@ -53,6 +55,7 @@ class Issuer:
             name=subject,
             key_id=extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest,
             key_bits=[*der.elements(key_info)][1].content[1:],
+            not_before=int(certificate.not_valid_before_utc.timestamp()),
             not_after=int(certificate.not_valid_after_utc.timestamp()),
             algorithm=algorithm,
             ocsp_url=ocsp_url,

@@ -136,6 +136,11 @@ def admit(request: LeafRequest, profile: LeafProfile, issuer: Issuer, *, now: in
         "profile.not-after",
         "the certificate would outlive its issuer: ask for a shorter one, or make a new issuer in a ceremony",
     )
+    _must(
+        request.not_before >= issuer.not_before,
+        "profile.not-before",
+        "the certificate would be older than its issuer: ask for a later notBefore",
+    )
     _must(request.crl_shard >= 0, "profile.crl-shard", "a CRL shard is a number from 0")
     _must_be_names(request.names, profile)
     try:

@@ -97,13 +97,16 @@ class Responders:
 
     async def renew(self) -> None:
         """Take the newest responders from the journal; make those that are missing or soon expire."""
-        for id in self._issuers:
+        for id, by in self._issuers.items():
+            if self._clock.now() > by.issuer.not_after:
+                self._current.pop(id, None)  # whatever it signed has expired, and nobody asks any more
+                continue
             last = self._journal.last_responder(id)
             if last is not None and id not in self._current:
                 self._current[id] = self._responder(id, last)
             current = self._current.get(id)
             now = self._clock.now()
-            if current is None or current.not_after - now < self._settings.vault.responder_renewal:
+            if current is None or self._is_due(current, by, now):
                 self._current[id] = self._responder(id, await self._make(id, now))
 
     async def run(self) -> None:
@@ -115,6 +118,10 @@ class Responders:
             except CaError as error:
                 _log.error("no new OCSP responder: %s", error)
 
+    def all(self) -> list[tuple[str, Responder]]:
+        """The responders in use, by issuer; one whose issuer has ended is among them no more."""
+        return list(self._current.items())
+
     def current(self, issuer_id: str) -> Responder:
         """The responder in use.  Raises `Refused` for an issuer that has none."""
         responder = self._current.get(issuer_id)
@@ -122,18 +129,25 @@ class Responders:
             raise Refused("ocsp.issuer", f"no OCSP responder for an issuer {issuer_id!r}")
         return responder
 
+    def _is_due(self, current: Responder, by: IssuingKey, now: int) -> bool:
+        # The last responder ends with its issuer: another one could not live longer.
+        left = current.not_after - now
+        return current.not_after < by.issuer.not_after and left < self._settings.vault.responder_renewal
+
     async def _make(self, id: str, now: int) -> bytes:
         by, key = self._issuers[id], self._keys[id]
         serial = serials.draw(self._randomness)
         ca = self._settings.ca
+        not_before = max(now - _BACKDATE, by.issuer.not_before)
+        remaining = by.issuer.not_after - not_before + 1
         draft = ca_certificates.ocsp_responder(
             by.issuer.certificate,
             adapter.unsigned(by.key.public_key),
             key.public_key,
             ca_certificates.Subject(ca.country, ca.organization, f"OCSP Responder {id}"),
             serial,
-            now - _BACKDATE,
-            lifetime=self._settings.vault.responder_lifetime,
+            not_before,
+            lifetime=min(self._settings.vault.responder_lifetime, remaining),
         )
         lint = await self._lint.lint(draft, LintKind.OCSP_RESPONDER)
         return await self._signer.certificate(

@@ -19,6 +19,7 @@ import msgspec
 from cryptography import x509
 
 from core.people import Person
+from signer.api import IssuerState as IssuerState
 from signer.api import KeyUse
 from signer.vault import adapter, algorithms
 from signer.vault.custody import Custody
@@ -35,15 +36,6 @@ class TokenRole(StrEnum):
 
     ROOT = "root"
     ISSUING = "issuing"
-
-
-class IssuerState(StrEnum):
-    """What an issuing key may do: nothing yet; all; CRLs and OCSP answers only; nothing any more."""
-
-    PLANNED = "planned"
-    ACTIVE = "active"
-    RETIRED = "retired"
-    DESTROYED = "destroyed"
 
 
 @dataclass(frozen=True, slots=True)

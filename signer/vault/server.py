@@ -32,10 +32,12 @@ from core.randomness import Randomness
 from core.rpc import Allow, Peer, RpcServer
 from core.settings import Settings
 from signer import api
+from signer.api import IssuerState
 from signer.vault import hierarchy as hierarchies
 from signer.vault.evidence import PinnedPerspective, Verifier
 from signer.vault.journal import Journal, Kind
 from signer.vault.keys import Key
+from signer.vault.lifetimes import Life
 from signer.vault.lint import LintPool
 from signer.vault.responders import Responders
 from signer.vault.seal import Hierarchy
@@ -172,6 +174,8 @@ def _issuing_keys(settings: Settings, hierarchy: Hierarchy, tokens: TokenThreads
     """The sealed issuers and their keys; the key in the token must be the one in the certificate."""
     found = {}
     for sealed in hierarchy.issuers:
+        if sealed.state is IssuerState.DESTROYED:
+            continue
         issuer = hierarchies.authority(settings, sealed.id, sealed.certificate)
         key = tokens.keeper.find(sealed.label)
         if issuer.public_key != key.public_key:
@@ -179,7 +183,7 @@ def _issuing_keys(settings: Settings, hierarchy: Hierarchy, tokens: TokenThreads
                 f"the key {sealed.label!r} in the token is not the one in the certificate of {sealed.id}: "
                 "this is another data directory's token"
             )
-        found[sealed.id] = IssuingKey(issuer, key, sealed.use)
+        found[sealed.id] = IssuingKey(issuer, key, sealed.use, Life(sealed.state, sealed.since, sealed.until))
     return found
 
 

@@ -22,7 +22,7 @@ from core.randomness import Randomness, token
 from core.settings import Rules, Settings
 from signer import api, steps
 from signer.api import KeyUse
-from signer.vault import crl, leaf, ocsp, profiles
+from signer.vault import crl, description, leaf, lifetimes, ocsp, profiles
 from signer.vault.evidence import Verifier
 from signer.vault.journal import Journal
 from signer.vault.lint import Kind, LintPool
@@ -90,15 +90,13 @@ class Service:
 
     async def describe(self, _: api.Nothing) -> api.Description:
         """The vault's own account of itself."""
-        issuing = [id for id, by in self._issuers.items() if by.use is KeyUse.ISSUING]
-        current = {id: self._responders.current(id) for id in issuing}
         return api.Description(
             rules=self._hierarchy.rules,
             root=self._hierarchy.root,
-            issuers=tuple(self._info(by) for by in self._issuers.values()),
+            issuers=description.issuers(self._hierarchy, self._settings),
             responders=tuple(
                 api.ResponderInfo(id, responder.certificate, responder.not_after)
-                for id, responder in current.items()
+                for id, responder in self._responders.all()
             ),
             perspectives=tuple(perspective.code for perspective in self._hierarchy.perspectives),
             linter=", ".join(self._lint.linters),
@@ -115,6 +113,10 @@ class Service:
             raise Refused(
                 "profile.unknown", f"the vault knows no profile {request.profile!r} for subscribers"
             )
+        lifetimes.must_issue(by.issuer, by.life, now)
+        allowed = self._settings.profiles[request.profile].issuers
+        if allowed and by.issuer.id not in allowed:
+            raise Refused("profile.issuer", f"profiles.{request.profile}.issuers names only {allowed}")
         self._must_be_fresh(request)
         longest = profile.validity
         if self._settings.ca.rules is Rules.PUBLIC:
@@ -134,9 +136,11 @@ class Service:
         # From taking the token to the intent's place in the journal nothing may be awaited: `recall` would
         # find neither the one nor the other, and its caller give up a serial number that is used after all.
         prepared = self._prepared.pop(request.token, None)
-        if prepared is None or prepared.expires_at < self._now_of_issuance():
+        now = self._now_of_issuance()
+        if prepared is None or prepared.expires_at < now:
             raise Refused("token.unknown", "nothing is kept under this token (any more): prepare it again")
         by = self._issuers[prepared.issuer_id]
+        lifetimes.must_issue(by.issuer, by.life, now)
         return api.Issued(
             await self._signer.certificate(
                 by, prepared.issuance_id, prepared.serial, prepared.tbs, prepared.lint
@@ -160,7 +164,9 @@ class Service:
     async def local_service(self, request: api.LocalServiceRequest) -> api.Issued:
         """A TLS certificate for our own directory: the names and the validity are the vault's own."""
         now = self._now_of_issuance()
-        by = next(by for by in self._issuers.values() if by.use is KeyUse.LOCAL_SERVICE)
+        # The last one sealed is the newest.
+        by = [by for by in self._issuers.values() if by.use is KeyUse.LOCAL_SERVICE][-1]
+        lifetimes.must_issue(by.issuer, by.life, now)
         profile = self._profiles[profiles.LOCAL_SERVICE]
         not_before = now - _LOCAL_BACKDATE
         leaf_request = api.LeafRequest(
@@ -188,6 +194,7 @@ class Service:
         """A status, signed by the issuer's responder."""
         now = self._clock.now()
         by = self._issuing_key(request.issuer_id, KeyUse.ISSUING)
+        lifetimes.must_answer(by.issuer, by.life, now)
         responder = self._responders.current(request.issuer_id)
         _must_not_be_later(request.this_update, now)
         data = ocsp.build_tbs(by.issuer, responder.key_hash, responder.not_after, request, now)
@@ -205,6 +212,7 @@ class Service:
         """A CRL; its number rises."""
         now = self._clock.now()
         by = self._issuing_key(request.issuer_id, KeyUse.ISSUING, KeyUse.LOCAL_SERVICE)
+        lifetimes.must_answer(by.issuer, by.life, now)
         _must_not_be_later(request.this_update, now)
         shards = self._settings.status.crl_shards
         if not 0 <= request.shard < shards:
@@ -274,20 +282,6 @@ class Service:
         if len(self._prepared) >= MAX_PREPARED:
             raise TransientError("too many prepared certificates wait to be issued: try again later")
         self._prepared[kept] = prepared
-
-    def _info(self, by: IssuingKey) -> api.IssuerInfo:
-        issuer = by.issuer
-        return api.IssuerInfo(
-            id=issuer.id,
-            use=by.use,
-            algorithm=by.key.algorithm,
-            certificate=issuer.certificate,
-            chain=(issuer.certificate, self._hierarchy.root),
-            name_sha1=issuer.name_hash("sha1"),
-            key_sha1=issuer.key_hash("sha1"),
-            name_sha256=issuer.name_hash("sha256"),
-            key_sha256=issuer.key_hash("sha256"),
-        )
 
 
 def _must_not_be_later(this_update: int, now: int) -> None:

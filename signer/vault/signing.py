@@ -27,6 +27,7 @@ from signer.vault import algorithms, crl, leaf
 from signer.vault.authority import Issuer
 from signer.vault.journal import Journal, Kind, crl_issuance_id
 from signer.vault.keys import Key
+from signer.vault.lifetimes import ACTIVE, Life
 from signer.vault.token import TokenThreads
 
 _PROOF = b"acme-server: this key works again"
@@ -35,11 +36,12 @@ _PROOF = b"acme-server: this key works again"
 
 @dataclass(frozen=True, slots=True)
 class IssuingKey:
-    """An issuing CA in the vault: what the templates need of it, its key in the token, and its one use."""
+    """An issuing CA in the vault: what the templates need of it, its key, its use and its life."""
 
     issuer: Issuer
     key: Key
     use: KeyUse
+    life: Life = ACTIVE
 
 
 class Signer:

@@ -17,6 +17,9 @@ NOW = 1795478400
 """2026-11-24T00:00:00Z."""
 
 DAY = 86400
+BEGINS = NOW - 3 * DAY
+"""The CA is older than any leaf that a test asks for."""
+
 BASE = "http://pki.acme-ca.com"
 URLS = Urls(ca_issuers=f"{BASE}/issuers/root.crt", crl=f"{BASE}/crl/root-0.crl")
 SERIAL = bytes.fromhex("4c0ffee0123456789abcdef012345678")
@@ -62,14 +65,14 @@ class SoftwareCa:
 def software_ca(algorithm: str = "ec-p256", rules: Rules = Rules.PUBLIC) -> SoftwareCa:
     """A hierarchy whose issuing key has `algorithm`."""
     root_key, key = private_key("ec-p384", 1), private_key(algorithm, 2)
-    root = ca_certificates.root(root_key, Subject("JP", "Acme Trust", "Acme Root"), SERIAL, NOW - DAY)
+    root = ca_certificates.root(root_key, Subject("JP", "Acme Trust", "Acme Root"), SERIAL, BEGINS)
     certificate = ca_certificates.issuing(
         root,
         root_key,
         key.public_key(),
         Subject("JP", "Acme Trust", f"Acme TLS {algorithm}"),
         SERIAL[::-1],
-        NOW - DAY,
+        BEGINS,
         URLS,
         policies=(profiles.RESERVED_DV_POLICY,) if rules is Rules.PUBLIC else (),
     )
