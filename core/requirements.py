@@ -44,6 +44,11 @@ class Limit(StrEnum):
     CA_BACKDATE = "ca-backdate"
     ROOT_VALIDITY_LEAST = "root-validity-least"
     ROOT_VALIDITY_MOST = "root-validity-most"
+    SCTS = "scts"
+    SCTS_VALIDITY = "scts-validity"
+    SCTS_LONG = "scts-long"
+    SCT_OPERATORS = "sct-operators"
+    LOG_LIST_AGE = "log-list-age"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +117,14 @@ TABLE: dict[Limit, tuple[Row, ...]] = {
     Limit.CA_BACKDATE: (_from("2023-09-15", DAY, "BR 7.1.2.1.1, 7.1.2.6"),),
     Limit.ROOT_VALIDITY_LEAST: (_from("2023-09-15", 2922 * DAY, "BR 7.1.2.1.1"),),
     Limit.ROOT_VALIDITY_MOST: (_from("2023-09-15", 9132 * DAY, "BR 7.1.2.1.1"),),
+    # Embedded SCTs that a certificate needs: up to SCTS_VALIDITY the first number, above it the second, of so
+    # many operators (Chrome and Apple; Firefox counts alike).
+    Limit.SCTS: (_from("2022-04-15", 2, "Chrome CT policy"),),
+    Limit.SCTS_VALIDITY: (_from("2022-04-15", 180 * DAY, "Chrome CT policy"),),
+    Limit.SCTS_LONG: (_from("2022-04-15", 3, "Chrome CT policy"),),
+    Limit.SCT_OPERATORS: (_from("2022-04-15", 2, "Chrome CT policy"),),
+    # A browser stops to enforce CT when its log list is older; a CA that goes by such a list guesses.
+    Limit.LOG_LIST_AGE: (_from("2022-04-15", 70 * DAY, "Chrome CT policy"),),
 }
 
 

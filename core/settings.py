@@ -18,6 +18,13 @@ class Rules(StrEnum):
     PRIVATE = "private"
 
 
+class CtMode(StrEnum):
+    """Whether leaves carry SCTs."""
+
+    OFF = "off"
+    ON = "on"
+
+
 @dataclass(frozen=True, slots=True)
 class Ca:
     """[ca]  Who we are and whose rules bind."""
@@ -100,6 +107,19 @@ class Vault:
 
 
 @dataclass(frozen=True, slots=True)
+class Ct:
+    """[ct]  Certificate Transparency."""
+
+    mode: CtMode = CtMode.OFF
+    log_list: str = ""
+    log_list_signature: str = ""
+    log_list_key: str = ""
+    request_timeout: int = 10
+    hedge: int = 2
+    patience: int = 30
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """[status]  OCSP and CRL."""
 
@@ -166,6 +186,7 @@ class Settings:
     acme: Acme = field(default_factory=Acme)
     validation: Validation = field(default_factory=Validation)
     vault: Vault = field(default_factory=Vault)
+    ct: Ct = field(default_factory=Ct)
     status: Status = field(default_factory=Status)
     repository: Repository = field(default_factory=Repository)
     database: DatabaseSettings = field(default_factory=DatabaseSettings)

@@ -128,12 +128,24 @@ class LintRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class FinalRequest:
+    """The certificate of a precertificate that the vault signed before; `scts` are encoded (RFC 6962 3.3)."""
+
+    issuance_id: str
+    scts: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Prepared:
-    """A verified, built and linted TBSCertificate waiting in the vault; `token` can be used once."""
+    """A verified, built and linted TBSCertificate waiting in the vault; `token` can be used once.
+
+    `precertificate` says that it is one, and a certificate comes with `FinalRequest`.
+    """
 
     token: str
     tbs_sha256: bytes
     lint: LintRecord
+    precertificate: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,12 +174,15 @@ class Recalled:
     """The journal's answer: no intent, an intent without result (`certificate` None), or the result.
 
     The crash rule (docs/issuance.md): an intent without result means that the key may have been used, and
-    the serial counts as issued.  `lint` stands beside a certificate.
+    the serial counts as issued.  `lint` stands beside a certificate.  With CT `precertificate` is what was
+    signed first, and `followed` says that the certificate itself was begun.
     """
 
     intent: bool
     certificate: bytes | None
     lint: LintRecord | None = None
+    precertificate: bytes | None = None
+    followed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +279,7 @@ class Journal:
 
 DESCRIBE = Method("describe", Nothing, Description)
 PREPARE = Method("prepare", LeafRequest, Prepared)
+PREPARE_FINAL = Method("prepare-final", FinalRequest, Prepared)
 ISSUE = Method("issue", IssueRequest, Issued)
 RECALL = Method("recall", RecallRequest, Recalled)
 LOCAL_SERVICE = Method("local-service", LocalServiceRequest, Issued)

@@ -26,6 +26,10 @@ class Vault:
         """Have a leaf judged, built and linted.  Changes nothing that lasts."""
         return await self._rpc.call(api.PREPARE, request)
 
+    async def prepare_final(self, request: api.FinalRequest) -> api.Prepared:
+        """Have the certificate of a precertificate built and linted.  Changes nothing that lasts."""
+        return await self._rpc.call(api.PREPARE_FINAL, request)
+
     async def issue(self, token: str) -> api.Issued:
         """Have it signed.  After anything but an answer ask `recall` before all else (the crash rule)."""
         return await self._rpc.call(api.ISSUE, api.IssueRequest(token))

@@ -8,6 +8,28 @@ from __future__ import annotations
 
 import logging
 
+STEPS = {
+    "1 authorized": "app",
+    "2 CAA fresh": "app",
+    "3 reserved": "app",
+    "4 prepare": "vault",
+    "4 prepared": "app",
+    "5 intent": "vault",
+    "5 signed": "vault",
+    "5 result": "vault",
+    "5 issued": "app",
+    "5 stored": "app",
+    "6 collected": "app",
+    "7 prepare": "vault",
+    "7 prepared": "app",
+    "8 intent": "vault",
+    "8 signed": "vault",
+    "8 result": "vault",
+    "8 issued": "app",
+    "8 stored": "app",
+}
+"""Each step and the process that passes it, in order; 5 to 7 with Certificate Transparency only."""
+
 _log = logging.getLogger("signer.steps")
 
 
@@ -18,4 +40,5 @@ def reached(step: str, issuance_id: str = "") -> None:
     """
     if ":" in issuance_id:
         return
+    assert step in STEPS, step
     _log.debug("step %s of %s", step, issuance_id, extra={"step": step})

@@ -71,8 +71,10 @@ class Verifier:
         self._rules = rules
         self._local_names = local_names if rules is Rules.PRIVATE else ()
 
-    def verify(self, request: LeafRequest, now: int) -> None:
-        """Require enough evidence for every name of `request`.  `now` in POSIX seconds.
+    def verify(self, request: LeafRequest, now: int, until: int | None = None) -> None:
+        """Require enough evidence for every name of `request`, good until `until` (`now` when None).
+
+        Times are POSIX seconds.
 
         Raises `Refused`: "evidence.*" when there is not enough or something is wrong with it, "quorum.*" when
         too few perspectives agree.
@@ -85,7 +87,7 @@ class Verifier:
             _must_concern(statement, request, now)
             by_name[statement.name].append(statement)
         for name in request.names:
-            self._verify_name(name, by_name.get(name, ()), now)
+            self._verify_name(name, by_name.get(name, ()), now if until is None else until)
 
     def _authentic(self, signed: SignedStatement) -> Statement:
         perspective = self._pinned.get(signed.key_id)
@@ -99,7 +101,7 @@ class Verifier:
             raise Refused("evidence.perspective", "a statement names another perspective than its key does")
         return statement
 
-    def _verify_name(self, name: str, statements: Iterable[Statement], now: int) -> None:
+    def _verify_name(self, name: str, statements: Iterable[Statement], until: int) -> None:
         attempts: dict[str, dict[str, Statement]] = defaultdict(dict)
         for statement in statements:
             if statement.perspective in attempts[statement.attempt]:
@@ -117,24 +119,24 @@ class Verifier:
             raise Refused("evidence.attempts", f"{name}: two validations are not better than one: send one")
         if not checks:
             raise Refused("evidence.caa-missing", f"CAA of {name} was not checked: check it first")
-        method = self._verify_control(name, validations[0], now)
+        method = self._verify_control(name, validations[0], until)
         # Of several CAA checks the newest is the truth, be it good or bad.
-        self._verify_caa(name, method, max(checks, key=_oldest), now)
+        self._verify_caa(name, method, max(checks, key=_oldest), until)
 
-    def _verify_control(self, name: str, attempt: Mapping[str, Statement], now: int) -> str:
+    def _verify_control(self, name: str, attempt: Mapping[str, Statement], until: int) -> str:
         method = _one_method(name, attempt)
         if name.startswith("*.") and not METHODS[method]:
             raise Refused("evidence.wildcard", f"{method} shows no control of {name}: use a DNS method")
         reuse = Limit.PERSIST_REUSE if method == "dns-persist-01" else Limit.VALIDATION_REUSE
-        if now - _oldest(attempt) > limit(reuse, now):
+        if until - _oldest(attempt) > limit(reuse, until):
             raise Refused(
                 "evidence.too-old", f"the validation of {name} is too old (BR 4.2.1): validate again"
             )
         self._must_agree(name, attempt, _control_passes, "control of the name")
         return method
 
-    def _verify_caa(self, name: str, method: str, attempt: Mapping[str, Statement], now: int) -> None:
-        if now - _oldest(attempt) > limit(Limit.CAA_REUSE, now):
+    def _verify_caa(self, name: str, method: str, attempt: Mapping[str, Statement], until: int) -> None:
+        if until - _oldest(attempt) > limit(Limit.CAA_REUSE, until):
             raise Refused(
                 "evidence.caa-too-old", f"the CAA check of {name} is too old (BR 4.2.2.1): check again"
             )

@@ -48,6 +48,8 @@ class Kind(StrEnum):
     TORN = "torn"  # a last line without its end was cut off at start; `tbs` keeps it
     INTENT = "intent"
     RESULT = "result"
+    PRECERTIFICATE_INTENT = "precertificate-intent"
+    PRECERTIFICATE = "precertificate"
     RESPONDER_INTENT = "ocsp-responder-intent"
     RESPONDER = "ocsp-responder"
     CRL_INTENT = "crl-intent"
@@ -57,6 +59,7 @@ class Kind(StrEnum):
 
 
 _INTENTS = frozenset({Kind.INTENT, Kind.RESPONDER_INTENT, Kind.CRL_INTENT})
+"""But for the precertificate's, which is followed by the certificate's own of the same issuance."""
 _RESULTS = frozenset({Kind.RESULT, Kind.RESPONDER, Kind.CRL})
 
 
@@ -71,6 +74,7 @@ class Journal:
         self._end = 0
         self._durable = 0  # the number of the last entry on disk: nothing beyond it is told to anybody
         self._outcomes: dict[str, int] = {}  # issuance id -> sequence of its result, 0 while there is none
+        self._precertificates: dict[str, int] = {}  # the same, for precertificates
         self._serials: set[bytes] = set()
         self._crl_numbers: dict[tuple[str, int], int] = {}
         self._responders: dict[str, int] = {}  # issuer id -> sequence of its newest responder's result
@@ -103,7 +107,15 @@ class Journal:
 
     def has_intent(self, issuance_id: str) -> bool:
         """Whether this issuance was begun."""
+        return issuance_id in self._outcomes or issuance_id in self._precertificates
+
+    def has_certificate_intent(self, issuance_id: str) -> bool:
+        """Whether its certificate (not only its precertificate) was begun."""
         return issuance_id in self._outcomes
+
+    def precertificate(self, issuance_id: str) -> JournalEntry | None:
+        """The result that holds the precertificate of an issuance, once it is durable."""
+        return self._result(self._precertificates.get(issuance_id))
 
     def last_crl_number(self, issuer_id: str, shard: int) -> int:
         """The highest CRL number that was ever intended in this scope; 0 when none was."""
@@ -121,11 +133,15 @@ class Journal:
 
     def recall(self, issuance_id: str) -> Recalled:
         """What became of an issuance; a result that is not durable yet is none."""
-        sequence = self._outcomes.get(issuance_id)
-        if not sequence or sequence > self._durable:
-            return Recalled(sequence is not None, None)
-        result = self._entry(sequence)
-        return Recalled(True, result.certificate, result.lint)
+        result = self._result(self._outcomes.get(issuance_id))
+        precertificate = self.precertificate(issuance_id)
+        return Recalled(
+            intent=self.has_intent(issuance_id),
+            certificate=None if result is None else result.certificate,
+            lint=None if result is None else result.lint,
+            precertificate=None if precertificate is None else precertificate.certificate,
+            followed=precertificate is not None and self.has_certificate_intent(issuance_id),
+        )
 
     def page(self, after: int, limit: int) -> tuple[JournalEntry, ...]:
         """The entries numbered after + 1 to after + limit, as far as they are durable."""
@@ -242,7 +258,12 @@ class Journal:
 
     def _index(self, entry: JournalEntry, offset: int) -> None:
         self._offsets.append(offset)
-        if entry.kind in _INTENTS:
+        if entry.kind == Kind.PRECERTIFICATE_INTENT:
+            self._precertificates[entry.issuance_id] = 0
+            self._serials.add(entry.serial)
+        elif entry.kind == Kind.PRECERTIFICATE:
+            self._precertificates[entry.issuance_id] = entry.sequence
+        elif entry.kind in _INTENTS:
             self._outcomes[entry.issuance_id] = 0
             if entry.kind == Kind.CRL_INTENT:
                 _, issuer_id, shard, number = entry.issuance_id.split(":")
@@ -256,6 +277,9 @@ class Journal:
                 self._responders[entry.issuer_id] = entry.sequence
         elif entry.kind == Kind.HIERARCHY:
             self._hierarchy = (int(entry.issuance_id.partition(":")[2]), entry.tbs)
+
+    def _result(self, sequence: int | None) -> JournalEntry | None:
+        return self._entry(sequence) if sequence and sequence <= self._durable else None
 
     def _entry(self, sequence: int) -> JournalEntry:
         start = self._offsets[sequence - 1]

@@ -17,6 +17,7 @@ from core import der
 from signer.api import LeafRequest
 from signer.vault import algorithms
 from signer.vault.authority import Issuer
+from signer.vault.precertificates import POISON
 from signer.vault.profiles import LeafProfile
 
 __all__ = ["Issuer", "assemble", "build_tbs", "dummy_signed"]
@@ -35,11 +36,13 @@ _ADDRESS_CHARACTERS = frozenset("0123456789abcdef.:")
 
 
 def build_tbs(issuer: Issuer, profile: LeafProfile, request: LeafRequest) -> bytes:
-    """The TBSCertificate in DER.  `request` has been admitted (profiles.admit)."""
+    """The TBSCertificate in DER: with CT a precertificate's.  `request` has been admitted."""
     san = b"".join([_general_name(name) for name in request.names])
     extensions = _constant_extensions(
         issuer, profile, _RSA_KEY in request.public_key[:24], request.crl_shard
     ) + der.sequence(_SAN_HEAD, der.octet_string(der.sequence(san)))
+    if profile.ct:
+        extensions += POISON  # precertificates.py makes the final certificate of it
     return der.sequence(
         _VERSION_3,
         der.tlv(der.INTEGER, request.serial),

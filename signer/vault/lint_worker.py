@@ -38,6 +38,7 @@ class Kind(StrEnum):
     """What is linted, which decides by which validators."""
 
     LEAF = "leaf"
+    PRECERTIFICATE = "precertificate"
     LOCAL_SERVICE = "local-service"
     LOCAL_SERVICE_ISSUER = "local-service-issuer"
     ROOT = "root"

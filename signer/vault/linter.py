@@ -35,6 +35,7 @@ template (crl.py), so of a longer CRL the first and the last of them stand for a
 
 _TLS_TYPES = {
     Kind.LEAF: CertificateType.DV_FINAL_CERTIFICATE,
+    Kind.PRECERTIFICATE: CertificateType.DV_PRE_CERTIFICATE,
     Kind.ROOT: CertificateType.ROOT_CA,
     Kind.ISSUING: CertificateType.INTERNAL_UNCONSTRAINED_TLS_CA,
     Kind.OCSP_RESPONDER: CertificateType.OCSP_RESPONDER,
@@ -119,7 +120,7 @@ def _linter(rules: Rules, kind: Kind) -> Linter:
     if kind in _CRL_TYPES:
         return _crl(rules, _CRL_TYPES[kind])
     linter = _tls(_TLS_TYPES[kind]) if rules is Rules.PUBLIC and kind in _TLS_TYPES else _pkix()
-    if kind is Kind.LEAF:
+    if kind in (Kind.LEAF, Kind.PRECERTIFICATE):
         return replace(linter, by_profile=ProfileLinter(linter.validator, linter.filters))
     return linter
 

@@ -26,7 +26,7 @@ from core import der
 from core.errors import Refused
 from core.public_keys import WeakKey
 from core.public_keys import check as check_key
-from core.settings import Rules, Settings
+from core.settings import CtMode, Rules, Settings
 from signer.api import LeafRequest
 from signer.vault.authority import Issuer
 
@@ -69,6 +69,8 @@ class LeafProfile:
     ocsp: bool
     crl: bool
     ip_names: bool = False
+    ct: bool = False
+    """First a precertificate, then the certificate with SCTs (RFC 6962 section 3.1)."""
 
 
 def from_settings(settings: Settings) -> dict[str, LeafProfile]:
@@ -88,6 +90,7 @@ def from_settings(settings: Settings) -> dict[str, LeafProfile]:
             key_encipherment=profile.key_encipherment,
             ocsp=profile.ocsp,
             crl=profile.crl,
+            ct=settings.ct.mode is CtMode.ON,
         )
         for name, profile in settings.profiles.items()
     }
@@ -269,6 +272,8 @@ def _constant_extensions(
     if profile.policies:
         policies = [x509.PolicyInformation(x509.ObjectIdentifier(oid), None) for oid in profile.policies]
         wanted.append((False, x509.CertificatePolicies(policies)))
+    if profile.ct:
+        wanted.append((True, x509.PrecertPoison()))
     return _encoded(*wanted)
 
 

@@ -51,6 +51,7 @@ APP, STATUS = "app", "status"
 CALLERS: dict[str, frozenset[str]] = {
     api.DESCRIBE.name: frozenset({APP, STATUS}),
     api.PREPARE.name: frozenset({APP}),
+    api.PREPARE_FINAL.name: frozenset({APP}),
     api.ISSUE.name: frozenset({APP}),
     api.RECALL.name: frozenset({APP}),
     api.LOCAL_SERVICE.name: frozenset({APP}),
@@ -211,6 +212,7 @@ def _verifier(settings: Settings, hierarchy: Hierarchy) -> Verifier:
 def _add_methods(rpc: RpcServer, service: Service) -> None:
     rpc.add(api.DESCRIBE, service.describe)
     rpc.add(api.PREPARE, service.prepare)
+    rpc.add(api.PREPARE_FINAL, service.prepare_final)
     rpc.add(api.ISSUE, service.issue)
     rpc.add(api.RECALL, service.recall)
     rpc.add(api.LOCAL_SERVICE, service.local_service)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from core import requirements
 from core.clock import Clock
@@ -22,9 +22,10 @@ from core.randomness import Randomness, token
 from core.settings import Rules, Settings
 from signer import api, steps
 from signer.api import KeyUse
-from signer.vault import crl, description, leaf, lifetimes, ocsp, profiles
+from signer.vault import crl, description, leaf, lifetimes, ocsp, precertificates, profiles
 from signer.vault.evidence import Verifier
 from signer.vault.journal import Journal
+from signer.vault.journal import Kind as JournalKind
 from signer.vault.lint import Kind, LintPool
 from signer.vault.responders import Responders
 from signer.vault.seal import Hierarchy
@@ -54,6 +55,9 @@ class _Prepared:
     tbs: bytes
     lint: api.LintRecord
     expires_at: int
+    intent: JournalKind = JournalKind.INTENT
+    result: JournalKind = JournalKind.RESULT
+    follows: bool = False
 
 
 class Service:
@@ -118,18 +122,51 @@ class Service:
         if allowed and by.issuer.id not in allowed:
             raise Refused("profile.issuer", f"profiles.{request.profile}.issuers names only {allowed}")
         self._must_be_fresh(request)
+        # All that is dated must still hold when the certificate follows its precertificate at the latest.
+        until = now + precertificates.FINAL_WITHIN if profile.ct else now
         longest = profile.validity
         if self._settings.ca.rules is Rules.PUBLIC:
-            longest = requirements.limit(requirements.Limit.LEAF_VALIDITY, now)
-        self._verifier.verify(request, now)
-        tbs, lint = await self._build(request, by, profile, Kind.LEAF, now=now, longest=longest)
+            longest = requirements.limit(requirements.Limit.LEAF_VALIDITY, until)
+        self._verifier.verify(request, now, until)
+        kind = Kind.PRECERTIFICATE if profile.ct else Kind.LEAF
+        tbs, lint = await self._build(request, by, profile, kind, now=now, longest=longest)
         await self._signer.must_work(by.key)
-        kept = token(self._randomness)
-        expires_at = now + PREPARED_LIFETIME
-        prepared = _Prepared(by.issuer.id, request.issuance_id, request.serial, tbs, lint, expires_at)
-        self._keep(kept, prepared, now)
+        prepared = _Prepared(
+            by.issuer.id, request.issuance_id, request.serial, tbs, lint, now + PREPARED_LIFETIME
+        )
+        if profile.ct:
+            prepared = replace(
+                prepared, intent=JournalKind.PRECERTIFICATE_INTENT, result=JournalKind.PRECERTIFICATE
+            )
+        answer = self._keep(prepared, now)
         steps.reached("4 prepare", request.issuance_id)
-        return api.Prepared(kept, hashlib.sha256(tbs).digest(), lint)
+        return answer
+
+    async def prepare_final(self, request: api.FinalRequest) -> api.Prepared:
+        """(7) Build and lint the certificate of a precertificate.  Raises as `prepare`.
+
+        The precertificate is the journal's own, so a restart between the two changes nothing.
+        """
+        now = self._now_of_issuance()
+        signed = self._journal.precertificate(request.issuance_id)
+        if signed is None:
+            raise Refused(
+                "precertificate.missing", f"no precertificate of issuance {request.issuance_id} was signed"
+            )
+        if self._journal.has_certificate_intent(request.issuance_id):
+            raise Refused("issuance.used", f"issuance {request.issuance_id} was begun before: recall it")
+        by = self._issuing_key(signed.issuer_id, KeyUse.ISSUING)
+        lifetimes.must_issue(by.issuer, by.life, now)
+        tbs = precertificates.final_tbs(signed.certificate, signed.at, request.scts, now)
+        lint = await self._lint.lint(leaf.dummy_signed(tbs, by.issuer), Kind.LEAF)
+        await self._signer.must_work(by.key)
+        expires_at = min(now + PREPARED_LIFETIME, signed.at + precertificates.FINAL_WITHIN)
+        prepared = _Prepared(
+            by.issuer.id, request.issuance_id, signed.serial, tbs, lint, expires_at, follows=True
+        )
+        answer = self._keep(prepared, now)
+        steps.reached("7 prepare", request.issuance_id)
+        return answer
 
     async def issue(self, request: api.IssueRequest) -> api.Issued:
         """Sign what `prepare` kept; the token is spent whatever happens.  Raises as `Signer.certificate`."""
@@ -143,7 +180,14 @@ class Service:
         lifetimes.must_issue(by.issuer, by.life, now)
         return api.Issued(
             await self._signer.certificate(
-                by, prepared.issuance_id, prepared.serial, prepared.tbs, prepared.lint
+                by,
+                prepared.issuance_id,
+                prepared.serial,
+                prepared.tbs,
+                prepared.lint,
+                intent=prepared.intent,
+                result=prepared.result,
+                follows=prepared.follows,
             )
         )
 
@@ -272,7 +316,7 @@ class Service:
         if self._journal.has_serial(request.serial):
             raise Refused("serial.used", f"serial {request.serial.hex()} was used before: draw another")
 
-    def _keep(self, kept: str, prepared: _Prepared, now: int) -> None:
+    def _keep(self, prepared: _Prepared, now: int) -> api.Prepared:
         # Insertion order is the order of expiry: the old ones are at the front.
         while self._prepared:
             oldest = next(iter(self._prepared))
@@ -281,7 +325,14 @@ class Service:
             del self._prepared[oldest]
         if len(self._prepared) >= MAX_PREPARED:
             raise TransientError("too many prepared certificates wait to be issued: try again later")
+        kept = token(self._randomness)
         self._prepared[kept] = prepared
+        return api.Prepared(
+            kept,
+            hashlib.sha256(prepared.tbs).digest(),
+            prepared.lint,
+            precertificate=prepared.result is JournalKind.PRECERTIFICATE,
+        )
 
 
 def _must_not_be_later(this_update: int, now: int) -> None:

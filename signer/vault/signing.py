@@ -30,6 +30,9 @@ from signer.vault.keys import Key
 from signer.vault.lifetimes import ACTIVE, Life
 from signer.vault.token import TokenThreads
 
+_STEPS = {Kind.PRECERTIFICATE_INTENT: "5", Kind.INTENT: "8"}
+"""The number in docs/issuance.md of what begins with an intent; the vault's own certificates have none."""
+
 _PROOF = b"acme-server: this key works again"
 """Octets that are no part of any certificate, CRL or OCSP answer."""
 
@@ -68,17 +71,20 @@ class Signer:
         *,
         intent: Kind = Kind.INTENT,
         result: Kind = Kind.RESULT,
+        follows: bool = False,
     ) -> bytes:
         """The certificate over `tbs`, of which `lint` was said, in the journal before it is returned.
 
-        Raises `Refused` when the serial number or the issuance was used before (nothing is signed),
-        `TransientError` when the token failed (the intent stands), `HaltIssuance`.
+        One that `follows` a precertificate has the serial number and the issuance of that.  Raises `Refused`
+        when the serial number or the issuance was used before (nothing is signed), `TransientError` when the
+        token failed (the intent stands), `HaltIssuance`.
         """
-        if self._journal.has_intent(issuance_id):
-            raise Refused("issuance.used", f"issuance {issuance_id} was begun before: recall it")
-        if self._journal.has_serial(serial):
-            raise Refused("serial.used", f"serial number {serial.hex()} was used before: draw another")
-        # No await between the two checks and `append`, which takes both names at once.
+        if follows:
+            self._must_follow(issuance_id, serial)
+        else:
+            self._must_be_new(issuance_id, serial)
+        # No await between these checks and `append`, which takes both names at once.
+        step = _STEPS.get(intent, "")
         with self._use_of_a_key(), self._signing_of(issuance_id):
             await self._journal.append(
                 intent,
@@ -88,13 +94,13 @@ class Signer:
                 tbs=tbs,
                 lint=lint,
             )
-            steps.reached("8 intent", issuance_id)
+            steps.reached(f"{step} intent", issuance_id)
             try:
                 signature = await self._tokens.sign(by.key, tbs)
             except TransientError:
                 self._in_doubt.add(by.key.label)
                 raise
-            steps.reached("8 signed", issuance_id)
+            steps.reached(f"{step} signed", issuance_id)
             certificate = leaf.assemble(tbs, by.issuer.algorithm.identifier, signature)
             _must_be_what_was_meant(certificate, tbs, serial, by)
             await self._journal.append(
@@ -105,7 +111,7 @@ class Signer:
                 certificate=certificate,
                 lint=lint,
             )
-            steps.reached("8 result", issuance_id)
+            steps.reached(f"{step} result", issuance_id)
         return certificate
 
     async def must_work(self, key: Key) -> None:
@@ -159,6 +165,20 @@ class Signer:
         """Begin nothing more, and finish what has an intent: a clean stop costs no serial number."""
         self._closing = True
         await self._idle.wait()
+
+    def _must_be_new(self, issuance_id: str, serial: bytes) -> None:
+        if self._journal.has_intent(issuance_id):
+            raise Refused("issuance.used", f"issuance {issuance_id} was begun before: recall it")
+        if self._journal.has_serial(serial):
+            raise Refused("serial.used", f"serial number {serial.hex()} was used before: draw another")
+
+    def _must_follow(self, issuance_id: str, serial: bytes) -> None:
+        """Of one precertificate one certificate at most is ever begun."""
+        if self._journal.has_certificate_intent(issuance_id):
+            raise Refused("issuance.used", f"issuance {issuance_id} was begun before: recall it")
+        precertificate = self._journal.precertificate(issuance_id)
+        if precertificate is None or precertificate.serial != serial:
+            raise Refused("precertificate.missing", f"issuance {issuance_id} has no such precertificate")
 
     @contextmanager
     def _use_of_a_key(self) -> Iterator[None]:

@@ -66,7 +66,7 @@ class Believing(Verifier):
     def __init__(self) -> None:
         pass
 
-    def verify(self, request: LeafRequest, now: int) -> None:
+    def verify(self, request: LeafRequest, now: int, until: int | None = None) -> None:
         pass
 
 
