@@ -15,6 +15,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
+from importlib.metadata import version
 from typing import Any
 
 from pkilint import finding_filter, loader, pkix, validation
@@ -25,8 +26,7 @@ from pkilint.pkix import certificate, crl, extension, general_name, name, ocsp
 
 from core import der
 from core.settings import Rules
-from signer.vault.lint_index import indexed
-from signer.vault.lint_profile import ProfileLinter, filtered
+from signer.vault.fastlint import ProfileLinter, filtered, indexed
 from signer.vault.lint_worker import Finding, Kind
 
 CRL_ENTRIES = 1000
@@ -121,7 +121,8 @@ def _linter(rules: Rules, kind: Kind) -> Linter:
         return _crl(rules, _CRL_TYPES[kind])
     linter = _tls(_TLS_TYPES[kind]) if rules is Rules.PUBLIC and kind in _TLS_TYPES else _pkix()
     if kind in (Kind.LEAF, Kind.PRECERTIFICATE):
-        return replace(linter, by_profile=ProfileLinter(linter.validator, linter.filters))
+        fast = ProfileLinter(linter.validator, linter.filters, edition=(version("pkilint"), rules, kind))
+        return replace(linter, by_profile=fast)
     return linter
 
 

@@ -1,8 +1,8 @@
 """The nodes of a subjectAltName that holds nothing but dNSNames, made from its octets.
 
 pyasn1's objects for such an extension cost more than all the validators that look at it, and what these look
-at is the text of each name.  So the values of the nodes above are sealed here (lint_seal.py), and pkilint
-finds the extension decoded already.  Every other subjectAltName is pkilint's to decode.
+at is the text of each name.  So the values of the nodes above are sealed here (seal.py), and pkilint finds
+the extension decoded already.  Every other subjectAltName is pkilint's to decode.
 
 RFC 5280 section 4.2.1.6.
 """
@@ -12,17 +12,20 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from pkilint import document
 from pyasn1_alt_modules import rfc5280
 
-from core import der
-from signer.vault.lint_seal import seal_value
+from signer.vault.fastlint.seal import sealed_value
+from signer.vault.fastlint.split import OCTET_STRING, SEQUENCE, Unusual, inside
+from signer.vault.fastlint.values import dns_name, node
 
 _DNS_NAME = 0x82
-_TEXT = rfc5280.GeneralName.componentType["dNSName"].asn1Object
+_NAMES = sealed_value(rfc5280.SubjectAltName)
+_NAME = sealed_value(rfc5280.GeneralName)
 
 KEPT = 4096
 """Texts kept: a final certificate has the names of its precertificate."""
+
+_value = lru_cache(KEPT)(dns_name)
 
 
 def add_dns_names(value: Any, encoding: bytes) -> None:
@@ -33,38 +36,28 @@ def add_dns_names(value: Any, encoding: bytes) -> None:
     texts = _dns_names(encoding)
     if not texts:
         return
-    names = _node(value, "subjectAltName", rfc5280.SubjectAltName)
+    names = value.children["subjectAltName"] = node(value, "subjectAltName", _NAMES)
     for number, text in enumerate(texts):
-        name = _node(names, str(number), rfc5280.GeneralName)
-        name.children["dNSName"] = document.PDUNode(value.document, "dNSName", _dns_name(text), name)
-
-
-def _node(parent: Any, name: str, pdu_type: type) -> Any:
-    node = document.PDUNode(parent.document, name, None, parent)
-    seal_value(node, pdu_type)
-    parent.children[name] = node
-    return node
-
-
-@lru_cache(KEPT)
-def _dns_name(text: bytes) -> Any:
-    return _TEXT.clone(text.decode("ascii"))
+        name = names.children[str(number)] = node(names, str(number), _NAME)
+        name.children["dNSName"] = node(name, "dNSName", _value(text))
 
 
 def _dns_names(encoding: bytes) -> list[bytes]:
     """The dNSNames in an OCTET STRING with a SEQUENCE of them; none when there is anything else."""
     try:
-        content = der.only(der.only(encoding, der.OCTET_STRING).content, der.SEQUENCE).content
-    except ValueError:
+        start, end = inside(encoding, 0, OCTET_STRING, len(encoding))
+        at, last = inside(encoding, start, SEQUENCE, end)
+    except (Unusual, IndexError):
+        return []
+    if not end == last == len(encoding):
         return []
     texts = []
-    at, end = 0, len(content)
     while at < end:
         # A length of one octet, so that all names together cannot be mistaken.
-        if at + 2 > end or content[at] != _DNS_NAME or not 0 < content[at + 1] < 0x80:
+        if at + 2 > end or encoding[at] != _DNS_NAME or not 0 < encoding[at + 1] < 0x80:
             return []
-        following = at + 2 + content[at + 1]
-        text = content[at + 2 : following]
+        following = at + 2 + encoding[at + 1]
+        text = encoding[at + 2 : following]
         if following > end or not text.isascii():
             return []
         texts.append(text)

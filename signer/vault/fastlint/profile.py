@@ -1,8 +1,8 @@
 """A linter that judges once what all certificates of a profile have in common.
 
-Certificates of one issuer and profile differ in a handful of fields (lint_split.py); the rest is the *key*.
+Certificates of one issuer and profile differ in a handful of fields (split.py); the rest is the *key*.
 When a key is seen again, pkilint's validators are run once over a certificate whose varying fields are sealed
-(lint_seal.py): a validator that reads one is interrupted.  One that finishes has read nothing but octets of
+(seal.py): a validator that reads one is interrupted.  One that finishes has read nothing but octets of
 the key, so its findings hold for every certificate with this key, and are kept.  The interrupted ones become
 a short program that is run on each certificate, over freshly decoded fields.  What a validator reads is seen,
 never guessed.  No validator reads the clock: dated rules go by notBefore, which is a varying field.
@@ -11,37 +11,35 @@ Nothing is believed: a profile is kept only if it agrees with pkilint about the 
 from, and every so often a certificate is linted both ways.  Whatever is unusual (an odd encoding, a sealed
 part read, a validator that crashed) is linted by pkilint alone.
 
-Of X.509 it knows no more than where the fields lie.  docs/adr/0004.
+Of X.509 it knows no more than where the fields lie.
 """
 
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
+from collections.abc import Hashable
 from enum import Enum
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from pkilint import document, finding_filter, loader, validation
+from pkilint import finding_filter, loader, validation
 from pyasn1.error import PyAsn1Error
 from pyasn1.type import univ, useful
 from pyasn1_alt_modules import rfc5280
-from pyasn1_fasder import decode_der
 
-from core import der
-from signer.vault import lint_index, lint_split
-from signer.vault.lint_index import IndexedContainer, Walk
-from signer.vault.lint_names import add_dns_names
-from signer.vault.lint_seal import SealableCertificate, Sealed, seal, seal_value
-from signer.vault.lint_split import Key, Unusual
+from signer.vault.fastlint import values
+from signer.vault.fastlint.dates import era
+from signer.vault.fastlint.index import IndexedContainer
+from signer.vault.fastlint.names import add_dns_names
+from signer.vault.fastlint.seal import SealableCertificate, Sealed, seal, seal_value
+from signer.vault.fastlint.split import DOTTED, NOT_BEFORE, SUBJECT_ALT_NAME, VARYING, Key, Unusual, split
+from signer.vault.fastlint.walk import Crashed, Walk, run
 
 PROFILES = 128
 """Profiles that a worker keeps, 0.1 MiB each; the one that was used longest ago makes room."""
 
 CHECKED = 512
 """One in so many answers is compared with pkilint's own: 6 us for each certificate."""
-
-VARYING = frozenset({lint_split.SUBJECT_ALT_NAME, lint_split.SUBJECT_KEY_ID, lint_split.SCT_LIST})
-"""Extensions whose values differ from certificate to certificate."""
 
 DIFFERENCE = validation.ValidationFinding(validation.ValidationFindingSeverity.FATAL, "base.profile_differs")
 
@@ -52,6 +50,9 @@ _LOADER = loader.DocumentLoader(SealableCertificate, "CERTIFICATE")
 _walk = lru_cache(maxsize=64)(Walk)
 _CRASH = validation.Validator.VALIDATION_FINDING_UNHANDLED_EXCEPTION
 
+_ProfileKey = tuple[tuple[Hashable, ...], int, Key]
+"""Edition, era of notBefore, and the octets that all have in common."""
+
 Results = list[Any]
 """pkilint's ValidationResults, after the filters; only those with findings."""
 
@@ -59,20 +60,29 @@ Results = list[Any]
 class ProfileLinter:
     """Finds in certificates what `validator` finds after `filters`, in another order.  For one thread."""
 
-    def __init__(self, validator: IndexedContainer, filters: list[Any], profiles: int = PROFILES) -> None:
+    def __init__(
+        self,
+        validator: IndexedContainer,
+        filters: list[Any],
+        profiles: int = PROFILES,
+        edition: tuple[Hashable, ...] = (),
+    ) -> None:
+        """`edition` names the linter's version and its set of rules: it stands in every profile's key."""
         self._validator = validator
         self._filters = filters
         self._limit = profiles
-        self._profiles: OrderedDict[Key, _Profile | _No] = OrderedDict()
+        self._edition = edition
+        self._profiles: OrderedDict[_ProfileKey, _Profile | _No] = OrderedDict()
         self.answered = 0
         """How many certificates profiles have answered for."""
 
     def results(self, certificate: bytes) -> Results:
         """Raises ValueError for a certificate that cannot be decoded."""
         try:
-            key, fields = lint_split.split(certificate, VARYING)
+            octets, fields = split(certificate, VARYING)
         except Unusual:
             return self._plain(certificate)
+        key = self._edition, era(fields[NOT_BEFORE]), octets
         profile = self._profiles.get(key)
         if not isinstance(profile, _Profile):
             results = self._plain(certificate)
@@ -92,7 +102,7 @@ class ProfileLinter:
             return [*results, validation.ValidationResult(self._validator, profile.root, descriptions)]
         return found
 
-    def _remember(self, key: Key, profile: _Profile | _No) -> None:
+    def _remember(self, key: _ProfileKey, profile: _Profile | _No) -> None:
         self._profiles[key] = profile
         self._profiles.move_to_end(key)
         if len(self._profiles) > self._limit:
@@ -103,7 +113,7 @@ class ProfileLinter:
         profile = _Profile(_loaded(certificate))
         try:
             profile.record(self._validator, self._filters)
-        except Sealed:
+        except (Sealed, Crashed):
             return _No.EVER
         agrees = not _crashed(results) and _same(profile.results(certificate, fields, self._filters), results)
         return profile if agrees else _No.EVER
@@ -159,7 +169,7 @@ class _Step(NamedTuple):
 
     def run(self, results: Results) -> None:
         if not self.must_ask or self.validator.match(self.node):
-            lint_index.run(self.validator, self.node, results)
+            run(self.validator, self.node, results)
 
 
 class _Visit(NamedTuple):
@@ -194,7 +204,7 @@ class _Profile:
     def record(self, validator: IndexedContainer, filters: list[Any]) -> None:
         """Run what can be run while the varying fields are sealed, and remember the rest.
 
-        Raises `Sealed` when a filter reads what is sealed.
+        Raises `Sealed` when a filter reads what is sealed, `Crashed` when a validator crashes.
         """
         self._record(validator, self.root)
         self.constant = filtered(filters, self.constant)
@@ -208,14 +218,14 @@ class _Profile:
         loaded.__dict__ = self._facts | {"octets": certificate}
         try:
             for (parent, name, specification, names), octets in zip(self._fields, fields, strict=True):
-                pdu, _ = decode_der(octets, asn1Spec=specification)
-                node = parent.children[name] = document.PDUNode(loaded, name, pdu, parent)
+                value = values.decoded(octets, specification)
+                node = parent.children[name] = values.node(parent, name, value)
                 if names:
                     add_dns_names(node, octets)
             for step in self._program:
                 step.run(results)
             found = filtered(filters, results)
-        except (ValueError, PyAsn1Error, Sealed):
+        except (ValueError, PyAsn1Error, Sealed, Crashed):
             return None
         return None if _crashed(found) else self.constant + found
 
@@ -246,7 +256,7 @@ class _Profile:
 
 
 def _fields(root: Any) -> list[_Field]:
-    """The varying fields of a decoded certificate, in the order in which lint_split.split gives them."""
+    """The varying fields of a decoded certificate, in the order in which split gives them."""
     tbs = root.children["tbsCertificate"]
     return [
         _Field(tbs, "serialNumber", _SERIAL),
@@ -254,9 +264,9 @@ def _fields(root: Any) -> list[_Field]:
         _time(tbs.children["validity"].children["notAfter"]),
         _Field(tbs.children["subjectPublicKeyInfo"], "subjectPublicKey", _BIT_STRING),
         *(
-            _Field(extension, "extnValue", _OCTET_STRING, names=oid == lint_split.SUBJECT_ALT_NAME)
+            _Field(extension, "extnValue", _OCTET_STRING, names=dotted == DOTTED[SUBJECT_ALT_NAME])
             for extension in tbs.children["extensions"].children.values()
-            if (oid := der.oid(str(extension.children["extnID"].pdu))) in VARYING
+            if (dotted := str(extension.children["extnID"].pdu)) in DOTTED.values()
         ),
         _Field(root, "signature", _BIT_STRING),
     ]

@@ -1,4 +1,4 @@
-"""signer/vault/lint_split.py: the same key means the same structure around the fields."""
+"""signer/vault/fastlint/split.py: the same key means the same structure around the fields."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import pytest
 
 from core import der
 from signer.vault import leaf
-from signer.vault.lint_profile import VARYING
-from signer.vault.lint_split import Unusual, split
+from signer.vault.fastlint.split import VARYING, Unusual, split
 from tests.support.mutants import with_other_fields
 from tests.support.software_ca import DAY, NOW, SERIAL, leaf_request, profile, software_ca
 

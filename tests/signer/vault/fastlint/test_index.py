@@ -1,4 +1,4 @@
-"""signer/vault/lint_index.py: the indexed linter finds what pkilint finds, also in mutated certificates."""
+"""fastlint/index.py: the indexed linter finds what pkilint finds, also in mutated certificates."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pkilint.pkix import certificate, extension, name
 from core.settings import Rules
 from signer.vault import ca_certificates, leaf, linter
 from signer.vault.ca_certificates import Subject
-from signer.vault.lint_index import indexed
+from signer.vault.fastlint.index import indexed
 from tests.support.mutants import mutated
 from tests.support.software_ca import NOW, SERIAL, leaf_request, private_key, profile, software_ca, spki
 

@@ -29,7 +29,7 @@ _NARROWING = {
 _CHOICE_PREDICATE = general_name.create_generalname_type_predicate("dNSName").__code__
 """Predicates of this code ask only whether a node is a GeneralName's, and which choice it is."""
 
-_Kind = tuple[type, str | None, str | None]
+Kind = tuple[type, str | None, str | None]
 """What a node has in common with others that the same validators may match: the type of its value, its path
 where any validator is bound to it, and its choice where it is a GeneralName's."""
 
@@ -53,11 +53,11 @@ class IndexedContainer(validation.ValidatorContainer):  # type: ignore[misc]
         self.__dict__.update(original.__dict__)
         self.validators = [indexed(validator) for validator in original.validators]
         self._paths = {validator._path for validator in self.validators if validator._path is not None}
-        self._candidates: dict[_Kind, list[tuple[Any, bool]]] = {}
+        self._candidates: dict[Kind, list[tuple[Any, bool]]] = {}
 
     def candidates(self, node: Any) -> list[tuple[Any, bool]]:
         """The validators that may match this node, in order, and whether the node itself must be asked."""
-        key = _kind(node, self._paths)
+        key = kind_of(node, self._paths)
         candidates = self._candidates.get(key)
         if candidates is None:
             candidates = self._candidates[key] = self._that_may_match(node)
@@ -89,39 +89,6 @@ class IndexedContainer(validation.ValidatorContainer):  # type: ignore[misc]
         ]
 
 
-class Walk:
-    """What several containers find at a node and below it, in one pass: in another order than one by one."""
-
-    def __init__(self, containers: tuple[IndexedContainer, ...]) -> None:
-        self.containers = containers
-        self._paths = frozenset().union(*(container.paths() for container in containers))
-        self._asked: dict[_Kind, tuple[list[tuple[Any, bool]], Walk]] = {}
-
-    def visit(self, node: Any, results: list[Any]) -> None:
-        """Append pkilint's results of `node` and all that is below."""
-        key = _kind(node, self._paths)
-        if key not in self._asked:
-            self._asked[key] = self._to_be_asked(node)
-        validators, below = self._asked[key]
-        for validator, must_ask in validators:
-            if not must_ask or validator.match(node):
-                run(validator, node, results)
-        for child in node.children.values():
-            below.visit(child, results)
-
-    def _to_be_asked(self, node: Any) -> tuple[list[tuple[Any, bool]], Walk]:
-        """The validators for such nodes, and the walk below: with the containers that begin here, too."""
-        validators, containers = [], [*self.containers]
-        for container in containers:
-            for validator, must_ask in container.candidates(node):
-                if isinstance(validator, IndexedContainer) and not must_ask:
-                    containers.append(validator)
-                else:
-                    validators.append((validator, must_ask))
-        grown = len(containers) > len(self.containers)
-        return validators, Walk(tuple(containers)) if grown else self
-
-
 def run(validator: Any, node: Any, results: list[Any]) -> None:
     """Append what a matching validator finds, as ValidatorContainer does."""
     result = validator.validate_wrapper(node)
@@ -131,7 +98,8 @@ def run(validator: Any, node: Any, results: list[Any]) -> None:
         results.append(result)
 
 
-def _kind(node: Any, paths: Set[str]) -> _Kind:
+def kind_of(node: Any, paths: Set[str]) -> Kind:
+    """`paths` are those that bind a validator."""
     parent = node.parent
     choice = node.name if parent is not None and isinstance(parent.pdu, rfc5280.GeneralName) else None
     return type(node.pdu), node.path if node.path in paths else None, choice

@@ -10,15 +10,23 @@ from __future__ import annotations
 
 from collections.abc import Set
 
-from core import der
+SUBJECT_ALT_NAME = bytes.fromhex("0603551d11")
+SUBJECT_KEY_ID = bytes.fromhex("0603551d0e")
+SCT_LIST = bytes.fromhex("060a2b06010401d679020402")
+"""OBJECT IDENTIFIERs 2.5.29.17, 2.5.29.14 and 1.3.6.1.4.1.11129.2.4.2 in DER."""
 
-SUBJECT_ALT_NAME, SUBJECT_KEY_ID, SCT_LIST = (
-    der.oid(dotted) for dotted in ("2.5.29.17", "2.5.29.14", "1.3.6.1.4.1.11129.2.4.2")
-)
-CRL_DISTRIBUTION_POINTS = der.oid("2.5.29.31")
+DOTTED = {SUBJECT_ALT_NAME: "2.5.29.17", SUBJECT_KEY_ID: "2.5.29.14", SCT_LIST: "1.3.6.1.4.1.11129.2.4.2"}
 
-_VERSION_3 = der.explicit(0, der.integer(2))
+VARYING = frozenset(DOTTED)
+"""Extensions whose values differ from certificate to certificate."""
+
+NOT_BEFORE = 1
+"""Where notBefore stands among the varying fields."""
+
+INTEGER, BIT_STRING, OCTET_STRING, OID, SEQUENCE = 0x02, 0x03, 0x04, 0x06, 0x30
 _EXTENSIONS = 0xA3
+_TRUE = b"\x01\x01\xff"
+_VERSION_3 = bytes.fromhex("a003020102")
 
 Key = tuple[bytes, ...]
 """The octets of all that is not varying, cut where a varying field was; for a varying extension its OID and
@@ -43,41 +51,41 @@ def split(certificate: bytes, varying: Set[bytes]) -> tuple[Key, list[bytes]]:
 
 
 def _split(octets: bytes, varying: Set[bytes]) -> tuple[Key, list[bytes]]:
-    at, end = _inside(octets, 0, der.SEQUENCE, len(octets))
+    at, end = inside(octets, 0, SEQUENCE, len(octets))
     if end != len(octets):
         raise Unusual("octets after the certificate")
-    tbs, tbs_end = _inside(octets, at, der.SEQUENCE, end)
+    tbs, tbs_end = inside(octets, at, SEQUENCE, end)
     serial = tbs + len(_VERSION_3)
     if octets[tbs:serial] != _VERSION_3:
         raise Unusual("another version")
-    algorithm = _inside(octets, serial, der.INTEGER, tbs_end)[1]
-    issuer = _inside(octets, algorithm, der.SEQUENCE, tbs_end)[1]
-    validity = _inside(octets, issuer, der.SEQUENCE, tbs_end)[1]
-    not_before, subject = _inside(octets, validity, der.SEQUENCE, tbs_end)
-    not_after = _inside(octets, not_before, octets[not_before], subject)[1]
-    _filled(_inside(octets, not_after, octets[not_after], subject)[1], subject)
+    algorithm = inside(octets, serial, INTEGER, tbs_end)[1]
+    issuer = inside(octets, algorithm, SEQUENCE, tbs_end)[1]
+    validity = inside(octets, issuer, SEQUENCE, tbs_end)[1]
+    not_before, subject = inside(octets, validity, SEQUENCE, tbs_end)
+    not_after = inside(octets, not_before, octets[not_before], subject)[1]
+    _filled(inside(octets, not_after, octets[not_after], subject)[1], subject)
     times = octets[not_before : not_before + 1] + octets[not_after : not_after + 1]
-    spki = _inside(octets, subject, der.SEQUENCE, tbs_end)[1]
-    key_algorithm, spki_end = _inside(octets, spki, der.SEQUENCE, tbs_end)
-    key_bits = _inside(octets, key_algorithm, der.SEQUENCE, spki_end)[1]
-    _filled(_inside(octets, key_bits, der.BIT_STRING, spki_end)[1], spki_end)
-    explicit, extensions_end = _inside(octets, spki_end, _EXTENSIONS, tbs_end)
+    spki = inside(octets, subject, SEQUENCE, tbs_end)[1]
+    key_algorithm, spki_end = inside(octets, spki, SEQUENCE, tbs_end)
+    key_bits = inside(octets, key_algorithm, SEQUENCE, spki_end)[1]
+    _filled(inside(octets, key_bits, BIT_STRING, spki_end)[1], spki_end)
+    explicit, extensions_end = inside(octets, spki_end, _EXTENSIONS, tbs_end)
     _filled(extensions_end, tbs_end)
-    first, last = _inside(octets, explicit, der.SEQUENCE, extensions_end)
+    first, last = inside(octets, explicit, SEQUENCE, extensions_end)
     _filled(last, extensions_end)
-    signature = _inside(octets, tbs_end, der.SEQUENCE, end)[1]
-    _filled(_inside(octets, signature, der.BIT_STRING, end)[1], end)
+    signature = inside(octets, tbs_end, SEQUENCE, end)[1]
+    _filled(inside(octets, signature, BIT_STRING, end)[1], end)
 
     key = [octets[algorithm:validity], times, octets[subject:spki], octets[key_algorithm:key_bits]]
     fields = [octets[serial:algorithm], octets[not_before:not_after], octets[not_after:subject]]
     fields.append(octets[key_bits:spki_end])
     constant_from = first
     while first < last:
-        oid, after = _inside(octets, first, der.SEQUENCE, last)
-        critical = _inside(octets, oid, der.OID, after)[1]
+        oid, after = inside(octets, first, SEQUENCE, last)
+        critical = inside(octets, oid, OID, after)[1]
         if octets[oid:critical] in varying:
-            value = critical + 3 if octets[critical : critical + 3] == der.TRUE else critical
-            _filled(_inside(octets, value, der.OCTET_STRING, after)[1], after)
+            value = critical + 3 if octets[critical : critical + 3] == _TRUE else critical
+            _filled(inside(octets, value, OCTET_STRING, after)[1], after)
             key += octets[constant_from:first], octets[oid:value]
             fields.append(octets[value:after])
             constant_from = after
@@ -87,7 +95,7 @@ def _split(octets: bytes, varying: Set[bytes]) -> tuple[Key, list[bytes]]:
     return tuple(key), fields
 
 
-def _inside(octets: bytes, at: int, tag: int, limit: int) -> tuple[int, int]:
+def inside(octets: bytes, at: int, tag: int, limit: int) -> tuple[int, int]:
     """Where the content of the element at `at` begins and ends; it ends the element, too."""
     if octets[at] != tag or tag & 0x1F == 0x1F:
         raise Unusual("another field")

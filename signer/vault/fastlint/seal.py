@@ -45,7 +45,7 @@ def seal(node: Any) -> None:
 def seal_value(node: Any, pdu_type: Any) -> None:
     """Seal a node's value, which has this type, but not its children, whose values are their own."""
     if not issubclass(pdu_type, _SealedValue):
-        node.pdu = _sealed_value(pdu_type)
+        node.pdu = sealed_value(pdu_type)
 
 
 class _SealedValue:
@@ -58,7 +58,8 @@ class _SealedValue:
 
 
 @cache
-def _sealed_value(pdu_type: Any) -> Any:
+def sealed_value(pdu_type: Any) -> Any:
+    """What stands for a value of this type that cannot be read."""
     return object.__new__(type(pdu_type.__name__, (_SealedValue, pdu_type), {}))
 
 
