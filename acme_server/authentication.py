@@ -59,7 +59,8 @@ class Authentication:
     async def authenticate(self, request: web.Request, proof: Proof) -> Signed:
         """The verified request.  Raises `Problem`."""
         limits = self._context.settings.limits
-        signed = jws.parse(await self._body(request), limits.json_depth)
+        body = await self._body(request)
+        signed = jws.parse(body, limits.json_depth)
         if signed.url != self._context.urls.base + request.raw_path:
             raise unauthorized(
                 "url in the protected header is not the URL of this request; take URLs from the directory"
@@ -75,8 +76,8 @@ class Authentication:
         if signed.jwk is not None:
             key = jws.public_key(signed.jwk)
             jws.verify(signed, key)
-            return ByKey(key, signed.url, self._payload(signed), request.match_info, request.query)
-        by_account = await self._by_account(request, signed)
+            return ByKey(body, key, signed.url, self._payload(signed), request.match_info, request.query)
+        by_account = await self._by_account(request, body, signed)
         if proof is Proof.AGREED_ACCOUNT:
             self._terms.must_have_agreed(by_account.account)
         return by_account
@@ -105,7 +106,7 @@ class Authentication:
         except (web.RequestPayloadError, ConnectionError) as error:
             raise malformed("the body broke off, or is not encoded as its headers say") from error
 
-    async def _by_account(self, request: web.Request, signed: Jws) -> ByAccount:
+    async def _by_account(self, request: web.Request, body: bytes, signed: Jws) -> ByAccount:
         assert signed.kid is not None
         account_id = self._context.urls.account_id(signed.kid)
         found = None
@@ -135,7 +136,8 @@ class Authentication:
             )
             # Section 7.3.6: MUST be 401.
             raise unauthorized(f"this account is {account.status}; use another one", status=401)
-        return ByAccount(key, signed.url, self._payload(signed), request.match_info, request.query, account)
+        payload = self._payload(signed)
+        return ByAccount(body, key, signed.url, payload, request.match_info, request.query, account)
 
     def _key(self, thumbprint: str, jwk: str) -> PublicKey:
         key = self._keys.get(thumbprint)

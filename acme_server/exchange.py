@@ -13,8 +13,12 @@ from acme_server.problems import malformed
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """A request with signature, URL and nonce verified.  `payload` None is a POST-as-GET (section 6.3)."""
+    """A request with signature, URL and nonce verified.  `payload` None is a POST-as-GET (section 6.3).
 
+    `body` is the request as it came in: a proof for those who do not believe us.
+    """
+
+    body: bytes
     key: PublicKey
     url: str
     payload: dict[str, Any] | None

@@ -36,7 +36,10 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """RFC 8555 section 7.1.3.  `names` are dNSNames as the certificate will carry them, with "*."."""
+    """RFC 8555 section 7.1.3.  `names` are dNSNames as the certificate will carry them, with "*.".
+
+    `applicant` is what the subscriber signed at finalize (msgpack of `signer.api.Applicant`).
+    """
 
     id: str
     account_id: str
@@ -48,6 +51,7 @@ class Order:
     error: str | None
     csr: bytes | None
     certificate_id: str | None
+    applicant: bytes | None = None
 
     def status_at(self, now: int) -> OrderStatus:
         """The status, with what time alone has done."""

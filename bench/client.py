@@ -158,6 +158,11 @@ class AcmeClient:
         async with self._session.head(self.directory["newNonce"]) as response:
             return response.headers["Replay-Nonce"]
 
+    @property
+    def key(self) -> ec.EllipticCurvePrivateKey:
+        """The account key."""
+        return self._key
+
     def _sign(self, url: str, nonce: str, payload: dict[str, Any] | None) -> bytes:
         head: dict[str, Any] = {"alg": "ES256", "nonce": nonce, "url": url}
         head |= {"kid": self._account_url} if self._account_url else {"jwk": self._jwk}

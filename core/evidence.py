@@ -37,6 +37,8 @@ class ControlSeen:
 
     `method` is the ACME challenge type; `adn` the Authorization Domain Name; `problem` an ACME error word
     and `detail` its sentence when `result` is not pass; `trace` short lines of what was asked and answered.
+    `thumbprint` is that of the account key in the key authorization that was looked for (RFC 8555 section
+    8.1): whoever published it has named the key whose requests for certificates count (docs/adr/0012).
     """
 
     method: str
@@ -45,6 +47,7 @@ class ControlSeen:
     problem: str = ""
     detail: str = ""
     trace: tuple[str, ...] = ()
+    thumbprint: str = ""  # a field that came later: statements made before it bind no key, and do not count
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,13 +97,27 @@ class Description:
 
 
 @dataclass(frozen=True, slots=True)
+class Applicant:
+    """The subscriber's own words, signed with the account key (docs/adr/0012).
+
+    `finalize` is the request of RFC 8555 section 7.4 as it came in (a JWS in flattened JSON), `jwk` the
+    account key that signed it, in JSON.  `key_changes` are the account's keyChange requests (section 7.3.5),
+    the newest first, that led to this key: they tie to it an older one with which a name was validated.
+    """
+
+    jwk: bytes
+    finalize: bytes
+    key_changes: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class LeafRequest:
     """All that the vault needs to judge and build a leaf.
 
     `names` are A-labels in lower case, wildcards with their "*.", in the order they will stand in the
     SAN.  `public_key` is a SubjectPublicKeyInfo.  `crl_shard` is fixed for the certificate's life.
     `evidence` holds for every name the statements of all perspectives of the attempt that passed, and the
-    newer CAA statements where CAA was rechecked.
+    newer CAA statements where CAA was rechecked.  `applicant` is None only in the vault's own requests.
     """
 
     issuance_id: str
@@ -117,6 +131,7 @@ class LeafRequest:
     not_after: int
     crl_shard: int
     evidence: tuple[SignedStatement, ...]
+    applicant: Applicant | None = None
 
 
 @dataclass(frozen=True, slots=True)

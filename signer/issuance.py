@@ -32,7 +32,7 @@ from core.evidence import SignedStatement
 from core.randomness import Randomness, token
 from core.settings import Settings
 from signer import serials, steps, succession
-from signer.api import Description, Issued, LeafRequest
+from signer.api import Applicant, Description, Issued, LeafRequest
 from signer.client import Vault
 from signer.reconciliation import Reconciliation
 
@@ -53,7 +53,8 @@ class Approved:
     """A request that the registration authority approved.
 
     `request_id` is opaque and names the request for ever; `public_key` a SubjectPublicKeyInfo; `not_before`
-    and `not_after` POSIX seconds, None for the profile's own; `evidence` all that the vault shall see.
+    and `not_after` POSIX seconds, None for the profile's own; `evidence` and `applicant` all that the vault
+    shall see.
     """
 
     request_id: str
@@ -64,6 +65,7 @@ class Approved:
     not_before: int | None
     not_after: int | None
     evidence: tuple[SignedStatement, ...]
+    applicant: Applicant | None = None
 
 
 class Issuance:
@@ -271,6 +273,7 @@ class Issuance:
             not_after=chosen.not_after,
             crl_shard=int.from_bytes(serial[-4:]) % self._settings.status.crl_shards,
             evidence=approved.evidence,
+            applicant=approved.applicant,
         )
 
     def _reservation(self, approved: Approved, request: LeafRequest, description: Description) -> Reservation:

@@ -129,7 +129,8 @@ class Checker:
             result, problem, detail = Result.FAIL, error.problem, error.detail
         except Exception as error:
             result, problem, detail = Result.INDETERMINATE, INDETERMINATE_PROBLEM, _own_fault(error)
-        return ControlSeen(request.method, base, result, problem, detail, trace.lines())
+        thumbprint = request.key_authorization.partition(".")[2]
+        return ControlSeen(request.method, base, result, problem, detail, trace.lines(), thumbprint)
 
     async def _caa(self, base: str, issuance: caa.Issuance) -> CaaSeen:
         if is_local(base, self._tools.local_names):

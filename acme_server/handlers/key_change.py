@@ -30,7 +30,7 @@ async def change(context: Context, request: ByAccount) -> Reply:
         holder = accounts.by_thumbprint(tx, new_key.thumbprint)
         if holder is not None:
             raise _in_use(holder.url)
-        accounts.replace_key(tx, account.id, new_key)
+        accounts.replace_key(tx, account.id, new_key, request.body)
         tx.audit(
             "account.key-changed",
             f"account:{account.id}",

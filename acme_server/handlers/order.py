@@ -70,7 +70,9 @@ async def finalize_order(context: Context, request: ByAccount) -> Reply:
     csr.must_match(requested, order.names)
 
     with context.changes.watch(order_id) as moved:
-        order = await context.database.write(lambda tx: finalize.accept(tx, order_id, der, requested))
+        order = await context.database.write(
+            lambda tx: finalize.accept(tx, order_id, der, requested, request)
+        )
         context.wake_jobs()
         if await moved.within(context.settings.acme.hold):
             order = await _own_order(context, request, order_id)

@@ -18,6 +18,7 @@ import msgspec
 from cryptography import x509
 
 from acme_server import problems
+from acme_server.exchange import ByAccount
 from acme_server.objects import Account, Authorization, Order
 from acme_server.problems import ErrorType, refusal, unauthorized
 from acme_server.registration import csr
@@ -30,6 +31,7 @@ from core.database import Database, Transaction
 from core.errors import Problem, Refused, TransientError
 from core.evidence import Result, SignedStatement
 from signer import steps
+from signer.api import Applicant
 from signer.issuance import Approved
 
 KIND = "issue"
@@ -41,7 +43,15 @@ PATIENCE = 3600
 """Seconds after its expiry in which an order that was finalized in time is still tried.  Then it ends,
 whatever keeps us from issuing: nobody waits longer, and a subscriber can place a new one."""
 
+KEY_CHANGE_MARGIN = 60
+"""Seconds: a validation reads the account's key a little before the perspectives look."""
+
+MAX_KEY_CHANGES = 20
+"""Changes of the account's key that the vault is shown; a name validated before them is validated again."""
+
 _evidence = msgspec.msgpack.Decoder(tuple[SignedStatement, ...])
+_applicant = msgspec.msgpack.Decoder(Applicant)
+_encode = msgspec.msgpack.Encoder().encode
 
 
 class Issuance(Protocol):
@@ -65,9 +75,10 @@ def must_be_ready(order: Order, now: int) -> None:
         )
 
 
-def accept(tx: Transaction, order_id: str, der: bytes, requested: csr.Requested) -> Order:
+def accept(tx: Transaction, order_id: str, der: bytes, requested: csr.Requested, request: ByAccount) -> Order:
     """Take the CSR and begin issuance; of two finalize requests at once only one gets here.
 
+    `request` is kept as it was signed: the vault believes the account, not us (docs/adr/0012).
     Raises `Problem` (orderNotReady, badCSR), which leaves the order as it is.
     """
     order = _order(tx, order_id)
@@ -77,7 +88,8 @@ def accept(tx: Transaction, order_id: str, der: bytes, requested: csr.Requested)
         raise refusal(ErrorType.BAD_CSR, "the key of the CSR is an account key; make a key of its own")
     if blocked_keys.is_blocked(tx, requested.spki_sha256):
         raise refusal(ErrorType.BAD_CSR, "the key of the CSR is known to be compromised; make a new key")
-    orders.set_csr(tx, order.id, der)
+    applicant = Applicant(request.key.json.encode(), request.body, _key_changes(tx, order))
+    orders.set_csr(tx, order.id, der, _encode(applicant))
     orders.move(tx, order, Event.FINALIZED)
     jobs.add(tx, KIND, order.id)
     tx.audit(
@@ -158,6 +170,15 @@ class IssueJob:
         return tuple(statement for outcome in outcomes for statement in outcome.statements)
 
 
+def _key_changes(tx: Transaction, order: Order) -> tuple[bytes, ...]:
+    """The keyChange requests since the order's names were validated: most accounts have none."""
+    changes = accounts.key_changes(tx, order.account_id, MAX_KEY_CHANGES)
+    if not changes:
+        return ()
+    since = min((each.oldest_datum or 0) for each in authorizations.of_order(tx, order.id))
+    return tuple(change for at, change in changes if at >= since - KEY_CHANGE_MARGIN)
+
+
 def _check_time(order: Order, now: int) -> None:
     if now > order.expires + PATIENCE:
         raise refusal(
@@ -190,6 +211,7 @@ def _approved(
     order: Order, account: Account, held: Sequence[Authorization], rechecked: tuple[SignedStatement, ...]
 ) -> Approved:
     assert order.csr is not None
+    assert order.applicant is not None
     evidence = tuple(
         statement
         for each in held
@@ -205,6 +227,7 @@ def _approved(
         not_before=None,
         not_after=None,
         evidence=evidence + rechecked,
+        applicant=_applicant.decode(order.applicant),
     )
 
 

@@ -33,22 +33,32 @@ def insert(tx: Transaction, account: Account, key: PublicKey) -> None:
     insert_key(tx, account.id, key)
 
 
-def insert_key(tx: Transaction, account_id: str, key: PublicKey) -> None:
-    """The account's current key from now on."""
+def insert_key(tx: Transaction, account_id: str, key: PublicKey, change: bytes | None = None) -> None:
+    """The account's current key from now on; `change` is the keyChange request that made it that."""
     tx.execute(
-        "INSERT INTO account_keys (thumbprint, account_id, jwk, spki_sha256, valid_from)"
-        " VALUES (?, ?, ?, ?, ?)",
-        (key.thumbprint, account_id, key.json, key.spki_sha256, tx.now),
+        "INSERT INTO account_keys (thumbprint, account_id, jwk, spki_sha256, valid_from, change)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
+        (key.thumbprint, account_id, key.json, key.spki_sha256, tx.now, change),
     )
 
 
-def replace_key(tx: Transaction, account_id: str, key: PublicKey) -> None:
+def replace_key(tx: Transaction, account_id: str, key: PublicKey, change: bytes) -> None:
     """The current key ends now, and the new one begins.  Raises sqlite3.IntegrityError when it is in use."""
     tx.execute(
         "UPDATE account_keys SET valid_until = ? WHERE account_id = ? AND valid_until IS NULL",
         (tx.now, account_id),
     )
-    insert_key(tx, account_id, key)
+    insert_key(tx, account_id, key, change)
+
+
+def key_changes(rows: Rows, account_id: str, count: int) -> list[tuple[int, bytes]]:
+    """When, and by which keyChange request, the account's key changed: the last `count`, newest first."""
+    found = rows.all(
+        "SELECT valid_from, change FROM account_keys WHERE account_id = ? AND change IS NOT NULL"
+        " ORDER BY valid_from DESC, rowid DESC LIMIT ?",
+        (account_id, count),
+    )
+    return [(row["valid_from"], row["change"]) for row in found]
 
 
 def by_thumbprint(rows: Rows, thumbprint: str) -> Account | None:

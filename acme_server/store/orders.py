@@ -11,7 +11,7 @@ from core.database import Row, Rows, Transaction
 
 _COLUMNS = (
     "o.id, o.account_id, o.status, o.identifiers, o.profile, o.expires, o.created_at, o.error, o.csr,"
-    " o.certificate_id"
+    " o.certificate_id, o.applicant"
 )
 
 
@@ -89,9 +89,9 @@ def move(tx: Transaction, order: Order, event: Event, error: str | None = None) 
     return after
 
 
-def set_csr(tx: Transaction, order_id: str, csr: bytes) -> None:
-    """The CSR that finalize accepted, DER."""
-    tx.execute("UPDATE orders SET csr = ? WHERE id = ?", (csr, order_id))
+def set_csr(tx: Transaction, order_id: str, csr: bytes, applicant: bytes) -> None:
+    """The CSR that finalize accepted, DER, and msgpack of the `Applicant` who signed for it."""
+    tx.execute("UPDATE orders SET csr = ?, applicant = ? WHERE id = ?", (csr, applicant, order_id))
 
 
 def deliver(tx: Transaction, order_id: str, certificate_id: str) -> bool:
@@ -117,4 +117,5 @@ def _order(row: Row) -> Order:
         error=row["error"],
         csr=row["csr"],
         certificate_id=row["certificate_id"],
+        applicant=row["applicant"],
     )

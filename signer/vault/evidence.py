@@ -13,7 +13,7 @@ BR 3.2.2.4 (methods), 3.2.2.8 (CAA), 3.2.2.9 (corroboration), 4.2.1 (reuse); RFC
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -24,6 +24,7 @@ from core.evidence import Result, SignedStatement, Statement
 from core.requirements import Limit, limit
 from core.settings import Rules
 from signer.api import LeafRequest
+from signer.vault import applicant
 
 METHODS: Mapping[str, bool] = {
     "http-01": False,
@@ -77,8 +78,9 @@ class Verifier:
         Times are POSIX seconds.
 
         Raises `Refused`: "evidence.*" when there is not enough or something is wrong with it, "quorum.*" when
-        too few perspectives agree.
+        too few perspectives agree, "applicant.*" when the account did not ask for this.
         """
+        speaking = applicant.thumbprints(request)
         if not 0 < len(request.evidence) <= MAX_STATEMENTS:
             raise Refused("evidence.missing", "no evidence, or more of it than any certificate needs")
         by_name: dict[str, list[Statement]] = defaultdict(list)
@@ -87,7 +89,8 @@ class Verifier:
             _must_concern(statement, request, now)
             by_name[statement.name].append(statement)
         for name in request.names:
-            self._verify_name(name, by_name.get(name, ()), now if until is None else until)
+            concerned = by_name.get(name, ())
+            self._verify_name(name, concerned, speaking, now if until is None else until)
 
     def _authentic(self, signed: SignedStatement) -> Statement:
         perspective = self._pinned.get(signed.key_id)
@@ -101,7 +104,9 @@ class Verifier:
             raise Refused("evidence.perspective", "a statement names another perspective than its key does")
         return statement
 
-    def _verify_name(self, name: str, statements: Iterable[Statement], until: int) -> None:
+    def _verify_name(
+        self, name: str, statements: Iterable[Statement], speaking: Collection[str], until: int
+    ) -> None:
         attempts: dict[str, dict[str, Statement]] = defaultdict(dict)
         for statement in statements:
             if statement.perspective in attempts[statement.attempt]:
@@ -120,6 +125,7 @@ class Verifier:
         if not checks:
             raise Refused("evidence.caa-missing", f"CAA of {name} was not checked: check it first")
         method = self._verify_control(name, validations[0], until)
+        _must_name_the_applicant(name, validations[0], speaking)
         # Of several CAA checks the newest is the truth, be it good or bad.
         self._verify_caa(name, method, max(checks, key=_oldest), until)
 
@@ -177,6 +183,19 @@ def _must_concern(statement: Statement, request: LeafRequest, now: int) -> None:
         raise Refused("evidence.future", "a statement comes from the future: see to the perspectives' clocks")
     if not statement.attempt:
         raise Refused("evidence.attempt", "a statement belongs to no attempt")
+
+
+def _must_name_the_applicant(name: str, attempt: Mapping[str, Statement], speaking: Collection[str]) -> None:
+    """What proved the control names a key: that of the account whose signed request this is."""
+    seen = {
+        statement.control.thumbprint
+        for statement in attempt.values()
+        if statement.control is not None and statement.control.result is Result.PASS
+    }
+    if len(seen) != 1 or not seen <= set(speaking):
+        raise Refused(
+            "evidence.account-key", f"{name} was validated with another account key: validate it again"
+        )
 
 
 def _has_control(attempt: Mapping[str, Statement]) -> bool:

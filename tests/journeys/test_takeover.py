@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -22,9 +23,11 @@ from bench.client import ChallengeServer, make_csr, open_session
 from core.errors import Refused
 from core.evidence import PerspectiveKey, Result, SignedStatement, Statement
 from core.rpc import RpcClient
-from signer.api import ISSUE, PREPARE, IssueRequest, LeafRequest
+from signer.api import ISSUE, PREPARE, Applicant, IssueRequest, LeafRequest
+from tests.support.applicant import AccountKey, applicant, key_change
 from tests.support.books import Books
 from tests.support.ca import RunningCa
+from tests.support.software_ca import spki
 from tests.support.subscriber import Subscriber
 from validation.api import CHECK, CheckRequest
 
@@ -32,46 +35,64 @@ OWN = "attacker.example.com"
 """A name that the attacker does control, and for which the CA holds true evidence."""
 VICTIM = "refused.example.com"
 """A name at which nothing of the attacker's answers."""
+OTHERS = "victim.example.com"
+"""A name that somebody else has validated, with evidence that is still good."""
+
+MINE = spki(ec.generate_private_key(ec.SECP256R1()))
+"""A key of the attacker's, which he wants certified."""
 
 pytestmark = pytest.mark.clause("BR 3.2.2.4")
 
 
 @dataclass(frozen=True, slots=True)
 class Loot:
-    """What a takeover of the front and the database yields: a true issuance with its evidence."""
+    """What a takeover of the front and the database yields: true issuances with all that proved them.
+
+    `request` is of the attacker's own account, whose key he has; `victims` of somebody else's.
+    """
 
     request: LeafRequest
+    key: AccountKey
+    victims: LeafRequest
 
 
 @pytest.fixture(scope="module")
 def loot(ca: RunningCa) -> Loot:
-    async def issue() -> None:
+    async def issue(name: str) -> AccountKey:
         async with _subscriber(ca) as subscriber:
-            ended = await subscriber.obtain(OWN)
+            ended = await subscriber.obtain(name)
             assert ended.status == "valid", ended.order
+            return AccountKey(subscriber.client.key)
 
-    asyncio.run(issue())
+    key = asyncio.run(issue(OWN))
+    asyncio.run(issue(OTHERS))
+    return Loot(_taken(ca, OWN), key, _taken(ca, OTHERS))
+
+
+def _taken(ca: RunningCa, name: str) -> LeafRequest:
+    """The request by which `name` was certified, under a new serial number and for a new issuance."""
     with Books(ca).database() as db:
-        row = db.one("SELECT * FROM certificates WHERE names = ? AND state = 'issued'", (f'["{OWN}"]',))
-    assert row is not None
+        row = db.one("SELECT * FROM certificates WHERE names = ? AND state = 'issued'", (f'["{name}"]',))
+        assert row is not None
+        order = db.one("SELECT csr, applicant FROM orders WHERE id = ?", (row["request_id"],))
+    assert order is not None
+    requested = x509.load_der_x509_csr(order["csr"]).public_key()
     evidence = msgspec.msgpack.decode(row["evidence"], type=tuple[SignedStatement, ...])
-    own_key = ec.generate_private_key(ec.SECP256R1()).public_key()
-    return Loot(
-        LeafRequest(
-            issuance_id="taken-over-0000000000",
-            serial=b"\x41" + bytes(range(16)),
-            issuer_id=row["issuer_id"],
-            profile=row["profile"],
-            names=(OWN,),
-            account_url=row["account_url"],
-            public_key=own_key.public_bytes(
-                serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-            ),
-            not_before=row["not_before"],
-            not_after=row["not_after"],
-            crl_shard=row["crl_shard"],
-            evidence=evidence,
-        )
+    return LeafRequest(
+        issuance_id="taken-over-0000000000",
+        serial=b"\x41" + bytes(range(16)),
+        issuer_id=row["issuer_id"],
+        profile=row["profile"],
+        names=(name,),
+        account_url=row["account_url"],
+        public_key=requested.public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        ),
+        not_before=row["not_before"],
+        not_after=row["not_after"],
+        crl_shard=row["crl_shard"],
+        evidence=evidence,
+        applicant=msgspec.msgpack.decode(order["applicant"], type=Applicant),
     )
 
 
@@ -86,31 +107,31 @@ def nothing_more_is_issued(ca: RunningCa, loot: Loot) -> Iterator[None]:
 def test_the_vault_refuses_a_name_without_any_evidence(
     ca: RunningCa, loot: Loot, nothing_more_is_issued: None
 ) -> None:
-    _refused(ca, replace(loot.request, names=(VICTIM,), evidence=()))
+    _refused(ca, loot, replace(loot.request, names=(VICTIM,), evidence=()))
 
 
 def test_the_vault_refuses_another_names_evidence(
     ca: RunningCa, loot: Loot, nothing_more_is_issued: None
 ) -> None:
-    _refused(ca, replace(loot.request, names=(VICTIM,)))
+    _refused(ca, loot, replace(loot.request, names=(VICTIM,)))
 
 
 def test_the_vault_refuses_a_second_name_smuggled_in_beside_a_proven_one(
     ca: RunningCa, loot: Loot, nothing_more_is_issued: None
 ) -> None:
-    _refused(ca, replace(loot.request, names=(OWN, VICTIM)))
+    _refused(ca, loot, replace(loot.request, names=(OWN, VICTIM)))
 
 
 def test_the_vault_refuses_a_wildcard_above_a_proven_name(
     ca: RunningCa, loot: Loot, nothing_more_is_issued: None
 ) -> None:
-    _refused(ca, replace(loot.request, names=(f"*.{OWN}",)))
+    _refused(ca, loot, replace(loot.request, names=(f"*.{OWN}",)))
 
 
 def test_the_vault_refuses_evidence_won_by_another_account(
     ca: RunningCa, loot: Loot, nothing_more_is_issued: None
 ) -> None:
-    _refused(ca, replace(loot.request, account_url=f"{ca.base_url}/acme/account/another"))
+    _refused(ca, loot, replace(loot.request, account_url=f"{ca.base_url}/acme/account/another"))
 
 
 def test_the_vault_refuses_statements_signed_by_a_key_that_is_not_pinned(
@@ -118,7 +139,7 @@ def test_the_vault_refuses_statements_signed_by_a_key_that_is_not_pinned(
 ) -> None:
     forger = PerspectiveKey(ec.generate_private_key(ec.SECP256R1()))
     forged = tuple(forger.sign(_renamed(one)) for one in loot.request.evidence)
-    _refused(ca, replace(loot.request, names=(VICTIM,), evidence=forged))
+    _refused(ca, loot, replace(loot.request, names=(VICTIM,), evidence=forged))
 
 
 def test_the_vault_refuses_a_true_signature_over_changed_words(
@@ -127,7 +148,7 @@ def test_the_vault_refuses_a_true_signature_over_changed_words(
     changed = tuple(
         replace(one, payload=msgspec.msgpack.encode(_renamed(one))) for one in loot.request.evidence
     )
-    _refused(ca, replace(loot.request, names=(VICTIM,), evidence=changed))
+    _refused(ca, loot, replace(loot.request, names=(VICTIM,), evidence=changed))
 
 
 def test_the_vault_refuses_a_forged_statement_that_borrows_the_pinned_keys_id(
@@ -135,7 +156,7 @@ def test_the_vault_refuses_a_forged_statement_that_borrows_the_pinned_keys_id(
 ) -> None:
     forger = PerspectiveKey(ec.generate_private_key(ec.SECP256R1()))
     forged = tuple(replace(forger.sign(_renamed(one)), key_id=one.key_id) for one in loot.request.evidence)
-    _refused(ca, replace(loot.request, names=(VICTIM,), evidence=forged))
+    _refused(ca, loot, replace(loot.request, names=(VICTIM,), evidence=forged))
 
 
 def test_a_perspective_asked_directly_signs_only_what_it_sees(
@@ -155,7 +176,7 @@ def test_a_perspective_asked_directly_signs_only_what_it_sees(
     control = signed.statement().control
     assert control is not None
     assert control.result is not Result.PASS
-    _refused(ca, replace(loot.request, names=(VICTIM,), evidence=(signed,)))
+    _refused(ca, loot, replace(loot.request, names=(VICTIM,), evidence=(signed,)))
 
 
 def test_a_caa_recheck_alone_is_no_evidence_of_control(
@@ -170,7 +191,7 @@ def test_a_caa_recheck_alone_is_no_evidence_of_control(
     )
     socket = next((ca.data / "run").glob("perspective-*.sock"))
     signed = _call(socket, lambda client: client.call(CHECK, asked))
-    _refused(ca, replace(loot.request, names=(VICTIM,), evidence=(signed,)))
+    _refused(ca, loot, replace(loot.request, names=(VICTIM,), evidence=(signed,)))
 
 
 @pytest.mark.parametrize("evidence", ["none", "another name's"])
@@ -216,13 +237,46 @@ def _renamed(signed: SignedStatement) -> Statement:
     return replace(statement, name=VICTIM, control=control)
 
 
-def _refused(ca: RunningCa, request: LeafRequest) -> None:
+@pytest.mark.clause("RFC 8555 section 8.1")
+def test_the_vault_refuses_a_victims_evidence_for_a_key_that_the_victim_did_not_ask_for(
+    ca: RunningCa, loot: Loot, nothing_more_is_issued: None
+) -> None:
+    stolen = loot.victims
+    _attack(ca, replace(stolen, public_key=MINE), "applicant.csr")
+    _attack(ca, replace(stolen, public_key=MINE, applicant=None), "applicant.missing")
+    in_his_name = applicant((OTHERS,), MINE, stolen.account_url, loot.key)
+    _attack(ca, replace(stolen, public_key=MINE, applicant=in_his_name), "evidence.account-key")
+    mine = loot.request.account_url
+    in_mine = applicant((OTHERS,), MINE, mine, loot.key)
+    _attack(ca, replace(stolen, public_key=MINE, applicant=in_mine, account_url=mine), "evidence.account")
+
+
+@pytest.mark.clause("RFC 8555 section 7.3.5")
+def test_the_vault_refuses_a_change_of_the_victims_account_key_that_the_victim_did_not_sign(
+    ca: RunningCa, loot: Loot, nothing_more_is_issued: None
+) -> None:
+    stolen = loot.victims
+    assert stolen.applicant is not None
+    victims_jwk = msgspec.json.decode(stolen.applicant.jwk)
+    invented = key_change(loot.key, loot.key, stolen.account_url, oldKey=victims_jwk)
+    asked = applicant((OTHERS,), MINE, stolen.account_url, loot.key, (invented,))
+    _attack(ca, replace(stolen, public_key=MINE, applicant=asked), "applicant.key-change")
+
+
+def _refused(ca: RunningCa, loot: Loot, request: LeafRequest) -> None:
+    """Refused for want of evidence, although the attacker's own account asks for just this."""
+    asked = applicant(request.names, request.public_key, request.account_url, loot.key)
+    _attack(ca, replace(request, applicant=asked), "evidence.")
+
+
+def _attack(ca: RunningCa, request: LeafRequest, code: str) -> None:
     async def attack(client: RpcClient) -> None:
         prepared = await client.call(PREPARE, request)
         await client.call(ISSUE, IssueRequest(prepared.token))
 
-    with pytest.raises(Refused, match=r"^evidence\."):
+    with pytest.raises(Refused) as refused:
         _call(ca.data / "run/vault.sock", attack)
+    assert refused.value.code.startswith(code), refused.value
 
 
 def _call(socket: Any, act: Callable[[RpcClient], Coroutine[Any, Any, Any]]) -> Any:

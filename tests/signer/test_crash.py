@@ -18,6 +18,7 @@ from core.randomness import SystemRandomness
 from signer.client import Vault
 from signer.issuance import Approved, Issuance
 from signer.vault import hierarchy
+from tests.support.applicant import applicant
 from tests.support.database import opened
 from tests.support.hierarchy import evidence, settings
 from tests.support.vault import RunningVault
@@ -46,7 +47,15 @@ async def test_a_vault_killed_at_a_step_costs_at_most_a_serial_number(
         .public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     )
     approved = Approved(
-        "order-1", ACCOUNT, (NAME,), spki, "tlsserver", None, None, evidence((NAME,), ACCOUNT, clock.now())
+        "order-1",
+        ACCOUNT,
+        (NAME,),
+        spki,
+        "tlsserver",
+        None,
+        None,
+        evidence((NAME,), ACCOUNT, clock.now()),
+        applicant((NAME,), spki, ACCOUNT),
     )
     delivered: list[str] = []
 

@@ -15,6 +15,7 @@ from core.evidence import CaaSeen, ControlSeen, PerspectiveKey, Result, SignedSt
 from core.randomness import SystemRandomness
 from core.settings import Settings
 from signer.vault import hierarchy
+from tests.support.applicant import ACCOUNT_KEY
 
 LOCAL_KEY = ec.generate_private_key(ec.SECP256R1())
 """The key of the perspective "local", for tests that play it."""
@@ -36,7 +37,7 @@ def evidence(names: Sequence[str], account_url: str, at: int) -> tuple[SignedSta
                 account_url=account_url,
                 attempt=f"attempt for {name} at {at}",
                 checked_at=at,
-                control=ControlSeen(control, name, Result.PASS),
+                control=ControlSeen(control, name, Result.PASS, thumbprint=ACCOUNT_KEY.thumbprint),
                 caa=CaaSeen(Result.PASS, method=control),
             )
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
@@ -12,6 +12,7 @@ from core.settings import Ca, Profile, Rules, Settings
 from signer.api import LeafRequest
 from signer.vault import algorithms, ca_certificates, leaf, profiles
 from signer.vault.ca_certificates import PrivateKey, Subject, Urls
+from tests.support.applicant import applicant
 
 NOW = 1795478400
 """2026-11-24T00:00:00Z."""
@@ -107,4 +108,7 @@ def leaf_request(**changes: object) -> LeafRequest:
         "crl_shard": 0,
         "evidence": (),
     }
-    return LeafRequest(**(values | changes))  # type: ignore[arg-type]
+    made = LeafRequest(**(values | changes))  # type: ignore[arg-type]
+    if "applicant" not in changes:
+        made = replace(made, applicant=applicant(made.names, made.public_key, made.account_url))
+    return made

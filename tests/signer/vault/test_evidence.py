@@ -16,6 +16,7 @@ from core.errors import Refused
 from core.evidence import CaaSeen, ControlSeen, PerspectiveKey, Result, SignedStatement, Statement
 from core.settings import Rules
 from signer.vault.evidence import METHODS, PinnedPerspective, Verifier
+from tests.support.applicant import ACCOUNT_KEY
 from tests.support.software_ca import leaf_request
 
 NOW = 1795478400
@@ -48,7 +49,7 @@ def statement(number: int = 0, name: str = NAME, method: str = "http-01", **chan
             account_url=ACCOUNT,
             attempt="attempt-1",
             checked_at=NOW - 60,
-            control=ControlSeen(method, base, Result.PASS),
+            control=ControlSeen(method, base, Result.PASS, thumbprint=ACCOUNT_KEY.thumbprint),
             caa=CaaSeen(Result.PASS, ('0 issue "ca.example"',), "acme-shop.com", 300, method=method),
         ),
         **changes,

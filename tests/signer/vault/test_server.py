@@ -27,6 +27,7 @@ from core.rpc import Peer
 from signer import api, serials
 from signer.client import Vault
 from signer.vault import server
+from tests.support.applicant import applicant
 from tests.support.hierarchy import LOCAL_KEY, evidence
 from tests.support.vault import REPOSITORY, RunningVault
 
@@ -77,7 +78,10 @@ def request(**changes: object) -> api.LeafRequest:
         crl_shard=0,
         evidence=evidence((NAME,), ACCOUNT, now),
     )
-    return replace(good, **changes)  # type: ignore[arg-type]
+    made = replace(good, **changes)  # type: ignore[arg-type]
+    if "applicant" not in changes:
+        made = replace(made, applicant=applicant(made.names, made.public_key, made.account_url))
+    return made
 
 
 async def sequence(vault: Vault) -> int:
