@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from acme_server.changes import Changes
@@ -18,7 +18,8 @@ from core.settings import Settings
 class Context:
     """The parts that a handler may use; there is no key, no resolver and no vault among them.
 
-    `chains` maps an issuer id to PEM: the issuing certificate first, the root left out.  `wake_jobs` tells
+    `chains` maps an issuer id to its chains in PEM, the default one first: each begins with the issuing
+    certificate and leaves its trust anchor out.  It grows with a rollover.  `wake_jobs` tells
     the job runner that a row is waiting, `on_revocation` the CRL updater; both return at once.  `changes` is
     what `app.job_handlers` was given, so that polls hear of finished jobs.
     """
@@ -30,6 +31,6 @@ class Context:
     nonces: Nonces
     urls: Urls
     changes: Changes
-    chains: Mapping[str, bytes]
+    chains: Mapping[str, Sequence[bytes]]
     wake_jobs: Callable[[], None]
     on_revocation: Callable[[], None]

@@ -45,8 +45,9 @@ class Urls:
     def challenge(self, challenge_id: str) -> str:
         return f"{self.base}/acme/challenge/{challenge_id}"
 
-    def certificate(self, certificate_id: str) -> str:
-        return f"{self.base}/acme/certificate/{certificate_id}"
+    def certificate(self, certificate_id: str, chain: int = 0) -> str:
+        """The certificate with its default chain (0) or an alternate one."""
+        return f"{self.base}/acme/certificate/{certificate_id}" + (f"/{chain}" if chain else "")
 
 
 def bind_base(tx: Transaction, urls: Urls) -> None:

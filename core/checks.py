@@ -223,6 +223,9 @@ def _profiles(settings: Settings) -> None:
     for name in settings.profiles:
         if not _CODE.fullmatch(name):
             raise _wrong("profiles", name, "a profile's name uses a-z, 0-9 and -, at most 32 characters")
+        for issuer in settings.profiles[name].issuers:
+            if not _CODE.fullmatch(issuer):
+                raise _wrong(f"profiles.{name}.issuers", issuer, "name issuing CAs by their ids, like ec-1")
 
 
 def _public(settings: Settings) -> None:

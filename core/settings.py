@@ -38,6 +38,7 @@ class Ca:
     terms_version: str = "1"
     cps_version: str = "1.0"
     contact: str = "mailto:pki@ca.example"
+    rollover_notice: int = 180 * 86400
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from core import certificates
+from core.clock import SystemClock
 from core.data_directory import DataDirectory
 from core.database import Reader
 from core.errors import ConfigurationError
-from operations import children, isolation
+from operations import children, isolation, succession
 from operations.supervisor import Invocation
 
 
@@ -40,6 +41,7 @@ def gather(invocation: Invocation) -> dict[str, Any]:
         "directory": f"{settings.acme.base_url}/directory",
         "isolated": walls.on,
         "not_isolated_because": walls.reason,
+        "succession": succession.report(data, settings, SystemClock().now()),
         "not_conforming": _not_conforming(data, settings.vault.pin_file, walls),
         **_from_database(data),
     }
@@ -54,6 +56,9 @@ def screen(found: dict[str, Any]) -> str:
     lines += ["", f"  certificates  {counts}; {found['revocations']} revoked; {found['jobs']} jobs waiting"]
     for crl in found["crls"]:
         lines.append(f"  CRL {crl['scope']:<12} number {crl['number']}, next update {crl['next_update']}")
+    for id, state in found["succession"]["issuers"].items():
+        lines.append(f"  issuer {id:<15} {state}")
+    lines += [f"  ALARM  {alarm}" for alarm in found["succession"]["alarms"]]
     if found["isolated"]:
         lines.append("  isolation     each process is its own system user")
     for fault in found["not_conforming"]:

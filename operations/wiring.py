@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from acme_server import app
@@ -21,7 +21,7 @@ from acme_server.registration import validate
 from acme_server.server import AccessLog, Server
 from acme_server.tls import DirectoryTls
 from acme_server.urls import Urls, check_base
-from core import issuers, tables
+from core import tables
 from core.clock import Clock
 from core.data_directory import DataDirectory
 from core.database import Database
@@ -32,9 +32,10 @@ from core.randomness import Randomness
 from core.settings import Settings
 from operations import local_api, observation
 from operations.records import record_start, record_stop
+from operations.succession import Succession
 from repo_static import publisher
 from repo_static.store import Store
-from signer.api import Description, IssuerInfo, KeyUse
+from signer.api import Description, KeyUse
 from signer.client import Vault
 from signer.issuance import Issuance
 from status.crl_updater import CrlUpdater
@@ -81,10 +82,10 @@ async def serve(
         except HaltIssuance as halt:
             # It issues nothing now, but subscribers must be able to revoke at any hour (BR 4.9.3).
             _log.critical("ISSUANCE HALTED: %s", halt)
-        chains = {issuer.id: issuer.chain for issuer in issuers.issuers(database.reader)}
-
         store = Store(data.repository)
-        publisher.publish(store, description, settings)
+        succession = Succession(vault, settings, store, clock)
+        succession.follow(description)
+        chains = succession.chains
         crls = CrlUpdater(database, vault, settings, data, clock)
         try:
             await crls.update()
@@ -136,6 +137,7 @@ async def serve(
                 issuance.run(),
                 crls.run(),
                 tls.keep_renewed(),
+                succession.run(),
             ):
                 loops.create_task(_for_ever(loop))
             ready()
@@ -182,11 +184,10 @@ def _must_fit(description: Description, settings: Settings) -> None:
         )
 
 
-def _local_service_chain(description: Description, chains: dict[str, bytes]) -> bytes:
-    def serves_us(issuer: IssuerInfo) -> bool:
-        return issuer.use is KeyUse.LOCAL_SERVICE
-
-    return chains[next(filter(serves_us, description.issuers)).id]
+def _local_service_chain(description: Description, chains: Mapping[str, Sequence[bytes]]) -> bytes:
+    # The vault signs with the newest, which is the last.
+    ours = [issuer.id for issuer in description.issuers if issuer.use is KeyUse.LOCAL_SERVICE]
+    return chains[ours[-1]][0]
 
 
 async def _for_ever(loop: Coroutine[Any, Any, None]) -> None:

@@ -27,13 +27,14 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from core.settings import Rules, Settings
+from repo_static import roster
 from repo_static.store import NotPublished, Store
 
 LANGUAGES = ("en", "ja")
 """The English text is the authoritative one (CCADB policy 4)."""
 
-ROOT_ID = "root"
-"""The root's name in URLs: the issuing CAs' certificates point to /issuers/root.crt and /crl/root-0.crl."""
+ROOT_ID = roster.ROOT_ID
+"""The issuing CAs' certificates point to /issuers/root.crt and /crl/root-0.crl."""
 
 METHOD_CLAUSES = {
     "http-01": "RFC 8555 section 8.3; Baseline Requirements 3.2.2.4.19",
@@ -49,19 +50,6 @@ CONTENT = Path(__file__).parent / "content"
 _log = logging.getLogger(__name__)
 
 
-class Issuer(Protocol):
-    """What is published of an issuer (`signer.api.IssuerInfo` has it); `chain` ends with the root."""
-
-    @property
-    def id(self) -> str: ...
-    @property
-    def use(self) -> str: ...
-    @property
-    def certificate(self) -> bytes: ...
-    @property
-    def chain(self) -> tuple[bytes, ...]: ...
-
-
 class Hierarchy(Protocol):
     """The certificates to publish (`signer.api.Description` has them)."""
 
@@ -70,7 +58,7 @@ class Hierarchy(Protocol):
     @property
     def root_crl(self) -> bytes: ...
     @property
-    def issuers(self) -> tuple[Issuer, ...]: ...
+    def issuers(self) -> tuple[roster.Issuer, ...]: ...
 
 
 def publish(store: Store, hierarchy: Hierarchy, settings: Settings) -> list[str]:
@@ -81,6 +69,10 @@ def publish(store: Store, hierarchy: Hierarchy, settings: Settings) -> list[str]
     """
     changed = [name for name, content in _certificates(hierarchy) if store.add(name, content)]
     changed += _root_crl(store, hierarchy.root_crl)
+    # After the files that it names.
+    changed += _replace(
+        store, {roster.NAME: roster.render(hierarchy.issuers, hierarchy.root, _base(settings))}
+    )
     changed += _replace(store, {"style.css": (CONTENT / "style.css").read_text()})
     try:
         changed += [name for name, text in _documents(settings) if store.add(name, text.encode())]
@@ -100,6 +92,7 @@ def publish_index(store: Store, hierarchy: Hierarchy, settings: Settings) -> lis
             "id": each.id,
             "use": str(each.use),
             "public": each.use == "issuing",
+            "state": str(each.state),
             **certificate_facts(each.certificate),
         }
         for each in sorted(hierarchy.issuers, key=lambda each: (each.use != "issuing", each.id))
@@ -193,8 +186,7 @@ def _certificates(hierarchy: Hierarchy) -> list[tuple[str, bytes]]:
         name = f"issuers/{issuer.id}"
         files.append((f"{name}.crt", issuer.certificate))
         files.append((f"{name}.pem", _pem(issuer.certificate)))
-        files.append((f"{name}-chain.pem", b"".join(map(_pem, issuer.chain))))
-    return files
+    return [*files, *roster.files(hierarchy.issuers).items()]
 
 
 def _root_crl(store: Store, content: bytes) -> list[str]:
@@ -271,6 +263,7 @@ def _json(
             }
             for each in issuers
         ],
+        "chain_roster": f"{base}/{roster.NAME}",
         "ocsp": f"{base}/ocsp",
         "cp_cps": {"version": settings.ca.cps_version, "url": f"{base}/cps/"},
         "acme_directory": f"{settings.acme.base_url}/directory",

@@ -39,6 +39,9 @@ RETRY_AFTER = 5
 _POLL = 60
 """Seconds between two looks at what is due; a revocation wakes us at once."""
 
+_ENDED = frozenset({"issuer.ended", "issuer.destroyed"})
+"""The vault's refusals for ever: CRLs go on until the CA's end or its key's destruction (BR 4.9.7)."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -88,6 +91,7 @@ class CrlUpdater:
         self._store = Store(data.repository)
         self._clock = clock
         self._one_at_a_time = asyncio.Lock()
+        self._ended: set[str] = set()
         self._woken = asyncio.Event()
 
     def wake(self) -> None:
@@ -122,11 +126,17 @@ class CrlUpdater:
         failure: Exception | None = None
         async with self._one_at_a_time:
             for scope in scopes(self._database.reader):
+                if scope.name in self._ended:
+                    continue
                 try:
                     if force or self._due(scope):
                         await self._issue(scope)
                         issued.append(scope.name)
                 except Exception as error:
+                    if isinstance(error, Refused) and error.code in _ENDED:
+                        _log.warning("CRL %s is issued no more: %s", scope.name, error)
+                        self._ended.add(scope.name)
+                        continue
                     _log.error("CRL %s not issued: %s", scope.name, error)
                     failure = failure or error
             if issued:

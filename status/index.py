@@ -20,12 +20,12 @@ _REREAD_AFTER = 5.0
 
 
 class IssuerIndex:
-    """(hash algorithm, name hash, key hash) -> issuer id."""
+    """(hash algorithm, name hash, key hash) -> issuer id, of issuers that have not ended."""
 
     def __init__(self, reader: Reader, clock: Clock) -> None:
         self._reader = reader
         self._clock = clock
-        self._issuers: dict[tuple[str, bytes, bytes], str] = {}
+        self._issuers: dict[tuple[str, bytes, bytes], tuple[str, int]] = {}
         self._read_at: float | None = None
 
     def find(self, certificate: CertId) -> str | None:
@@ -35,10 +35,12 @@ class IssuerIndex:
         if found is None and self._may_read():
             # The local-service issuer has no responder: its certificates name none, its CRL answers.
             for row in self._reader.all("SELECT id, certificate FROM issuers WHERE use = 'issuing'"):
+                ends = not_after(row["certificate"])
                 for hash_name, name_hash, key_hash in certid_hashes(row["certificate"]):
-                    self._issuers[hash_name, name_hash, key_hash] = row["id"]
+                    self._issuers[hash_name, name_hash, key_hash] = row["id"], ends
             found = self._issuers.get(key)
-        return found
+        # Whatever an issuer signed ends with it; its key says nothing any more (CPS 6.3.2).
+        return found[0] if found is not None and self._clock.now() <= found[1] else None
 
     def _may_read(self) -> bool:
         at = self._clock.monotonic()
@@ -46,6 +48,11 @@ class IssuerIndex:
             return False
         self._read_at = at
         return True
+
+
+def not_after(issuer_der: bytes) -> int:
+    """The last second of an issuer's certificate, POSIX."""
+    return int(x509.load_der_x509_certificate(issuer_der).not_valid_after_utc.timestamp())
 
 
 def certid_hashes(issuer_der: bytes) -> list[tuple[str, bytes, bytes]]:

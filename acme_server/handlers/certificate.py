@@ -1,4 +1,7 @@
-"""Certificate download (RFC 8555 section 7.4.2): the certificate first, then its issuers without the root."""
+"""Certificate download (RFC 8555 section 7.4.2): the certificate first, then its issuers without the root.
+
+Where the issuer has several chains, each has a URL of its own, and every answer links to the others.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,16 @@ async def show(context: Context, request: ByAccount) -> Reply:
     if found is None or found.certificate is None or found.account_url is None:
         raise not_found("certificate")
     must_be_owner(request, context.urls.account_id(found.account_url) or "", "certificate")
-    return Reply(content=_pem(found.certificate) + context.chains[found.issuer_id], content_type=CONTENT_TYPE)
+    chains = context.chains[found.issuer_id]
+    chosen = int(request.path.get("chain", 0))
+    if chosen >= len(chains):
+        raise not_found("chain")
+    others = [number for number in range(len(chains)) if number != chosen]
+    return Reply(
+        content=_pem(found.certificate) + chains[chosen],
+        content_type=CONTENT_TYPE,
+        links=tuple(("alternate", context.urls.certificate(wanted, number)) for number in others),
+    )
 
 
 def _pem(der: bytes) -> bytes:

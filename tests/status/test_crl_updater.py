@@ -301,3 +301,29 @@ async def test_the_index_page_tells_the_new_crl(house: Any) -> None:
     await house.updater().update()
     page = (house.data.repository / "index.html").read_text()
     assert "crl/ec1-0.crl" in page
+
+
+@pytest.mark.clause("BR 4.9.7")
+@pytest.mark.parametrize("code", ["issuer.ended", "issuer.destroyed"])
+async def test_the_crls_of_an_issuer_that_ended_are_issued_no_more_and_hinder_no_other(
+    house: Any, code: str
+) -> None:
+    sign = house.vault.sign_crl
+
+    async def refuse_ec1(request: CrlRequest) -> Signed:
+        if request.issuer_id == "ec1":
+            raise Refused(code, "no more")
+        return await sign(request)  # type: ignore[no-any-return]
+
+    updater = house.updater()
+    await updater.update()
+    before = Store(house.data.repository).read("crl/ec1-0.crl")
+    house.vault.sign_crl = refuse_ec1
+    others = [name for name in ALL if name != "crl/ec1-0.crl"]
+    for _ in range(2):
+        house.clock.at += house.settings.status.crl_refresh
+        assert sorted(await updater.update()) == others
+    # The last one stays, and only one number was lost to learning of the end.
+    assert Store(house.data.repository).read("crl/ec1-0.crl") == before
+    rows = house.database.reader.all("SELECT number FROM crls WHERE issuer_id = 'ec1'")
+    assert len(rows) == 2

@@ -276,3 +276,14 @@ async def test_an_answer_that_outlives_its_responder_is_refused_and_not_given(ho
     house.vault.sign_ocsp = with_an_old_responder
     assert (await house.ask(serial)).response_status is Response.TRY_LATER
     assert len(house.responder._cache) == 0
+
+
+@pytest.mark.clause("CPS 6.3.2")
+async def test_after_its_end_an_issuer_says_nothing_any_more(house: Any) -> None:
+    serial = await house.issue("ec1")
+    end = int(house.vault.issuers["ec1"].certificate.not_valid_after_utc.timestamp())
+    house.vault.renew_responders(end)
+    house.clock.at = end
+    assert (await house.ask(serial)).response_status is not ocsp.OCSPResponseStatus.UNAUTHORIZED
+    house.clock.at = end + 1
+    assert (await house.ask(serial)).response_status is ocsp.OCSPResponseStatus.UNAUTHORIZED

@@ -268,7 +268,7 @@ async def running(
             nonces=Nonces(randomness, token(randomness)),
             urls=Urls(settings),
             changes=changes,
-            chains={ISSUER: await issuance.prepare()},
+            chains={ISSUER: [await issuance.prepare()]},
             wake_jobs=lambda: wakes.append("jobs"),
             on_revocation=lambda: wakes.append("revocation"),
         )

@@ -1,0 +1,151 @@
+"""Follows the hierarchy while the app runs: chains, the public tree, an alarm before an issuer is too old.
+
+A ceremony seals a new hierarchy and the vault starts on it; the app sees that within a minute, without a
+restart of its own.  An issuing CA that nears its end is told of long before leaves must become shorter: in
+the log, as a metric, and by `acme-server status`.
+
+Must never: take an issuer away; what was signed under it is asked for as long as it lives.
+
+RFC 8555 section 7.4.2; BR 6.3.2; CPS 5.6 (key changeover), 6.3.2.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import UTC, datetime
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from prometheus_client import Gauge
+
+from core.clock import Clock
+from core.data_directory import DataDirectory
+from core.errors import CaError, TransientError
+from core.metrics import REGISTRY
+from core.settings import Settings
+from repo_static import publisher
+from repo_static.store import NotPublished, Store
+from signer.api import Description, IssuerInfo
+from signer.client import Vault
+from signer.succession import Outlook, outlook
+
+LOOK_EVERY = 60
+"""Seconds between two looks at the vault's description."""
+
+ALARM_EVERY = 86400
+"""Seconds between two alarms about the same thing: read daily, and no noise between."""
+
+FULL_LENGTH = Gauge(
+    "acme_issuer_full_length_seconds",
+    "For how long leaves of full length can still be issued.",
+    ("profile", "family"),
+    registry=REGISTRY,
+)
+
+_log = logging.getLogger(__name__)
+
+
+class Succession:
+    """`chains` maps an issuer id to its chains in PEM, the default one first, trust anchors left out."""
+
+    def __init__(self, vault: Vault, settings: Settings, store: Store, clock: Clock) -> None:
+        self._vault = vault
+        self._settings = settings
+        self._store = store
+        self._clock = clock
+        self._known: Description | None = None
+        self._alarm_at = 0
+        self.chains: dict[str, tuple[bytes, ...]] = {}
+
+    def follow(self, description: Description) -> None:
+        """Take over a hierarchy: chains for subscribers, then the public tree.
+
+        Raises: `NotPublished` when a public file would change that must not.
+        """
+        self.chains |= {issuer.id: _pem_chains(issuer) for issuer in description.issuers}
+        publisher.publish(self._store, description, self._settings)
+        self._known = description
+        self._alarm_at = 0
+        self._judge(description)
+
+    async def look(self) -> None:
+        """Ask the vault once, and follow what is new."""
+        description = await self._vault.describe()
+        known = self._known
+        if known is None or description.issuers != known.issuers or description.root_crl != known.root_crl:
+            self.follow(description)
+        else:
+            self._judge(description)
+
+    async def run(self) -> None:
+        """Look from time to time, until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            try:
+                await self.look()
+            except TransientError as error:
+                _log.debug("the hierarchy is not followed now: %s", error)
+            except (CaError, NotPublished) as error:
+                _log.error("the new hierarchy is not published: %s", error)
+
+    def _judge(self, description: Description) -> None:
+        now = self._clock.now()
+        found = outlook(description.issuers, self._settings.profiles, now)
+        for each in found:
+            FULL_LENGTH.labels(each.profile, each.family).set(max(0, each.full_until - now))
+        if now >= self._alarm_at:
+            for level, message in alarms(found, self._settings, now):
+                _log.log(level, "%s", message)
+            self._alarm_at = now + ALARM_EVERY
+
+
+def alarms(found: list[Outlook], settings: Settings, now: int) -> list[tuple[int, str]]:
+    """(level of the log, message): a warning from `ca.rollover_notice` on, critical in its last quarter."""
+    notice = settings.ca.rollover_notice
+    said = []
+    for name in settings.profiles:
+        if all(each.profile != name for each in found):
+            said.append(
+                (logging.CRITICAL, f"no issuing CA signs under profile {name}: see its setting issuers")
+            )
+    for each in found:
+        left = each.full_until - now
+        if left < notice:
+            level = logging.CRITICAL if left < notice // 4 else logging.WARNING
+            said.append((level, _in_words(each, left)))
+    return said
+
+
+def report(data: DataDirectory, settings: Settings, now: int) -> dict[str, Any]:
+    """For `acme-server status`, from the sealed hierarchy; empty where there is none to read."""
+    from signer.vault import description, hierarchy
+
+    try:
+        issuers = description.issuers(hierarchy.load(data, settings), settings)
+    except (CaError, OSError):
+        return {"issuers": {}, "full_length_until": {}, "alarms": []}
+    found = outlook(issuers, settings.profiles, now)
+    return {
+        "issuers": {issuer.id: str(issuer.state) for issuer in issuers},
+        "full_length_until": {f"{each.profile} {each.family}": each.full_until for each in found},
+        "alarms": [message for _, message in alarms(found, settings, now)],
+    }
+
+
+def _in_words(each: Outlook, left: int) -> str:
+    what = f"certificates of full length for {each.family} keys under profile {each.profile}"
+    remedy = "hold a ceremony that makes the next issuing CA"
+    if left <= 0:
+        return f"{what} cannot be issued any more: {remedy}"
+    day = datetime.fromtimestamp(each.full_until, UTC).date()
+    return f"{what} can be issued until {day}, {left // 86400} days from now: {remedy}"
+
+
+def _pem_chains(issuer: IssuerInfo) -> tuple[bytes, ...]:
+    return tuple(b"".join(_pem(each) for each in chain[:-1]) for chain in issuer.chains)
+
+
+def _pem(der: bytes) -> bytes:
+    return x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM)

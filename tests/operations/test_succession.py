@@ -1,0 +1,125 @@
+"""operations/succession.py: the running app follows a new hierarchy and sees an issuer's end come."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+
+from core.clock import FakeClock
+from core.settings import Profile, Settings
+from operations.succession import ALARM_EVERY, Succession, alarms
+from repo_static.store import Store
+from signer.api import Description, IssuerState
+from signer.succession import Outlook
+from tests.support.software_vault import CREATED, DAY, SoftwareVault
+
+NOTICE = Settings().ca.rollover_notice
+
+
+class Told(SoftwareVault):
+    """Describes what a test says."""
+
+    told: Description
+
+    async def describe(self) -> Description:
+        return self.told
+
+
+@pytest.fixture
+def vault() -> Told:
+    made = Told()
+    made.told = made.description()
+    return made
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock(CREATED + DAY)
+
+
+@pytest.fixture
+def followed(tmp_path: Path, vault: Told, clock: FakeClock) -> Succession:
+    made = Succession(vault, Settings(), Store(tmp_path), clock)  # type: ignore[arg-type]
+    made.follow(vault.told)
+    return made
+
+
+def first_full_end() -> int:
+    """The last second of leaves of full length: the software CA lives for 1095 days."""
+    return CREATED + 1095 * DAY - 90 * DAY + 1
+
+
+async def test_a_new_issuer_is_served_and_published_without_a_restart(
+    followed: Succession, vault: Told, tmp_path: Path
+) -> None:
+    chains = followed.chains
+    new = replace(vault.told.issuers[0], id="ec2")
+    vault.told = replace(vault.told, issuers=(*vault.told.issuers, new))
+    await followed.look()
+    assert followed.chains is chains, "handlers hold this very mapping"
+    assert chains["ec2"] == chains["ec1"]
+    assert (tmp_path / "issuers" / "ec2-chain.pem").exists()
+    assert '"ec2"' in (tmp_path / "roster.json").read_text()
+
+
+@pytest.mark.clause("RFC 8555 section 7.4.2")
+def test_no_trust_anchor_stands_in_a_subscribers_chain(followed: Succession, vault: Told) -> None:
+    (chain,) = followed.chains["ec1"]
+    assert [each.subject for each in x509.load_pem_x509_certificates(chain)] == [
+        vault.issuers["ec1"].certificate.subject
+    ]
+
+
+async def test_an_issuer_that_was_once_known_keeps_its_chain(followed: Succession, vault: Told) -> None:
+    vault.told = replace(vault.told, issuers=vault.told.issuers[1:])
+    await followed.look()
+    assert "ec1" in followed.chains
+
+
+@pytest.mark.clause("CPS 6.3.2")
+async def test_an_alarm_sounds_in_time_and_once_a_day(
+    followed: Succession, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        clock.at = first_full_end() - NOTICE - 2
+        await followed.look()
+        assert caplog.messages == []
+        clock.at += ALARM_EVERY
+        await followed.look()
+        await followed.look()
+        assert len(caplog.messages) == 2  # one for each family
+        assert "hold a ceremony" in caplog.messages[0]
+        clock.at += ALARM_EVERY
+        await followed.look()
+        assert len(caplog.messages) == 4
+
+
+def test_an_alarm_becomes_critical_in_the_last_quarter_of_the_notice() -> None:
+    def level(left: int) -> list[int]:
+        found = [Outlook("ec", "tlsserver", 10**9 + left)]
+        return [level for level, _ in alarms(found, Settings(), 10**9)]
+
+    assert level(NOTICE) == []
+    assert level(NOTICE - 1) == [logging.WARNING]
+    assert level(NOTICE // 4) == [logging.WARNING]
+    assert level(NOTICE // 4 - 1) == [logging.CRITICAL]
+    assert level(-(10**9)) == [logging.CRITICAL]
+
+
+def test_a_profile_that_no_issuer_serves_is_told_of() -> None:
+    settings = replace(Settings(), profiles={"tlsserver": Profile(), "other": Profile(issuers=("ec-9",))})
+    found = [Outlook("ec", "tlsserver", 2 * 10**9), Outlook("rsa", "tlsserver", 2 * 10**9)]
+    assert alarms(found, settings, 10**9) == [
+        (logging.CRITICAL, "no issuing CA signs under profile other: see its setting issuers")
+    ]
+
+
+async def test_a_retired_family_is_alarming(followed: Succession, vault: Told) -> None:
+    retired = [replace(each, state=IssuerState.RETIRED) for each in vault.told.issuers]
+    vault.told = replace(vault.told, issuers=tuple(retired))
+    await followed.look()
+    assert followed.chains.keys() == {"ec1", "rsa1", "local1"}
