@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 
 STEPS = {
+    "0 validated": "app",
+    "0 recorded": "app",
     "1 authorized": "app",
     "2 CAA fresh": "app",
     "3 reserved": "app",
