@@ -206,6 +206,10 @@ class Issuance:
             row = certificates.by_id(self._database.reader, id)
             assert row is not None
             settled = await self._settle(row)
+            if refused.code in _ISSUER_CHANGED:
+                # A ceremony or a date came between: the next try asks which issuing CA signs now.
+                self._description = None
+                raise TransientError(f"{refused}: once more") from refused
             if refused.code == "token.unknown" or settled.state is not State.ABANDONED:
                 raise TransientError(
                     f"the vault lost what it had prepared ({refused}): once more"
@@ -322,6 +326,7 @@ def _finish(tx: Transaction, finish: Finish, id: str) -> None:
 
 
 _SPARE = "delivered to nobody: its order had ended"
+_ISSUER_CHANGED = frozenset({"issuer.state", "issuer.since", "issuer.until", "issuer.ended"})
 _encode = msgspec.msgpack.Encoder().encode
 
 

@@ -273,3 +273,16 @@ async def test_a_key_that_was_blocked_after_the_approval_is_not_certified(
         await issuance.issue(APPROVED, Finished())
     assert states(database) == []
     assert vault.entries == []
+
+
+async def test_an_issuer_that_was_retired_meanwhile_costs_a_try_and_not_the_order(
+    vault: MemoryVault, issuance: Issuance, database: Database
+) -> None:
+    vault.fault("prepare", Refused("issuer.state", "issuing CA ec-1 is retired"))
+    with pytest.raises(TransientError, match="once more"):
+        await issuance.issue(APPROVED, Finished())
+    assert states(database) == ["abandoned"]
+    asked = vault.asked.count("describe")
+    await issuance.issue(APPROVED, Finished())
+    assert vault.asked.count("describe") == asked + 1, "it asks which issuing CA signs now"
+    assert states(database) == ["abandoned", "issued"]

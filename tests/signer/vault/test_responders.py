@@ -160,3 +160,34 @@ async def test_a_lifetime_that_cannot_be_kept_is_refused(world: World, lifetime:
         world.started(Settings(vault=vault))
     assert world.journal.sequence == 0
     assert not world.token.keeper.made  # type: ignore[attr-defined]
+
+
+@pytest.mark.clause("BR 4.9.9")
+async def test_a_responder_is_replaced_every_week_without_a_person(world: World) -> None:
+    responders = world.started()
+    await responders.renew()
+    weeks = 0
+    for _ in range(8 * 7):
+        before = responders.current("ec-p256")
+        world.clock.at += DAY
+        await responders.renew()
+        weeks += responders.current("ec-p256") != before
+    assert weeks == 8
+
+
+@pytest.mark.clause("CPS 6.3.2")
+async def test_the_last_responder_ends_with_its_issuer_and_is_not_renewed(world: World) -> None:
+    ends = software_ca("ec-p256").issuer.not_after
+    world.clock.at = ends - 3 * DAY
+    responders = world.started()
+    await responders.renew()
+    last = responders.current("ec-p256")
+    assert last.not_after == ends
+    world.clock.at = ends
+    await responders.renew()
+    assert responders.current("ec-p256") == last
+    sequence = world.journal.sequence
+    world.clock.at = ends + 1
+    await responders.renew()
+    assert responders.all() == []
+    assert world.journal.sequence == sequence
