@@ -6,11 +6,9 @@ Plain GET is for the directory and for nonces; any other resource answers it wit
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
-
-from aiohttp import web
 
 from acme_server import urls
+from acme_server.answers import Answers, render
 from acme_server.authentication import Authentication, ForeignResource, Proof
 from acme_server.changes import Changes
 from acme_server.context import Context
@@ -28,10 +26,10 @@ from acme_server.handlers import (
 )
 from acme_server.handlers import terms as terms_page
 from acme_server.handlers.terms import Terms
-from acme_server.middleware import front, render
+from acme_server.http import Request, Response
 from acme_server.problems import malformed
 from acme_server.registration import finalize, validate
-from acme_server.server import LIMITS
+from acme_server.routes import Route, Routes, Serve
 from acme_server.urls import check_base
 from core.clock import Clock
 from core.database import Database
@@ -40,7 +38,7 @@ from core.settings import Settings
 Handler = Callable[..., Awaitable[Reply]]
 
 
-def build(context: Context) -> web.Application:
+def build(context: Context) -> Answers:
     """The application; `acme_server.server` serves it.
 
     Raises `ConfigurationError` when acme.base_url is not the one that accounts were made under.
@@ -48,9 +46,7 @@ def build(context: Context) -> web.Application:
     check_base(context.database.reader, context.urls)
     terms = Terms(context)
     gate = Gate(context, Authentication(context, terms))
-    app = web.Application(middlewares=[front(context)], client_max_size=context.settings.limits.body_octets)
-    app[LIMITS] = context.settings.limits
-    app.add_routes(
+    routes = Routes(
         [
             gate.open("GET", urls.DIRECTORY, directory.show),
             gate.open("HEAD", urls.DIRECTORY, directory.show),
@@ -76,7 +72,7 @@ def build(context: Context) -> web.Application:
             gate.signed(Proof.ACCOUNT_OR_KEY, urls.REVOKE_CERT, revocation.revoke),
         ]
     )
-    return app
+    return Answers(context, routes)
 
 
 def job_handlers(
@@ -114,27 +110,25 @@ class Gate:
         self._context = context
         self._authentication = authentication
 
-    def open(self, method: str, path: str, handler: Handler) -> web.RouteDef:
+    def open(self, method: str, path: str, handler: Handler) -> Route:
         """Anyone may ask."""
 
-        async def serve(request: web.Request) -> web.StreamResponse:
-            return render(self._context, await handler(self._context, request.match_info))
+        async def serve(request: Request, values: Mapping[str, str]) -> Response:
+            return render(await handler(self._context, values))
 
-        # aiohttp would answer HEAD like GET; newNonce tells them apart (section 7.2).
-        options = {"allow_head": False} if method == "GET" else {}
-        return web.route(method, path, serve, **options)
+        return Route(method, path, serve)
 
-    def signed(self, proof: Proof, path: str, handler: Handler) -> web.RouteDef:
+    def signed(self, proof: Proof, path: str, handler: Handler) -> Route:
         """A POST signed as `proof` says; the handler decides what the payload may be."""
-        return web.post(path, self._serve(proof, handler, read_only=False))
+        return Route("POST", path, self._serve(proof, handler, read_only=False))
 
-    def read(self, proof: Proof, path: str, handler: Handler) -> web.RouteDef:
+    def read(self, proof: Proof, path: str, handler: Handler) -> Route:
         """A POST-as-GET only: the payload is empty (section 6.3)."""
-        return web.post(path, self._serve(proof, handler, read_only=True))
+        return Route("POST", path, self._serve(proof, handler, read_only=True))
 
-    def _serve(self, proof: Proof, handler: Handler, *, read_only: bool) -> Any:
-        async def serve(request: web.Request) -> web.StreamResponse:
-            signed = await self._authentication.authenticate(request, proof)
+    def _serve(self, proof: Proof, handler: Handler, *, read_only: bool) -> Serve:
+        async def serve(request: Request, values: Mapping[str, str]) -> Response:
+            signed = await self._authentication.authenticate(request, values, proof)
             if read_only and signed.payload is not None:
                 raise malformed("this resource can only be read: the payload must be empty, not {}")
             try:
@@ -147,6 +141,6 @@ class Gate:
                     "access.foreign-resource", by, {"path": request.path, "from": request.remote}
                 )
                 raise
-            return render(self._context, reply)
+            return render(reply)
 
         return serve

@@ -9,18 +9,17 @@ RFC 8555 sections 6.2 to 6.5, 7.3.6.
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Mapping
 from enum import Enum
 from typing import Any, Protocol, TypeVar
-
-from aiohttp import web
+from urllib.parse import parse_qsl
 
 from acme_server import jws
 from acme_server.context import Context
 from acme_server.exchange import ByAccount, ByKey, Signed
 from acme_server.handlers.terms import Terms
+from acme_server.http import Request
 from acme_server.jws import Jws, PublicKey
 from acme_server.problems import ErrorType, malformed, not_found, refusal, unauthorized
 from acme_server.states import AccountStatus
@@ -56,12 +55,11 @@ class Authentication:
         self._keys: dict[str, PublicKey] = {}
         self._refused: dict[tuple[str, str], tuple[int, int]] = {}
 
-    async def authenticate(self, request: web.Request, proof: Proof) -> Signed:
-        """The verified request.  Raises `Problem`."""
-        limits = self._context.settings.limits
-        body = await self._body(request)
-        signed = jws.parse(body, limits.json_depth)
-        if signed.url != self._context.urls.base + request.raw_path:
+    async def authenticate(self, request: Request, path: Mapping[str, str], proof: Proof) -> Signed:
+        """The verified request; `path` holds what the route found in its path.  Raises `Problem`."""
+        _must_be_jose(request)
+        signed = jws.parse(request.body, self._context.settings.limits.json_depth)
+        if signed.url != self._context.urls.base + request.target:
             raise unauthorized(
                 "url in the protected header is not the URL of this request; take URLs from the directory"
             )
@@ -76,8 +74,8 @@ class Authentication:
         if signed.jwk is not None:
             key = jws.public_key(signed.jwk)
             jws.verify(signed, key)
-            return ByKey(body, key, signed.url, self._payload(signed), request.match_info, request.query)
-        by_account = await self._by_account(request, body, signed)
+            return ByKey(request.body, key, signed.url, self._payload(signed), path, _query(request))
+        by_account = await self._by_account(request, path, signed)
         if proof is Proof.AGREED_ACCOUNT:
             self._terms.must_have_agreed(by_account.account)
         return by_account
@@ -95,18 +93,7 @@ class Authentication:
         record = {**content, "suppressed_before": suppressed}
         await self._context.database.write(lambda tx: tx.audit(kind, subject, record))
 
-    async def _body(self, request: web.Request) -> bytes:
-        if request.content_type != CONTENT_TYPE:
-            raise malformed(f"Content-Type must be {CONTENT_TYPE} (RFC 8555 section 6.2)", status=415)
-        try:
-            async with asyncio.timeout(self._context.settings.limits.request_timeout):
-                return await request.read()
-        except TimeoutError:
-            raise malformed("the body did not arrive in time", status=408) from None
-        except (web.RequestPayloadError, ConnectionError) as error:
-            raise malformed("the body broke off, or is not encoded as its headers say") from error
-
-    async def _by_account(self, request: web.Request, body: bytes, signed: Jws) -> ByAccount:
+    async def _by_account(self, request: Request, path: Mapping[str, str], signed: Jws) -> ByAccount:
         assert signed.kid is not None
         account_id = self._context.urls.account_id(signed.kid)
         found = None
@@ -137,7 +124,7 @@ class Authentication:
             # Section 7.3.6: MUST be 401.
             raise unauthorized(f"this account is {account.status}; use another one", status=401)
         payload = self._payload(signed)
-        return ByAccount(body, key, signed.url, payload, request.match_info, request.query, account)
+        return ByAccount(request.body, key, signed.url, payload, path, _query(request), account)
 
     def _key(self, thumbprint: str, jwk: str) -> PublicKey:
         key = self._keys.get(thumbprint)
@@ -154,6 +141,18 @@ class Authentication:
         if not isinstance(payload, dict):
             raise malformed("the payload must be a JSON object, or empty for a POST-as-GET")
         return payload
+
+
+def _must_be_jose(request: Request) -> None:
+    given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if given != CONTENT_TYPE:
+        raise malformed(f"Content-Type must be {CONTENT_TYPE} (RFC 8555 section 6.2)", status=415)
+    if "content-encoding" in request.headers:
+        raise malformed("the body must come as it is, without a Content-Encoding", status=415)
+
+
+def _query(request: Request) -> dict[str, str]:
+    return dict(parse_qsl(request.target.partition("?")[2])) if "?" in request.target else {}
 
 
 class Owned(Protocol):

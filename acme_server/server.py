@@ -1,58 +1,71 @@
-"""Serves the application: listening addresses, TLS, time limits, the access log, an orderly end."""
+"""Serves the application: listening addresses, TLS, time limits, access lines, an orderly end.
+
+One look at all connections now and then ends those whose time is over: a timer for each request cost more
+than the look.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import logging
+import contextlib
 import ssl
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from email.utils import format_datetime
 
-from aiohttp import web
-from aiohttp.web_protocol import RequestHandler
-
-from core.errors import ConfigurationError
+from acme_server.http import Application, Connection, Request, Response
+from core.clock import Clock
+from core.errors import CaError, ConfigurationError
 from core.settings import Limits
-
-KEEPALIVE = 75
-"""Seconds.  A client that polls an order keeps its connection."""
 
 SHUTDOWN = 10
 """Seconds that requests under way are given to end."""
 
-ACCESS_PAUSE = 0.5
-"""Seconds between two writes of the access log: a person who follows it does not notice."""
-
-
-LIMITS = web.AppKey("limits", Limits)
-"""The application says how much a stranger may hold: connections, and seconds until a first answer."""
+LOOK = 0.5
+"""Seconds between two looks at the connections; also how fine the Date and the access log's time are."""
 
 
 class Server:
-    """One application on some addresses."""
+    """One application on some addresses; `acme_server.http.Host` to its connections."""
 
-    def __init__(self, app: web.Application, listen: Sequence[str], tls: ssl.SSLContext | None) -> None:
+    def __init__(
+        self,
+        application: Application,
+        listen: Sequence[str],
+        tls: ssl.SSLContext | None,
+        limits: Limits,
+        clock: Clock,
+        access: Callable[[str], None],
+    ) -> None:
         """`listen` holds "host:port" and "[v6]:port"; port 0 takes a free one.  `tls` None is for tests."""
+        self.application = application
+        self.body_octets = limits.body_octets
+        self.request_timeout = float(limits.request_timeout)
+        self.date = ""
         self._addresses = [address(each) for each in listen]
         self._tls = tls
-        self._limits = app.get(LIMITS, Limits())
-        app.on_response_prepare.append(self._answered)
-        # access_log=None: aiohttp's own costs half of the throughput (docs/adr/0003).
-        self._runner = web.AppRunner(
-            app, access_log=None, keepalive_timeout=KEEPALIVE, shutdown_timeout=SHUTDOWN, handle_signals=False
-        )
+        self._limits = limits
+        self._clock = clock
+        self._access = access
+        self._stamp = ""
         self._listening: list[asyncio.Server] = []
-        self._unproven: set[object] = set()
-        """Connections that have not had an answer yet; aiohttp's keep-alive limit minds those that have."""
+        self._connections: set[Connection] = set()
+        self._looking: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Listen.  Raises `ConfigurationError` when an address cannot be had."""
-        await self._runner.setup()
+        loop = asyncio.get_running_loop()
+        self._tell_time()
         handshake = float(self._limits.request_timeout) if self._tls is not None else None
         for host, port in self._addresses:
             try:
-                server = await asyncio.get_running_loop().create_server(
-                    self._accept, host, port, ssl=self._tls, backlog=1024, ssl_handshake_timeout=handshake
+                server = await loop.create_server(
+                    lambda: Connection(self),
+                    host,
+                    port,
+                    ssl=self._tls,
+                    backlog=1024,
+                    ssl_handshake_timeout=handshake,
                 )
             except OSError as error:
                 await self.close()
@@ -60,6 +73,7 @@ class Server:
                     f"cannot listen on {host}:{port}: {error.strerror}; free it, or change acme.listen"
                 ) from error
             self._listening.append(server)
+        self._looking = loop.create_task(self._look_now_and_then())
 
     @property
     def ports(self) -> list[int]:
@@ -70,83 +84,52 @@ class Server:
         """Take no more requests, let those under way end."""
         for server in self._listening:
             server.close()
-        await self._runner.cleanup()
+        for connection in list(self._connections):
+            connection.finish()
+        loop = asyncio.get_running_loop()
+        until = loop.time() + SHUTDOWN
+        while any(connection.busy for connection in self._connections) and loop.time() < until:
+            await asyncio.sleep(0.01)
+        if self._looking is not None:
+            self._looking.cancel()
+        for connection in list(self._connections):
+            connection.abort()
 
-    def _accept(self) -> asyncio.BaseProtocol:
-        serve = self._runner.server
-        if serve is None or len(serve.connections) >= self._limits.connections:
-            return _Refusal()
-        connection = serve()
-        self._unproven.add(connection)
-        # Once for the head of the first request, once for its body.
-        asyncio.get_running_loop().call_later(
-            2 * self._limits.request_timeout, self._lose_patience, connection
+    # acme_server.http.Host
+
+    def opened(self, connection: Connection) -> bool:
+        """A connection came in; False when it is one too many."""
+        if len(self._connections) >= self._limits.connections:
+            return False
+        self._connections.add(connection)
+        return True
+
+    def closed(self, connection: Connection) -> None:
+        """It is gone."""
+        self._connections.discard(connection)
+
+    def answered(self, request: Request, response: Response, seconds: float) -> None:
+        """One access line."""
+        self._access(
+            f"{self._stamp} {request.remote} {request.method} {request.target} {response.status} "
+            f"{seconds * 1000:.1f}ms {request.headers.get('user-agent', '-')}"
         )
-        return connection
 
-    def _lose_patience(self, connection: RequestHandler) -> None:
-        if connection in self._unproven:
-            self._unproven.discard(connection)
-            connection.force_close()
-
-    async def _answered(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
-        self._unproven.discard(request.protocol)
-
-
-class _Refusal(asyncio.Protocol):
-    """Ends a connection that is one too many."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        transport.abort()
-
-
-class AccessLog(logging.Handler):
-    """Access lines are gathered, and a thread writes them now and then: no request waits for a disk.
-
-    Waking a thread for every line cost more than the line.  A kill loses the lines of the last moment; what
-    must not be lost is in the audit log.
-    """
-
-    def __init__(self, path: Path) -> None:
-        """`path` is a file; its directory must exist."""
-        super().__init__()
-        self.setFormatter(logging.Formatter("%(asctime)s %(message)s\n"))
-        self._file = path.open("a", encoding="utf-8")
-        self._lines: list[str] = []
-        self._logger = logging.getLogger("access")
-        self._writing: asyncio.Task[None] | None = None
-
-    def open(self) -> None:
-        """Begin to write."""
-        self._logger.propagate = False
-        self._logger.setLevel(logging.INFO)
-        self._logger.addHandler(self)
-        self._writing = asyncio.get_running_loop().create_task(self._write_now_and_then())
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._lines.append(self.format(record))
-
-    def close(self) -> None:
-        """Write what waits and stop."""
-        self._logger.removeHandler(self)
-        if self._writing is not None:
-            self._writing.cancel()
-            self._writing = None
-        if not self._file.closed:
-            self._write()
-            self._file.close()
-        super().close()
-
-    async def _write_now_and_then(self) -> None:
+    async def _look_now_and_then(self) -> None:
+        loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(ACCESS_PAUSE)
-            await asyncio.to_thread(self._write)
+            await asyncio.sleep(min(LOOK, self._limits.request_timeout))
+            self._tell_time()
+            now = loop.time()
+            for connection in [each for each in self._connections if each.deadline <= now]:
+                connection.expire()
 
-    def _write(self) -> None:
-        lines, self._lines = self._lines, []
-        self._file.writelines(lines)
-        self._file.flush()
+    def _tell_time(self) -> None:
+        # A clock that stepped back stops issuance, not the answers that say so: they have the time before.
+        with contextlib.suppress(CaError):
+            now = datetime.fromtimestamp(self._clock.now(), UTC)
+            self.date = format_datetime(now, usegmt=True)
+            self._stamp = now.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def address(text: str) -> tuple[str, int]:

@@ -15,10 +15,11 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from acme_server import app
+from acme_server.access_log import AccessLog
 from acme_server.changes import Changes
 from acme_server.context import Context
 from acme_server.registration import validate
-from acme_server.server import AccessLog, Server
+from acme_server.server import Server
 from acme_server.tls import DirectoryTls
 from acme_server.urls import Urls, check_base
 from core import tables
@@ -123,7 +124,9 @@ async def serve(
             wake_jobs=jobs.wake,
             on_revocation=crls.wake,
         )
-        front = Server(app.build(context), settings.acme.listen, tls.context)
+        front = Server(
+            app.build(context), settings.acme.listen, tls.context, settings.limits, clock, access_log.add
+        )
         await front.start()
         closing.push_async_callback(front.close)
         operator = local_api.server(database, crls.wake)

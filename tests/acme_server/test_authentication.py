@@ -147,8 +147,8 @@ ATTACKS: list[tuple[Attack, int, str]] = [
     (no_content_type, 415, "malformed"),
     (ten_megabytes, 413, "malformed"),
     (large_payload, 413, "malformed"),
-    (not_gzip, 400, "malformed"),
-    (gzip_bomb, 413, "malformed"),
+    (not_gzip, 415, "malformed"),
+    (gzip_bomb, 415, "malformed"),
     (malformed_json, 400, "malformed"),
     (malformed_base64, 400, "malformed"),
     (deep_nesting, 400, "malformed"),
@@ -305,7 +305,7 @@ async def test_a_fault_of_ours_tells_nothing_of_itself(
 
 async def test_a_body_that_does_not_come_is_not_waited_for_for_ever(tmp_path: Path) -> None:
     def impatient(settings: Settings) -> Settings:
-        return replace(settings, limits=replace(settings.limits, request_timeout=0))
+        return replace(settings, limits=replace(settings.limits, request_timeout=1))
 
     async with running(tmp_path, impatient) as front:
         import asyncio
@@ -317,7 +317,7 @@ async def test_a_body_that_does_not_come_is_not_waited_for_for_ever(tmp_path: Pa
             await stopped.wait()
 
         async def send() -> Answer:
-            async with front.http.post(NEW_ORDER, data=slowly(), headers=JOSE) as response:
+            async with front.http.post(front.at + NEW_ORDER, data=slowly(), headers=JOSE) as response:
                 return Answer(response.status, response.headers, await response.read())
 
         answer = await send()

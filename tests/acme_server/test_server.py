@@ -5,23 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
-import logging
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from aiohttp import web
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from acme_server.server import LIMITS, AccessLog, Server, address
+from acme_server.access_log import AccessLog
+from acme_server.http import Request, Response
+from acme_server.server import Server, address
 from acme_server.tls import DirectoryTls
 from core.clock import FakeClock
-from core.errors import ConfigurationError
+from core.errors import ConfigurationError, Problem
 from core.randomness import SystemRandomness
 from core.settings import Limits
 from signer.api import Issued
@@ -72,13 +72,20 @@ class FakeVault:
         )
 
 
-def application() -> web.Application:
-    async def hello(request: web.Request) -> web.Response:
-        return web.Response(text="hello")
+class Hello:
+    """Answers everything alike."""
 
-    app = web.Application()
-    app.add_routes([web.get("/", hello)])
-    return app
+    async def answer(self, request: Request) -> Response:
+        return Response(200, (), b"hello")
+
+    def refuse(self, problem: Problem) -> Response:
+        return Response(problem.status, (), b"refused")
+
+
+def serving(
+    tls: ssl.SSLContext | None = None, limits: Limits | None = None, listen: str = "127.0.0.1:0"
+) -> Server:
+    return Server(Hello(), [listen], tls, limits or Limits(), FakeClock(1_795_392_000), [].append)
 
 
 async def ask(port: int, context: ssl.SSLContext) -> tuple[bytes, x509.Certificate]:
@@ -105,7 +112,7 @@ async def test_the_directory_is_served_over_tls_and_a_renewal_is_seen_by_the_nex
     vault = FakeVault(clock)
     tls = DirectoryTls(vault, b"", clock, SystemRandomness())
     await tls.renew()
-    server = Server(application(), ["127.0.0.1:0"], tls.context)
+    server = serving(tls.context)
     await server.start()
     try:
         serials = []
@@ -145,10 +152,10 @@ async def test_a_clock_that_stepped_back_does_not_end_the_renewals() -> None:
 
 
 async def test_an_address_in_use_is_told_with_the_remedy() -> None:
-    first = Server(application(), ["127.0.0.1:0"], None)
+    first = serving()
     await first.start()
     try:
-        second = Server(application(), [f"127.0.0.1:{first.ports[0]}"], None)
+        second = serving(listen=f"127.0.0.1:{first.ports[0]}")
         with pytest.raises(ConfigurationError, match=r"change acme\.listen"):
             await second.start()
     finally:
@@ -158,9 +165,7 @@ async def test_an_address_in_use_is_told_with_the_remedy() -> None:
 @asynccontextmanager
 async def limited(limits: Limits) -> AsyncIterator[int]:
     """The port of a server with these limits."""
-    app = application()
-    app[LIMITS] = limits
-    server = Server(app, ["127.0.0.1:0"], None)
+    server = serving(limits=limits)
     await server.start()
     try:
         yield server.ports[0]
@@ -201,6 +206,14 @@ def test_anything_else_is_refused(text: str) -> None:
 async def test_the_access_log_is_written_when_it_is_closed(tmp_path: Path) -> None:
     log = AccessLog(tmp_path / "access.log")
     log.open()
-    logging.getLogger("access").info("%s %s", "GET", "/directory")
+    log.add("GET /directory")
     log.close()
-    assert (tmp_path / "access.log").read_text().endswith("GET /directory\n")
+    assert (tmp_path / "access.log").read_text() == "GET /directory\n"
+
+
+async def test_no_request_can_forge_a_line_of_the_access_log(tmp_path: Path) -> None:
+    log = AccessLog(tmp_path / "access.log")
+    log.open()
+    log.add("GET / client\x85one more line\u2028and another\n")
+    log.close()
+    assert (tmp_path / "access.log").read_text() == "GET / client\\x85one more line\\u2028and another\\n\n"

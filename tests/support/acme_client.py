@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import ClientResponse, ClientSession
-from aiohttp.test_utils import TestClient
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
@@ -128,16 +127,14 @@ class Answer:
 
 
 class AcmeClient:
-    """Speaks to the CA at `base_url`; `http` is a session, or a test client of the application."""
+    """Speaks to the CA at `base_url`, which is really to be found `at` another address when that is given."""
 
     def __init__(
-        self,
-        http: ClientSession | TestClient[Any, Any],
-        base_url: str,
-        key: PrivateKey | None = None,
+        self, http: ClientSession, base_url: str, key: PrivateKey | None = None, *, at: str = ""
     ) -> None:
         self.http = http
         self.base = base_url
+        self.at = at or base_url
         self.key: PrivateKey = key or ec_key()
         self.kid: str | None = None
         self._nonce: str | None = None
@@ -205,10 +202,8 @@ class AcmeClient:
         return path if path.startswith("http") else self.base + path
 
     def _target(self, url: str) -> str:
-        """What the HTTP client is given: a test client wants the path alone."""
-        if isinstance(self.http, TestClient):
-            return url.removeprefix(self.base)
-        return self.url(url)
+        """Where the request is sent to."""
+        return self.at + self.url(url).removeprefix(self.base)
 
     async def _read(self, response: ClientResponse) -> Answer:
         if "Replay-Nonce" in response.headers:

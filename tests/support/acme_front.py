@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp import ClientSession
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -24,6 +24,7 @@ from cryptography.x509.oid import NameOID
 from acme_server import app
 from acme_server.changes import Changes
 from acme_server.context import Context
+from acme_server.server import Server
 from acme_server.urls import Urls
 from core import certificates, issuers
 from core.clock import FakeClock
@@ -176,19 +177,21 @@ class FakeIssuance:
 class Front:
     """The running front and the handles that a test turns."""
 
-    http: TestClient[Any, Any]
+    http: ClientSession
+    at: str
     context: Context
     clock: FakeClock
     database: Database
     perspectives: FakePerspectives
     issuance: FakeIssuance
     handlers: Any
+    access: list[str] = field(default_factory=list)
     wakes: list[str] = field(default_factory=list)
     raised: list[Exception] = field(default_factory=list)
 
     def client(self, key: PrivateKey | None = None) -> AcmeClient:
         """A client without an account."""
-        return AcmeClient(self.http, BASE, key)
+        return AcmeClient(self.http, BASE, key, at=self.at)
 
     async def subscriber(self, key: PrivateKey | None = None) -> AcmeClient:
         """A client with an account."""
@@ -273,8 +276,17 @@ async def running(
             on_revocation=lambda: wakes.append("revocation"),
         )
         handlers = app.job_handlers(database, settings, clock, perspectives, issuance, changes)
-        async with TestClient(TestServer(app.build(context))) as http:
-            yield Front(http, context, clock, database, perspectives, issuance, handlers, wakes)
+        lines: list[str] = []
+        server = Server(app.build(context), ["127.0.0.1:0"], None, settings.limits, clock, lines.append)
+        await server.start()
+        at = f"http://127.0.0.1:{server.ports[0]}"
+        try:
+            async with ClientSession() as http:
+                yield Front(
+                    http, at, context, clock, database, perspectives, issuance, handlers, lines, wakes
+                )
+        finally:
+            await server.close()
 
 
 __all__ = ["BASE", "Front", "running", "thumbprint"]

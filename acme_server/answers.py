@@ -1,0 +1,117 @@
+"""What every answer has: a problem document when it failed, Replay-Nonce, Link, and a count in the metrics.
+
+Must never: let an exception's text, a traceback or a path of ours leave the process.
+RFC 8555 sections 6.5, 6.7, 7.1; RFC 9457.
+"""
+
+from __future__ import annotations
+
+import logging
+from functools import cache
+
+import msgspec
+from prometheus_client import Counter, Histogram
+
+from acme_server import problems
+from acme_server.context import Context
+from acme_server.exchange import Reply
+from acme_server.http import Request, Response
+from acme_server.problems import ErrorType, refusal
+from acme_server.routes import Routes
+from core.errors import HaltIssuance, Problem, TransientError
+from core.metrics import REGISTRY, SECONDS
+
+RETRY_AFTER = 30
+"""Seconds to wait when we cannot serve for a fault of our own."""
+
+OTHER = "other"
+"""The metrics' word for what is no resource of ours."""
+
+REQUESTS = Counter(
+    "acme_requests", "Requests answered, by resource and status.", ("resource", "status"), registry=REGISTRY
+)
+REQUEST_SECONDS = Histogram(
+    "acme_request_seconds", "Time to answer.", ("resource",), buckets=SECONDS, registry=REGISTRY
+)
+
+_log = logging.getLogger(__name__)
+_encode = msgspec.json.Encoder().encode
+
+
+class Answers:
+    """The application that `acme_server.http` serves."""
+
+    def __init__(self, context: Context, routes: Routes) -> None:
+        self._context = context
+        self._routes = routes
+        self._common = (
+            ("Link", f'<{context.urls.directory}>;rel="index"'),
+            # Nothing here may be kept by a cache: the states move (section 7.2 asks it of newNonce).
+            ("Cache-Control", "no-store"),
+            ("Server", "acme-server"),
+        )
+
+    async def answer(self, request: Request) -> Response:
+        """The answer to a request, whatever happens."""
+        began = self._context.clock.monotonic()
+        template = OTHER
+        try:
+            resource, values = self._routes.find(request.path)
+            template = resource.template
+            response = await resource.serve(request.method)(request, values)
+        except Problem as problem:
+            response = self._problem(problem)
+        except (TransientError, HaltIssuance) as error:
+            _log.error("%s %s: %s", request.method, request.path, error)
+            response = self._problem(_UNAVAILABLE)
+        except Exception:
+            _log.exception("%s %s failed", request.method, request.path)
+            response = self._problem(_INTERNAL)
+        headers = self._common + response.headers
+        if request.method == "POST":
+            # Section 6.5: MUST be in every success of a POST, SHOULD be in its errors.
+            headers += (("Replay-Nonce", self._context.nonces.issue()),)
+        requests, duration = _meters(template, response.status)
+        requests.inc()
+        duration.observe(max(0.0, self._context.clock.monotonic() - began))
+        return Response(response.status, headers, response.body)
+
+    def refuse(self, problem: Problem) -> Response:
+        """The answer to octets that are no request."""
+        _meters(OTHER, problem.status)[0].inc()
+        response = self._problem(problem)
+        return Response(response.status, self._common + response.headers, response.body)
+
+    def _problem(self, problem: Problem) -> Response:
+        headers = (*problem.headers.items(), ("Content-Type", problems.CONTENT_TYPE))
+        if problem.retry_after is not None:
+            headers += (("Retry-After", str(problem.retry_after)),)
+        return Response(problem.status, headers, _encode(problems.as_dict(problem)))
+
+
+def render(reply: Reply) -> Response:
+    """The HTTP form of a handler's answer."""
+    headers = tuple(reply.headers.items())
+    if reply.links:
+        headers += tuple(("Link", f'<{url}>;rel="{relation}"') for relation, url in reply.links)
+    if reply.content is None:
+        return Response(reply.status, headers)
+    body = reply.content if isinstance(reply.content, bytes) else _encode(reply.content)
+    return Response(reply.status, (*headers, ("Content-Type", reply.content_type)), body)
+
+
+@cache
+def _meters(template: str, status: int) -> tuple[Counter, Histogram]:
+    """The meters of one resource and status; finding them by their labels costs more than counting."""
+    return REQUESTS.labels(template, status), REQUEST_SECONDS.labels(template)
+
+
+_INTERNAL = refusal(
+    ErrorType.SERVER_INTERNAL, "something went wrong here; it was logged, please try again later"
+)
+_UNAVAILABLE = refusal(
+    ErrorType.SERVER_INTERNAL,
+    "this cannot be served now; please try again later",
+    status=503,
+    retry_after=RETRY_AFTER,
+)
