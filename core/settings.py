@@ -25,6 +25,15 @@ class CtMode(StrEnum):
     ON = "on"
 
 
+class ModuleKind(StrEnum):
+    """Which PKCS#11 module: what it wants of us is data (signer/vault/modules.py)."""
+
+    SOFTHSM2 = "softhsm2"
+    NSS = "nss"
+    OPENCRYPTOKI = "opencryptoki"
+    GENERIC = "generic"
+
+
 @dataclass(frozen=True, slots=True)
 class Ca:
     """[ca]  Who we are and whose rules bind."""
@@ -100,6 +109,8 @@ class Vault:
     """[vault]  The process that holds the token."""
 
     module: str = "/usr/lib/softhsm/libsofthsm2.so"
+    module_kind: ModuleKind = ModuleKind.SOFTHSM2
+    token_timeout: int = 10
     pin_file: str = ""
     threads: int = 2
     lint_workers: int = 2

@@ -68,9 +68,15 @@ def template(custody: Custody) -> dict[Attribute, Any]:
     return dict(_CLASSES[custody])
 
 
-def must_be(label: str, key: Attributes, custody: Custody) -> None:
-    """Read a private key's attributes back.  Raises `HaltIssuance` when it is not of this class."""
+def must_be(label: str, key: Attributes, custody: Custody, *, tells_local: bool = True) -> None:
+    """Read a private key's attributes back.  Raises `HaltIssuance` when it is not of this class.
+
+    `tells_local` is false for a module that forgets CKA_LOCAL (modules.py); NEVER_EXTRACTABLE is then the
+    only witness that a sealed key was born in the token.
+    """
     for attribute, wanted in {**_CLASSES[custody], **_HISTORIES[custody]}.items():
+        if attribute is Attribute.LOCAL and not tells_local:
+            continue
         try:
             value = key[attribute]
         except PKCS11Error as error:

@@ -29,7 +29,7 @@ from core.randomness import Randomness, token
 from core.settings import Settings
 from signer import serials
 from signer.api import KeyUse
-from signer.vault import adapter, algorithms, ca_certificates, crl, profiles
+from signer.vault import adapter, algorithms, ca_certificates, crl, modules, profiles
 from signer.vault import seal as seals
 from signer.vault.authority import Issuer
 from signer.vault.journal import Journal, Kind
@@ -46,7 +46,7 @@ from signer.vault.seal import (
     seal,
     unseal,
 )
-from signer.vault.token import Cryptoki, Session, softhsm
+from signer.vault.token import Cryptoki, Session
 
 ROOT_ID = "root"
 ROOT_ALGORITHM = KeyAlgorithm.EC_P384
@@ -224,7 +224,7 @@ class _Opened:
     """A module on one token directory, finalised at the end: the next one may look at another."""
 
     def __init__(self, settings: Settings, tokens: Path, configuration: Path) -> None:
-        self._module = softhsm(Path(settings.vault.module), tokens, configuration)
+        self._module = modules.configured(settings, tokens, configuration)
 
     def __enter__(self) -> Cryptoki:
         self._cryptoki = Cryptoki(self._module)

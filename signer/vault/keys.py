@@ -1,9 +1,8 @@
 """Keys that are born in the token and never leave it: made, read back, checked, used.
 
 A key pair is found by its label.  Its custody is read back (custody.py); the public key is judged by its own
-parameters, never by what was asked for.  All signatures are made over a digest computed here (CKM_RSA_PKCS
-over a DigestInfo, CKM_ECDSA): every token has these two mechanisms, and a CRL of 45 MB need not cross the
-PKCS#11 call.
+parameters, never by what was asked for.  Signatures are made over a digest computed here (CKM_RSA_PKCS over a
+DigestInfo, CKM_ECDSA) where the token allows it: a CRL of 45 MB need not cross the PKCS#11 call.
 
 Must never: read a private attribute's value.
 
@@ -13,6 +12,7 @@ PKCS#11 v2.40 sections 2.1.8 and 2.3.6; RFC 8017 section 9.2; BR 6.1.1, 6.2.7; C
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol, cast
@@ -29,6 +29,7 @@ from core.errors import HaltIssuance
 from signer.vault import custody as custody_classes
 from signer.vault.algorithms import PublicKey
 from signer.vault.custody import Custody
+from signer.vault.modules import Hashing
 
 PUBLIC_EXPONENT = 65537
 """BR 6.1.6: an odd number in 2^16+1 .. 2^256-1; this one everywhere."""
@@ -63,6 +64,12 @@ _CURVES = {KeyAlgorithm.EC_P256: "secp256r1", KeyAlgorithm.EC_P384: "secp384r1"}
 _EC_HASHES = {KeyAlgorithm.EC_P256: "sha256", KeyAlgorithm.EC_P384: "sha384"}
 """The hash that goes with a curve (BR 7.1.3.2.2)."""
 
+_MECHANISMS: dict[Hashing, dict[KeyAlgorithm, Mechanism]] = {
+    Hashing.OURS: dict.fromkeys(_RSA_BITS, Mechanism.RSA_PKCS) | dict.fromkeys(_CURVES, Mechanism.ECDSA),
+    Hashing.TOKENS: dict.fromkeys(_RSA_BITS, Mechanism.SHA256_RSA_PKCS)
+    | {KeyAlgorithm.EC_P256: Mechanism.ECDSA_SHA256, KeyAlgorithm.EC_P384: Mechanism.ECDSA_SHA384},
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Key:
@@ -85,7 +92,12 @@ class Key:
 
 
 def generate(
-    session: pkcs11.Session, label: str, algorithm: KeyAlgorithm, custody: Custody = Custody.SEALED
+    session: pkcs11.Session,
+    label: str,
+    algorithm: KeyAlgorithm,
+    custody: Custody = Custody.SEALED,
+    *,
+    tells_local: bool = True,
 ) -> Key:
     """Make a key pair in the token and check what came out (`find`).
 
@@ -119,7 +131,7 @@ def generate(
             capabilities=MechanismFlag.SIGN | MechanismFlag.VERIFY,
             private_template=custody_classes.template(custody),
         )
-    key = find(session, label, custody)
+    key = find(session, label, custody, tells_local=tells_local)
     if not key.local:
         raise HaltIssuance(f"key {label!r} says that it was not made in this token: do not use it")
     if key.algorithm is not algorithm:
@@ -132,13 +144,15 @@ def exists(session: pkcs11.Session, label: str) -> bool:
     return bool(list(session.get_objects({Attribute.CLASS: ObjectClass.PRIVATE_KEY, Attribute.LABEL: label})))
 
 
-def find(session: pkcs11.Session, label: str, custody: Custody = Custody.SEALED) -> Key:
+def find(
+    session: pkcs11.Session, label: str, custody: Custody = Custody.SEALED, *, tells_local: bool = True
+) -> Key:
     """The key pair with this label, its custody read back and its public parameters checked.
 
     Raises `HaltIssuance` when it is missing, ambiguous, of another custody or of a kind that we do not use.
     """
     private = private_key(session, label)
-    custody_classes.must_be(label, private, custody)
+    custody_classes.must_be(label, private, custody, tells_local=tells_local)
     found = list(session.get_objects({Attribute.CLASS: ObjectClass.PUBLIC_KEY, Attribute.LABEL: label}))
     if len(found) != 1:
         raise HaltIssuance(f"the token holds {len(found)} public keys {label!r}, not one")
@@ -150,7 +164,12 @@ def find(session: pkcs11.Session, label: str, custody: Custody = Custody.SEALED)
         key = serialization.load_der_public_key(der)
     except ValueError as error:
         raise HaltIssuance(f"the public key {label!r} cannot be read: {error}") from error
-    return Key(label, _algorithm_of(label, key), cast(PublicKey, key), custody_classes.is_local(private))
+    return Key(
+        label,
+        _algorithm_of(label, key),
+        cast(PublicKey, key),
+        custody_classes.is_local(private) or not tells_local,
+    )
 
 
 def private_key(session: pkcs11.Session, label: str) -> SigningHandle:
@@ -163,15 +182,34 @@ def private_key(session: pkcs11.Session, label: str) -> SigningHandle:
     return cast(SigningHandle, found[0])
 
 
-def sign(private: SigningHandle, algorithm: KeyAlgorithm, data: bytes) -> bytes:
-    """The signature as X.509 carries it: RSASSA-PKCS1-v1_5 with SHA-256, or ECDSA as DER."""
+def mechanism(algorithm: KeyAlgorithm, offered: Container[Mechanism], ways: Sequence[Hashing]) -> Mechanism:
+    """The first way to sign that the token offers.  Raises `HaltIssuance` when there is none."""
+    for hashing in ways:
+        wanted = _MECHANISMS[hashing][algorithm]
+        if wanted in offered:
+            return wanted
+    raise HaltIssuance(
+        f"the token has no mechanism to sign with a key of {algorithm}: use another key or token"
+    )
+
+
+def sign(
+    private: SigningHandle, algorithm: KeyAlgorithm, data: bytes, mechanism: Mechanism | None = None
+) -> bytes:
+    """The signature as X.509 carries it: RSASSA-PKCS1-v1_5 with SHA-256, or ECDSA as DER.
+
+    `mechanism` as `mechanism()` chose it; without one the digest is ours.
+    """
+    chosen = mechanism or _MECHANISMS[Hashing.OURS][algorithm]
+    if chosen is Mechanism.RSA_PKCS:
+        data = _SHA256_DIGEST_INFO + hashlib.sha256(data).digest()
+    elif chosen is Mechanism.ECDSA:
+        data = hashlib.new(_EC_HASHES[algorithm], data).digest()
+    signature = bytes(private.sign(data, mechanism=chosen))
     if algorithm in _RSA_BITS:
-        digest_info = _SHA256_DIGEST_INFO + hashlib.sha256(data).digest()
-        return bytes(private.sign(digest_info, mechanism=Mechanism.RSA_PKCS))
-    digest = hashlib.new(_EC_HASHES[algorithm], data).digest()
-    raw = bytes(private.sign(digest, mechanism=Mechanism.ECDSA))
-    half = len(raw) // 2
-    return encode_dss_signature(int.from_bytes(raw[:half]), int.from_bytes(raw[half:]))
+        return signature
+    half = len(signature) // 2
+    return encode_dss_signature(int.from_bytes(signature[:half]), int.from_bytes(signature[half:]))
 
 
 def _algorithm_of(label: str, key: object) -> KeyAlgorithm:

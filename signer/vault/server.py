@@ -34,6 +34,7 @@ from core.settings import Settings
 from signer import api
 from signer.api import IssuerState
 from signer.vault import hierarchy as hierarchies
+from signer.vault import modules
 from signer.vault.evidence import PinnedPerspective, Verifier
 from signer.vault.journal import Journal, Kind
 from signer.vault.keys import Key
@@ -43,7 +44,7 @@ from signer.vault.responders import Responders
 from signer.vault.seal import Hierarchy
 from signer.vault.service import Service
 from signer.vault.signing import IssuingKey, Signer
-from signer.vault.token import Cryptoki, TokenThreads, softhsm
+from signer.vault.token import Cryptoki, TokenThreads
 
 APP, STATUS = "app", "status"
 """The two processes that have business here."""
@@ -88,12 +89,14 @@ async def serve(
         lint.start()
         journal = Journal(data.journal, clock)
         opened.callback(journal.close)
-        module = softhsm(Path(settings.vault.module), data.tokens / "issuing", data.vault / "softhsm2.conf")
+        module = modules.configured(settings, data.tokens / "issuing", data.vault / "softhsm2.conf")
         tokens = TokenThreads(
             Cryptoki(module),
             hierarchy.issuing_token,
             hierarchies.read_pin(settings, data),
             settings.vault.threads,
+            timeout=settings.vault.token_timeout,
+            pin_again=lambda: hierarchies.read_pin(settings, data),
         )
         opened.callback(tokens.close)
         issuers = _issuing_keys(settings, hierarchy, tokens)

@@ -83,6 +83,7 @@ class Signer:
             self._must_follow(issuance_id, serial)
         else:
             self._must_be_new(issuance_id, serial)
+        self._must_not_lose_it(by.key)
         # No await between these checks and `append`, which takes both names at once.
         step = _STEPS.get(intent, "")
         with self._use_of_a_key(), self._signing_of(issuance_id):
@@ -123,6 +124,12 @@ class Signer:
         if key.label in self._in_doubt:
             _must_verify(key, await self._tokens.sign(key, _PROOF), _PROOF)
             self._in_doubt.discard(key.label)
+
+    def _must_not_lose_it(self, key: Key) -> None:
+        """No intent is written for a failing key or a hanging token: the serial number would be lost."""
+        self._tokens.must_answer()
+        if key.label in self._in_doubt:
+            raise TransientError(f"the key {key.label!r} has failed: prepare again, which tries it first")
 
     async def ended(self, issuance_id: str) -> None:
         """Returns when no certificate of this issuance is being signed: its outcome is final then."""

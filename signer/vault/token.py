@@ -1,168 +1,167 @@
-"""The token behind PKCS#11: loaded with locking, one session per thread, signatures without waiting.
+"""Threads with a session each on one token: signatures without waiting, faults told, sessions opened again.
 
-python-pkcs11 calls C_Initialize(NULL), after which a module may assume one thread: SoftHSM2 then corrupts its
-memory when two sign at once.  So the library is initialised here, with CKF_OS_LOCKING_OK, and the vault
-refuses to start when that did not take (docs/adr/0002-pkcs11-locking.md).
+Signing threads are fed by one queue.  A session that was lost is opened again by its own thread while the
+login holds; when the login is lost too, the PIN is asked for once more where somebody offered to give it
+(embedded), or the error says that people must activate the token again.  A signature that takes too long is
+given up: its caller hears so, and nothing new is begun while all threads hang.
 
-Must never: log or keep a PIN; be loaded before a fork (PKCS#11 v2.40 section 2.3: a child may not use it).
+Must never: keep a PIN; hand out a signature that came after its caller was told that there is none.
+
+PKCS#11 v2.40 section 5.6 (sessions, login); faults: token_faults.py.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ctypes
-import os
+import contextlib
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Final, TypeVar
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import pkcs11
-from pkcs11._pkcs11 import lib as _Lib
-from pkcs11.exceptions import NoSuchToken, PKCS11Error
+from pkcs11 import Mechanism
+from pkcs11.exceptions import PKCS11Error
 
 from core.errors import ConfigurationError, HaltIssuance, TransientError
-from signer.vault import algorithms, keys, token_facts
+from signer.vault import algorithms, keys
+from signer.vault.cryptoki import Cryptoki as Cryptoki
 from signer.vault.custody import Custody
 from signer.vault.keys import Key, KeyAlgorithm
-from signer.vault.token_facts import TokenFacts
+from signer.vault.modules import Hashing
+from signer.vault.modules import Module as Module
+from signer.vault.modules import softhsm as softhsm
+from signer.vault.token_faults import Fault, TokenTrouble, fault_of, trouble
 
 T = TypeVar("T")
 
-_CKR_OK: Final = 0x000
-_CKR_CRYPTOKI_ALREADY_INITIALIZED: Final = 0x191
-_CKF_OS_LOCKING_OK: Final = 0x02
+TIMEOUT = 10
+"""Seconds for one signature (vault.token_timeout): a network HSM needs 0.1 s for one of RSA-4096."""
+
 _SELF_TEST_SIGNATURES = 3
 """Per key and thread: the fault that the self-test looks for showed within the first few calls."""
 
-
-@dataclass(frozen=True, slots=True)
-class Module:
-    """A PKCS#11 module and what it wants: its path, the environment to load it in, its C_Initialize flags."""
-
-    path: Path
-    environment: Mapping[str, str] = field(default_factory=dict)
-    flags: int = _CKF_OS_LOCKING_OK
-
-
-def softhsm(path: Path, tokens: Path, configuration: Path) -> Module:
-    """SoftHSM2 on the token directory `tokens`; writes its configuration file to `configuration`."""
-    tokens.mkdir(parents=True, exist_ok=True, mode=0o700)
-    configuration.write_text(
-        f"directories.tokendir = {tokens}\nobjectstore.backend = file\n"
-        "objectstore.umask = 0077\nlog.level = ERROR\nslots.removable = false\n"
-    )
-    return Module(path, {"SOFTHSM2_CONF": str(configuration)})
-
-
-class Cryptoki:
-    """One loaded and initialised module.  There is one of a kind in a process (PKCS#11 section 5.4)."""
-
-    def __init__(self, module: Module) -> None:
-        if not module.path.exists():
-            raise ConfigurationError(
-                f"no PKCS#11 module at {module.path}: run apt install softhsm2, or set vault.module"
-            )
-        os.environ.update(module.environment)
-        self._module = module
-        self._c = ctypes.CDLL(str(module.path))
-        try:
-            self._library = _locking_library(module, self._c)
-        except PKCS11Error as error:
-            raise ConfigurationError(f"{module.path} does not work as a PKCS#11 module: {error!r}") from error
-
-    def make_token(self, label: str, so_pin: str, pin: str) -> str:
-        """Initialise the free slot as a token; its serial number (CPS 6.2).
-
-        python-pkcs11 has no C_InitToken, and a command line would show the PINs to every user of the machine.
-        """
-        free = [slot for slot in self._library.get_slots() if not slot.get_token().flags & _TOKEN_INITIALIZED]
-        if not free:
-            raise HaltIssuance("the module offers no slot for a new token")
-        pin_octets = so_pin.encode()
-        slot_id = free[0].slot_id
-        result = self._c.C_InitToken(
-            ctypes.c_ulong(slot_id), pin_octets, ctypes.c_ulong(len(pin_octets)), label.encode().ljust(32)
-        )
-        if result != _CKR_OK:
-            raise HaltIssuance(f"the module refused to make a token (C_InitToken: {result:#x})")
-        token = self._library.get_token(token_label=label)
-        session = token.open(rw=True, so_pin=so_pin)
-        session.init_pin(pin)
-        session.close()
-        return token.serial.decode()
-
-    def open(self, serial: str, pin: str, *, read_write: bool = False) -> pkcs11.Session:
-        """The first session, which logs the process in.  Raises `ConfigurationError` with the remedy."""
-        try:
-            return self._token(serial).open(rw=read_write, user_pin=pin)
-        except pkcs11.PinIncorrect as error:
-            raise ConfigurationError(
-                f"the PIN is not the one of token {serial}: see vault.pin_file (three wrong ones may lock it)"
-            ) from error
-
-    def join(self, serial: str) -> pkcs11.Session:
-        """One more session of the process that is logged in already."""
-        return self._token(serial).open()
-
-    def facts(self, serial: str, certificate: str = "") -> TokenFacts:
-        """What the token and the module's file are now; `certificate` is what people found to cover it."""
-        return token_facts.read(self._token(serial), self._module.path, certificate)
-
-    def close(self) -> None:
-        """C_Finalize: every session and login ends."""
-        self._c.C_Finalize(None)
-
-    def _token(self, serial: str) -> pkcs11.Token:
-        try:
-            return self._library.get_token(token_serial=serial.encode())
-        except NoSuchToken as error:
-            raise ConfigurationError(
-                f"the module does not show the token {serial} of the ceremony: is it plugged in, or was the "
-                "data directory's tokens/ left behind?"
-            ) from error
+_SIGNED_AGAIN = frozenset({Fault.HANDLE, Fault.SESSION, Fault.LOGIN})
+"""After these no signature was made: the call did not reach the key."""
 
 
 class Session:
-    """One thread's session and the handles of the keys that it has used."""
+    """One thread's session and the handles of the keys that it has used.
 
-    def __init__(self, session: pkcs11.Session) -> None:
-        self._session = session
+    `renew` opens another session in the place of one that was lost.
+    """
+
+    def __init__(
+        self,
+        session: pkcs11.Session,
+        cryptoki: Cryptoki | None = None,
+        renew: Callable[[], pkcs11.Session] | None = None,
+    ) -> None:
+        self._open: pkcs11.Session | None = session
+        self._cryptoki = cryptoki
+        self._renew = renew
         self._handles: dict[str, keys.SigningHandle] = {}
+        self._mechanisms: dict[KeyAlgorithm, Mechanism] = {}
 
     def find(self, label: str, custody: Custody = Custody.SEALED) -> Key:
-        """See `keys.find`."""
-        return keys.find(self._session, label, custody)
+        """See `keys.find`.  Raises `TokenTrouble` when the token fails."""
+        return self._use(
+            f"the key {label!r} was not found",
+            lambda: keys.find(self._session, label, custody, tells_local=self._tells_local),
+            again=True,
+        )
 
     def generate(self, label: str, algorithm: KeyAlgorithm, custody: Custody = Custody.SEALED) -> Key:
-        """See `keys.generate`."""
-        return keys.generate(self._session, label, algorithm, custody)
+        """See `keys.generate`.  Raises `TokenTrouble` when the token fails."""
+        return self._use(
+            f"the key {label!r} was not made",
+            lambda: keys.generate(self._session, label, algorithm, custody, tells_local=self._tells_local),
+            again=False,
+        )
 
     def has(self, label: str) -> bool:
         """Whether a private key of this label is there."""
         return keys.exists(self._session, label)
 
     def sign(self, key: Key, data: bytes) -> bytes:
-        """See `keys.sign`.  Raises `TransientError` when the token fails."""
-        handle = self._handles.get(key.label)
-        if handle is None:
-            handle = self._handles[key.label] = keys.private_key(self._session, key.label)
-        try:
-            return keys.sign(handle, key.algorithm, data)
-        except PKCS11Error as error:
-            del self._handles[key.label]
-            raise TransientError(f"the token did not sign with {key.label!r}: {error!r}") from error
+        """See `keys.sign`.  Raises `TokenTrouble` when the token fails, after trying a lost session anew."""
+        return self._use(
+            f"the token did not sign with {key.label!r}", lambda: self._signed(key, data), again=True
+        )
+
+    def adopt(self, session: pkcs11.Session) -> None:
+        """Go on in another session; the old one is lost."""
+        self._open = session
+        self._handles.clear()
 
     def close(self) -> None:
         """End the session."""
-        self._session.close()
+        if self._open is not None:
+            self._open.close()
+
+    @property
+    def _session(self) -> pkcs11.Session:
+        if self._open is None:
+            assert self._renew is not None  # without it `_forget` keeps what there is
+            self._open = self._renew()
+        return self._open
+
+    @property
+    def _tells_local(self) -> bool:
+        return self._cryptoki is None or self._cryptoki.module.habits.tells_local
+
+    def _signed(self, key: Key, data: bytes) -> bytes:
+        session = self._session
+        handle = self._handles.get(key.label)
+        if handle is None:
+            # Who is logged out sees no private key, and would take that for a token without it.
+            if self._cryptoki is not None and not self._cryptoki.is_logged_in(session):
+                raise pkcs11.UserNotLoggedIn
+            handle = self._handles[key.label] = keys.private_key(session, key.label)
+        return keys.sign(handle, key.algorithm, data, self._mechanism(session, key.algorithm))
+
+    def _mechanism(self, session: pkcs11.Session, algorithm: KeyAlgorithm) -> Mechanism:
+        chosen = self._mechanisms.get(algorithm)
+        if chosen is None:
+            ways = tuple(Hashing) if self._cryptoki is None else self._cryptoki.module.habits.hashing
+            chosen = keys.mechanism(algorithm, session.token.slot.get_mechanisms(), ways)
+            self._mechanisms[algorithm] = chosen
+        return chosen
+
+    def _use(self, failed: str, work: Callable[[], T], *, again: bool) -> T:
+        try:
+            return work()
+        except PKCS11Error as error:
+            fault, cause = fault_of(error), error
+        self._forget(fault)
+        if again and fault in _SIGNED_AGAIN and self._renew is not None:
+            try:
+                return work()
+            except PKCS11Error as error:
+                fault, cause = fault_of(error), error
+            self._forget(fault)
+        raise trouble(fault, failed, cause) from cause
+
+    def _forget(self, fault: Fault) -> None:
+        self._handles.clear()
+        if fault is Fault.HANDLE or self._renew is None or self._open is None:
+            return
+        lost, self._open = self._open, None
+        if fault is not Fault.SESSION:
+            # A lost session's number may be another thread's by now; the others are still ours to close.
+            with contextlib.suppress(PKCS11Error):
+                lost.close()
 
 
-Work = Callable[[Session], Any]
+@dataclass(slots=True, eq=False)
+class _Item:
+    """What a thread is to do, and who hears of it."""
+
+    work: Callable[[Session], Any]
+    finish: Callable[[Any, BaseException | None], None]
 
 
 class TokenThreads:
@@ -170,22 +169,43 @@ class TokenThreads:
 
     Finished work is handed back to the event loop in batches: while the loop has not yet come to collect,
     further results join the ones that wait, so that many signatures cost one wake-up.
+
+    `pin_again` gives the PIN after the login was lost; without it people activate the token (`login`).
     """
 
-    def __init__(self, cryptoki: Cryptoki, serial: str, pin: str, threads: int) -> None:
+    _hanging = False
+
+    def __init__(
+        self,
+        cryptoki: Cryptoki,
+        serial: str,
+        pin: str,
+        threads: int,
+        *,
+        timeout: float = TIMEOUT,
+        pin_again: Callable[[], str] | None = None,
+    ) -> None:
         self._cryptoki = cryptoki
-        self._work: queue.SimpleQueue[tuple[Work, Callable[[Any, BaseException | None], None]] | None]
-        self._work = queue.SimpleQueue()
+        self._serial = serial
+        self._timeout = timeout
+        self._pin_again = pin_again
+        self._renewing = threading.Lock()
+        self._work: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
         self._finished: deque[tuple[asyncio.Future[Any], Any, BaseException | None]] = deque()
         self._collecting = threading.Lock()
         self._collect_due = False
+        self._current: list[_Item | None] = [None] * threads
+        self._seen: list[_Item | None] = [None] * threads
+        self._watched_by: asyncio.AbstractEventLoop | None = None
+        _must_bear(cryptoki.module, threads)
         # The session that logged in stays open: closing the last one would log the process out.
-        self._login = Session(cryptoki.open(serial, pin, read_write=True))
+        self._login = Session(
+            cryptoki.open(serial, pin, read_write=True), cryptoki, lambda: self._renewed(read_write=True)
+        )
+        self._sessions = [Session(cryptoki.join(serial), cryptoki, self._renewed) for _ in range(threads)]
         self._threads = [
-            threading.Thread(
-                target=self._run, args=(Session(cryptoki.join(serial)),), name=f"token-{number}", daemon=True
-            )
-            for number in range(threads)
+            threading.Thread(target=self._run, args=(number, session), name=f"token-{number}", daemon=True)
+            for number, session in enumerate(self._sessions)
         ]
         for thread in self._threads:
             thread.start()
@@ -212,7 +232,7 @@ class TokenThreads:
                 raise HaltIssuance(f"the self-test of the token failed: {error}") from error
 
     async def sign(self, key: Key, data: bytes) -> bytes:
-        """The signature of `data`, made by the first free thread.  Raises `TransientError`."""
+        """The signature of `data`, made by the first free thread.  Raises `TokenTrouble`."""
         loop = asyncio.get_running_loop()
         waiting: asyncio.Future[bytes] = loop.create_future()
 
@@ -224,8 +244,21 @@ class TokenThreads:
                 self._collect_due = True
             loop.call_soon_threadsafe(self._collect)
 
-        self._work.put((lambda session: session.sign(key, data), finish))
+        self._work.put(_Item(lambda session: session.sign(key, data), finish))
+        if self._watched_by is not loop:
+            self._watched_by = loop
+            loop.call_later(self._timeout, self._look, loop)
         return await waiting
+
+    def must_answer(self) -> None:
+        """Raises `TokenTrouble` while every thread hangs in the token: what needs it is not begun."""
+        if self._hanging:
+            raise self._too_slow()
+
+    def login(self, pin: str) -> None:
+        """Log in again after the login was lost.  Raises `ConfigurationError` (wrong PIN), `TokenTrouble`."""
+        with self._renewing:
+            self._log_in(pin)
 
     @property
     def keeper(self) -> Session:
@@ -237,32 +270,103 @@ class TokenThreads:
         for _ in self._threads:
             self._work.put(None)
         for thread in self._threads:
-            thread.join()
-        self._login.close()
+            thread.join(timeout=self._timeout)
+        if any(thread.is_alive() for thread in self._threads):
+            return  # C_Finalize under a thread that hangs in the module is undefined; the process ends now.
+        with contextlib.suppress(PKCS11Error):
+            self._login.close()
         self._cryptoki.close()
+
+    def _renewed(self, *, read_write: bool = False) -> pkcs11.Session:
+        """A session in the place of a lost one, logged in.  Raises `TokenTrouble`."""
+        with self._renewing:
+            session = self._joined(read_write)
+            if self._cryptoki.is_logged_in(session):
+                return session
+            with contextlib.suppress(PKCS11Error):
+                session.close()
+            if self._pin_again is None:
+                raise trouble(Fault.LOGIN, f"token {self._serial} is not used")
+            pin_again, self._pin_again = self._pin_again, None
+            self._log_in(pin_again())
+            # Only after success may it be asked once more: wrong PINs in a row would lock the token.
+            self._pin_again = pin_again
+            return self._joined(read_write)
+
+    def _joined(self, read_write: bool) -> pkcs11.Session:
+        try:
+            return self._cryptoki.join(self._serial, read_write=read_write)
+        except ConfigurationError as error:
+            raise trouble(Fault.TOKEN, str(error)) from error
+        except PKCS11Error as error:
+            raise trouble(fault_of(error), f"no session on token {self._serial}", error) from error
+
+    def _log_in(self, pin: str) -> None:
+        try:
+            self._login.adopt(self._cryptoki.open(self._serial, pin, read_write=True))
+        except PKCS11Error as error:
+            raise trouble(fault_of(error), f"no login to token {self._serial}", error) from error
 
     def _submit(self, work: Callable[[Session], T]) -> Future[T]:
         future: Future[T] = Future()
 
         def finish(value: Any, error: BaseException | None) -> None:
+            if future.done():
+                return
             if error is None:
                 future.set_result(value)
             else:
                 future.set_exception(error)
 
-        self._work.put((work, finish))
+        self._work.put(_Item(work, finish))
         return future
 
-    def _run(self, session: Session) -> None:
+    def _run(self, number: int, session: Session) -> None:
         while (item := self._work.get()) is not None:
-            work, finish = item
+            self._current[number] = item
             try:
-                value = work(session)
+                value = item.work(session)
             except BaseException as error:
-                finish(None, error)
+                self._current[number] = None
+                item.finish(None, error)
             else:
-                finish(value, None)
-        session.close()
+                self._current[number] = None
+                item.finish(value, None)
+            self._hanging = False
+        with contextlib.suppress(PKCS11Error):
+            session.close()
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        """What was already under way a whole timeout ago is given up; its late result reaches nobody."""
+        under_way = list(self._current)
+        late = [
+            item
+            for item, seen in zip(under_way, self._seen, strict=True)
+            if item is not None and item is seen
+        ]
+        self._seen = under_way
+        for item in late:
+            item.finish(None, self._too_slow())
+        if len(late) == len(under_way):
+            self._hanging = True
+            self._give_up_the_queue()
+        if any(under_way) or not self._work.empty():
+            loop.call_later(self._timeout, self._look, loop)
+        else:
+            self._watched_by = None
+
+    def _give_up_the_queue(self) -> None:
+        with contextlib.suppress(queue.Empty):
+            while (item := self._work.get_nowait()) is not None:
+                item.finish(None, self._too_slow())
+            self._work.put(None)
+
+    def _too_slow(self) -> TokenTrouble:
+        return TokenTrouble(
+            Fault.UNKNOWN,
+            f"token {self._serial} has not answered for {self._timeout} s: look at its load and connection, "
+            "or raise vault.token_timeout; it is used again when it answers",
+        )
 
     def _collect(self) -> None:
         with self._collecting:
@@ -277,44 +381,7 @@ class TokenThreads:
                 waiting.set_exception(error)
 
 
-_TOKEN_INITIALIZED = pkcs11.TokenFlag.TOKEN_INITIALIZED
-
-
-class _InitializeArguments(ctypes.Structure):
-    """CK_C_INITIALIZE_ARGS (PKCS#11 section 3.7): no mutex callbacks, the operating system's locks."""
-
-    _fields_ = (
-        ("create_mutex", ctypes.c_void_p),
-        ("destroy_mutex", ctypes.c_void_p),
-        ("lock_mutex", ctypes.c_void_p),
-        ("unlock_mutex", ctypes.c_void_p),
-        ("flags", ctypes.c_ulong),
-        ("reserved", ctypes.c_void_p),
-    )
-
-
-def _locking_library(module: Module, c: ctypes.CDLL) -> _Lib:
-    class Locking(_Lib):
-        """python-pkcs11's library with our C_Initialize in the place of its own."""
-
-        def initialize(self) -> None:
-            _initialize(c, module)
-
-    library = Locking(str(module.path))
-    # Had python-pkcs11 not called our override, or called its own as well, the first answer in `_initialize`
-    # or this one would differ: the initialisation in force is ours, and it asked for locks.
-    result = c.C_Initialize(ctypes.byref(_InitializeArguments(flags=module.flags)))
-    if result != _CKR_CRYPTOKI_ALREADY_INITIALIZED:
-        raise HaltIssuance(
-            f"the module was not initialised by us (C_Initialize: {result:#x}): refusing to start"
-        )
-    return library
-
-
-def _initialize(c: ctypes.CDLL, module: Module) -> None:
-    result = c.C_Initialize(ctypes.byref(_InitializeArguments(flags=module.flags)))
-    if result != _CKR_OK:
-        raise HaltIssuance(
-            f"{module.path} was initialised by somebody else or cannot lock (C_Initialize: {result:#x}): "
-            "with more than one thread it would corrupt its memory, so the vault does not start"
-        )
+def _must_bear(module: Module, threads: int) -> None:
+    limit = module.habits.sessions
+    if limit and threads > limit:
+        raise ConfigurationError(f"this module bears {limit} signing sessions: set vault.threads = {limit}")

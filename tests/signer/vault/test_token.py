@@ -145,7 +145,7 @@ def test_a_module_that_was_initialised_without_locks_is_refused(tmp_path: Path) 
 
 
 def test_our_initialisation_asked_for_the_operating_systems_locks(opened: Opened) -> None:
-    assert opened.module.flags == 0x02
+    assert opened.module.habits.flags == 0x02
     result = ctypes.CDLL(str(MODULE)).C_Initialize(None)
     assert result == 0x191  # CKR_CRYPTOKI_ALREADY_INITIALIZED: ours is in force
 
