@@ -64,7 +64,7 @@ def build(context: Context) -> Answers:
             gate.read(Proof.ACCOUNT, "/acme/order/{id}", order.show),
             gate.signed(Proof.ACCOUNT, "/acme/order/{id}/finalize", order.finalize_order),
             gate.read(Proof.ACCOUNT, "/acme/certificate/{id}", certificate.show),
-            gate.read(Proof.ACCOUNT, "/acme/certificate/{id}/{chain:[1-9]}", certificate.show),
+            gate.read(Proof.ACCOUNT, "/acme/certificate/{id}/{chain}", certificate.show),
             #
             gate.signed(Proof.ACCOUNT, "/acme/authorization/{id}", authorization.show_or_deactivate),
             gate.signed(Proof.ACCOUNT, "/acme/challenge/{id}", challenge.show_or_answer),

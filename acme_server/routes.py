@@ -5,11 +5,14 @@ Segments are compared as they were sent: our URLs need no percent-encoding, so o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from acme_server.http import Request, Response
 from acme_server.problems import malformed, not_found
+
+_TEMPLATE = re.compile(r"(/([A-Za-z-]+|\{[a-z]+\}))+")
 
 Serve = Callable[[Request, Mapping[str, str]], Awaitable[Response]]
 
@@ -55,6 +58,8 @@ class Routes:
         for template, by_method in methods.items():
             resource = Resource(template, by_method)
             segments = template.split("/")
+            if not _TEMPLATE.fullmatch(template):
+                raise ValueError(f"{template} is no template: a segment is words, or one name in braces")
             if "{" in template:
                 self._with_names.setdefault(len(segments), []).append((segments, resource))
             else:

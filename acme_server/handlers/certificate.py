@@ -15,6 +15,8 @@ from core import certificates
 
 CONTENT_TYPE = "application/pem-certificate-chain"
 
+_ALTERNATES = frozenset("123456789")
+
 
 async def show(context: Context, request: ByAccount) -> Reply:
     """The chain in PEM, to the account that it was issued to."""
@@ -24,7 +26,7 @@ async def show(context: Context, request: ByAccount) -> Reply:
         raise not_found("certificate")
     must_be_owner(request, context.urls.account_id(found.account_url) or "", "certificate")
     chains = context.chains[found.issuer_id]
-    chosen = int(request.path.get("chain", 0))
+    chosen = _number(request.path.get("chain"))
     if chosen >= len(chains):
         raise not_found("chain")
     others = [number for number in range(len(chains)) if number != chosen]
@@ -33,6 +35,15 @@ async def show(context: Context, request: ByAccount) -> Reply:
         content_type=CONTENT_TYPE,
         links=tuple(("alternate", context.urls.certificate(wanted, number)) for number in others),
     )
+
+
+def _number(segment: str | None) -> int:
+    """Which chain a URL asks for: the default has none, the alternates have one digit from 1."""
+    if segment is None:
+        return 0
+    if segment not in _ALTERNATES:
+        raise not_found("chain")
+    return int(segment)
 
 
 def _pem(der: bytes) -> bytes:

@@ -67,3 +67,8 @@ def test_another_method_is_told_which_are_allowed() -> None:
     with pytest.raises(Problem) as raised:
         resource.serve("POST")
     assert (raised.value.status, dict(raised.value.headers)) == (405, {"Allow": "GET, HEAD"})
+
+
+def test_a_template_that_would_not_mean_what_it_says_is_refused() -> None:
+    with pytest.raises(ValueError, match="no template"):
+        Routes([Route("GET", "/acme/{id:[0-9]}", nothing)])
