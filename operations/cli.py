@@ -211,6 +211,39 @@ def revoke(
     _exit(ask)
 
 
+@application.command("revoke-issuer")
+def revoke_issuer(
+    issuer: Annotated[str, typer.Argument(help="The issuing CA's id, as `status` lists it.")],
+    cause: Annotated[str, typer.Option(help="Who decided and why: for the audit log.")],
+    reason: Annotated[Reason, typer.Option(help="BR 7.2.2; not keyCompromise.")] = Reason.SUPERSEDED,
+    config: Config = None,
+    data: Data = _DATA,
+    set_: Set = None,
+    json_: Json = False,
+) -> None:
+    """Revoke every certificate of an issuing CA.
+
+    Asks the running CA, page by page; run it again after an interruption.
+    """
+
+    def ask() -> int:
+        from operations import issuer_revocation
+
+        directory = _invocation(config, data, set_).directory()
+
+        def progress(count: int) -> None:
+            print(f"{count} revoked ...", file=sys.stderr)
+
+        done = issuer_revocation.revoke_all(directory, issuer, reason.code, cause, progress)
+        if json_:
+            _say(json.dumps({"issuer": issuer, "revoked": done}))
+        else:
+            _say(f"{done} certificates of {issuer} are revoked now; the next CRL carries them")
+        return Exit.DONE
+
+    _exit(ask)
+
+
 def main() -> None:
     """The entry point `acme-server`."""
     application()

@@ -31,7 +31,7 @@ from core.errors import CaError, ConfigurationError, HaltIssuance, TransientErro
 from core.jobs import JobRunner
 from core.randomness import Randomness
 from core.settings import Settings
-from operations import local_api, observation
+from operations import issuer_revocation, local_api, observation
 from operations.records import record_start, record_stop
 from operations.succession import Succession
 from repo_static import publisher
@@ -130,6 +130,7 @@ async def serve(
         await front.start()
         closing.push_async_callback(front.close)
         operator = local_api.server(database, crls.wake)
+        issuer_revocation.serve(operator, database, crls.wake)
         await operator.listen(data.app_socket)
         closing.push_async_callback(operator.close)
         await observation.start(closing, settings, vault, database, lambda: issuance.halted)
