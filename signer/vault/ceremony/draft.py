@@ -1,0 +1,156 @@
+"""The hierarchy while a ceremony makes it: the sealed one (or nothing), and what the steps done so far added.
+
+Must never: be changed but by a step's `apply` or a void, so that the transcript alone tells how it came to be.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import cast
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+from core.errors import HaltIssuance
+from signer.api import CrlEntry
+from signer.vault.algorithms import PublicKey
+from signer.vault.ceremony.step import ROOT
+from signer.vault.custody import Custody
+from signer.vault.keys import Key, KeyAlgorithm
+from signer.vault.seal import (
+    VERSION,
+    CrossCertificate,
+    Hierarchy,
+    SealedIssuer,
+    SealedPerspective,
+    SealedToken,
+    TokenRole,
+)
+
+SUPERSEDED = 4
+"""CRLReason of a certificate that may have been signed by a step that was killed: another took its place.
+An entry of a CA certificate always has a reason (BR 7.2.2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class MadeKey:
+    """A key pair of this ceremony: where it lies, and its SubjectPublicKeyInfo."""
+
+    label: str
+    token: str
+    algorithm: KeyAlgorithm
+    custody: Custody
+    spki: bytes
+
+    @property
+    def key(self) -> Key:
+        """The same, as the signing functions want it."""
+        return Key(self.label, self.algorithm, cast(PublicKey, load_der_public_key(self.spki)))
+
+
+@dataclass(slots=True)
+class Draft:
+    """What will be sealed, by name."""
+
+    base: Hierarchy | None
+    tokens: dict[str, SealedToken] = field(default_factory=dict)
+    keys: dict[str, MadeKey] = field(default_factory=dict)
+    root: bytes = b""
+    root_crl: bytes = b""
+    crl_number: int = 0
+    """The highest that was ever meant to be signed."""
+    issuers: dict[str, SealedIssuer] = field(default_factory=dict)
+    perspectives: tuple[SealedPerspective, ...] = ()
+    cross: tuple[CrossCertificate, ...] = ()
+    revoked: dict[bytes, CrlEntry] = field(default_factory=dict)
+    """By serial number: all that the next root CRL must list."""
+    sealed: bytes = b""
+    """The content of the new hierarchy.json, once the root key has sealed it."""
+
+    @classmethod
+    def of(cls, hierarchy: Hierarchy | None) -> Draft:
+        """What a ceremony begins with."""
+        draft = cls(hierarchy)
+        if hierarchy is None:
+            return draft
+        draft.tokens = {token.label: token for token in hierarchy.tokens}
+        draft.root, draft.root_crl = hierarchy.root, hierarchy.root_crl
+        draft.issuers = {issuer.id: issuer for issuer in hierarchy.issuers}
+        draft.perspectives, draft.cross = hierarchy.perspectives, hierarchy.cross
+        crl = x509.load_der_x509_crl(hierarchy.root_crl)
+        draft.crl_number = crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+        draft.revoked = {entry.serial: entry for entry in map(_entry, crl)}
+        return draft
+
+    def token(self, role: TokenRole) -> SealedToken:
+        """The token of this role.  Raises `HaltIssuance`: the script's check should have refused."""
+        for token in self.tokens.values():
+            if token.role is role:
+                return token
+        raise HaltIssuance(f"the ceremony has made no {role} token")
+
+    def revoke(self, serial: bytes, reason: int, at: int) -> None:
+        """List a serial number in the next root CRL; the first entry stands."""
+        self.revoked.setdefault(serial, CrlEntry(serial, at, reason))
+
+    def uncovered(self) -> list[bytes]:
+        """The serial numbers that the newest root CRL does not list and must."""
+        listed = {_serial(entry) for entry in x509.load_der_x509_crl(self.root_crl)} if self.root_crl else set()
+        return [serial for serial in self.revoked if serial not in listed]
+
+    def hierarchy(self, ceremony: str, rules: str, at: int) -> Hierarchy:
+        """What is to be sealed at `at`."""
+        made = Hierarchy(
+            version=VERSION,
+            created_at=at,
+            rules=rules,
+            root=self.root,
+            root_crl=self.root_crl,
+            issuers=tuple(self.issuers.values()),
+            perspectives=self.perspectives,
+            ceremony=ceremony,
+            tokens=tuple(self.tokens.values()),
+            cross=self.cross,
+        )
+        if self.base is None:
+            return made
+        return replace(made, sequence=self.base.sequence + 1, created_at=self.base.created_at)
+
+    def key(self, label: str) -> tuple[Key, SealedToken]:
+        """A key of this ceremony or of the sealed hierarchy, and its token.  Raises `HaltIssuance`."""
+        if label in self.keys:
+            return self.keys[label].key, self.tokens[self.keys[label].token]
+        certificates = {ROOT: self.root} | {each.label: each.certificate for each in self.issuers.values()}
+        if not certificates.get(label):
+            raise HaltIssuance(f"the ceremony knows no key {label!r}")
+        public_key = cast(PublicKey, x509.load_der_x509_certificate(certificates[label]).public_key())
+        role = TokenRole.ROOT if label == ROOT else TokenRole.ISSUING
+        return Key(label, KeyAlgorithm.of(public_key), public_key), self.token(role)
+
+
+def serial_of(certificate: bytes) -> bytes:
+    """The content octets of a certificate's serial number."""
+    return _octets(x509.load_der_x509_certificate(certificate).serial_number)
+
+
+def _entry(revoked: x509.RevokedCertificate) -> CrlEntry:
+    reason = revoked.extensions.get_extension_for_class(x509.CRLReason).value.reason
+    return CrlEntry(_serial(revoked), int(revoked.revocation_date_utc.timestamp()), _REASONS[reason])
+
+
+def _serial(revoked: x509.RevokedCertificate) -> bytes:
+    return _octets(revoked.serial_number)
+
+
+def _octets(serial: int) -> bytes:
+    return serial.to_bytes(serial.bit_length() // 8 + 1)
+
+
+_REASONS = {
+    x509.ReasonFlags.key_compromise: 1,
+    x509.ReasonFlags.ca_compromise: 2,
+    x509.ReasonFlags.affiliation_changed: 3,
+    x509.ReasonFlags.superseded: 4,
+    x509.ReasonFlags.cessation_of_operation: 5,
+    x509.ReasonFlags.privilege_withdrawn: 9,
+}
