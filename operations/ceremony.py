@@ -32,9 +32,9 @@ def hold(
     progress: Callable[[str], None],
 ) -> None:
     """Make what is missing of a CA's keys and certificates.  Raises `CaError` with the remedy."""
-    from signer.vault import hierarchy
+    from signer.vault.ceremony import embedded
 
-    hierarchy.create(
+    embedded.create(
         data, settings, clock, randomness, _perspective_keys(settings, data, randomness, progress), progress
     )
 

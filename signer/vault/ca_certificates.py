@@ -104,6 +104,44 @@ def issuing(
     return _sign(builder, parent_key)
 
 
+def cross(
+    parent: bytes,
+    parent_key: PrivateKey,
+    of: bytes,
+    serial: bytes,
+    not_before: int,
+    urls: Urls,
+    *,
+    policies: Sequence[str],
+    lifetime: int = ISSUING_LIFETIME,
+) -> bytes:
+    """A cross-certificate: `parent` certifies the CA of the certificate `of`, by its subject and key.
+
+    basicConstraints and subjectKeyIdentifier are those of `of`, so that every chain through either fits.
+    Raises ValueError when `of` is not a CA's.
+    """
+    other, above = x509.load_der_x509_certificate(of), x509.load_der_x509_certificate(parent)
+    public_key = other.public_key()
+    algorithms.for_key(public_key)
+    constraints = other.extensions.get_extension_for_class(x509.BasicConstraints).value
+    if not constraints.ca:
+        raise ValueError("the certificate to be crossed is not a CA's")
+    builder = _builder(above.subject, other.subject, public_key, serial, not_before, lifetime)  # type: ignore[arg-type]
+    identifier = other.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    builder = (
+        builder.add_extension(x509.BasicConstraints(True, constraints.path_length), critical=True)
+        .add_extension(_CA_KEY_USAGE, critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier(identifier.digest), critical=False)
+        .add_extension(_authority_key_identifier(above), critical=False)
+    )
+    builder = _published(builder, urls)
+    if policies:
+        information = [x509.PolicyInformation(x509.ObjectIdentifier(oid), None) for oid in policies]
+        builder = builder.add_extension(x509.CertificatePolicies(information), critical=False)
+    return _sign(builder, parent_key)
+
+
 def local_service_issuer(
     parent: bytes,
     parent_key: PrivateKey,
@@ -163,20 +201,24 @@ def _subordinate(
 ) -> x509.CertificateBuilder:
     certificate = x509.load_der_x509_certificate(parent)
     builder = _builder(certificate.subject, subject.name(), public_key, serial, not_before, lifetime)
-    crl_url = x509.UniformResourceIdentifier(urls.crl)
-    access = x509.AccessDescription(
-        AuthorityInformationAccessOID.CA_ISSUERS, x509.UniformResourceIdentifier(urls.ca_issuers)
-    )
-    return (
+    builder = (
         builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_CA_KEY_USAGE, critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
         .add_extension(_authority_key_identifier(certificate), critical=False)
-        .add_extension(x509.AuthorityInformationAccess([access]), critical=False)
-        .add_extension(
-            x509.CRLDistributionPoints([x509.DistributionPoint([crl_url], None, None, None)]), critical=False
-        )
+    )
+    return _published(builder, urls)
+
+
+def _published(builder: x509.CertificateBuilder, urls: Urls) -> x509.CertificateBuilder:
+    """Where the issuer's certificate and CRL are."""
+    crl_url = x509.UniformResourceIdentifier(urls.crl)
+    access = x509.AccessDescription(
+        AuthorityInformationAccessOID.CA_ISSUERS, x509.UniformResourceIdentifier(urls.ca_issuers)
+    )
+    return builder.add_extension(x509.AuthorityInformationAccess([access]), critical=False).add_extension(
+        x509.CRLDistributionPoints([x509.DistributionPoint([crl_url], None, None, None)]), critical=False
     )
 
 

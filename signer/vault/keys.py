@@ -139,6 +139,20 @@ def generate(
     return key
 
 
+def labels(session: pkcs11.Session) -> frozenset[str]:
+    """The labels of all private keys that the token shows."""
+    found = session.get_objects({Attribute.CLASS: ObjectClass.PRIVATE_KEY})
+    return frozenset(str(key[Attribute.LABEL]) for key in found)
+
+
+def destroy(session: pkcs11.Session, label: str) -> int:
+    """Destroy every object of this label (C_DestroyObject), both halves; how many there were."""
+    found = list(session.get_objects({Attribute.LABEL: label}))
+    for each in found:
+        each.destroy()
+    return len(found)
+
+
 def exists(session: pkcs11.Session, label: str) -> bool:
     """Whether the token holds a private key of this label."""
     return bool(list(session.get_objects({Attribute.CLASS: ObjectClass.PRIVATE_KEY, Attribute.LABEL: label})))
@@ -166,7 +180,7 @@ def find(
         raise HaltIssuance(f"the public key {label!r} cannot be read: {error}") from error
     return Key(
         label,
-        _algorithm_of(label, key),
+        algorithm_of(label, key),
         cast(PublicKey, key),
         custody_classes.is_local(private) or not tells_local,
     )
@@ -212,7 +226,8 @@ def sign(
     return encode_dss_signature(int.from_bytes(signature[:half]), int.from_bytes(signature[half:]))
 
 
-def _algorithm_of(label: str, key: object) -> KeyAlgorithm:
+def algorithm_of(label: str, key: object) -> KeyAlgorithm:
+    """What kind of key a public key is.  Raises `HaltIssuance` when this CA does not use such keys."""
     if isinstance(key, rsa.RSAPublicKey):
         if key.public_numbers().e != PUBLIC_EXPONENT:
             raise HaltIssuance(f"key {label!r} has the public exponent {key.public_numbers().e}")

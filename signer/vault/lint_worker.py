@@ -43,6 +43,7 @@ class Kind(StrEnum):
     LOCAL_SERVICE_ISSUER = "local-service-issuer"
     ROOT = "root"
     ISSUING = "issuing"
+    CROSS = "cross"
     OCSP_RESPONDER = "ocsp-responder"
     CRL = "crl"
     ROOT_CRL = "root-crl"

@@ -38,6 +38,7 @@ _TLS_TYPES = {
     Kind.PRECERTIFICATE: CertificateType.DV_PRE_CERTIFICATE,
     Kind.ROOT: CertificateType.ROOT_CA,
     Kind.ISSUING: CertificateType.INTERNAL_UNCONSTRAINED_TLS_CA,
+    Kind.CROSS: CertificateType.INTERNAL_CROSS_CA,
     Kind.OCSP_RESPONDER: CertificateType.OCSP_RESPONDER,
 }
 """The local service is not among them: its certificates are no subscriber's, and docs/adr/0004 says what that

@@ -87,7 +87,7 @@ class Responders:
         self._lint = lint
         self._clock = clock
         self._randomness = randomness
-        self._keys = {id: _key(tokens.keeper, id) for id in self._issuers}
+        self._keys = {id: responder_key(tokens.keeper, id) for id in self._issuers}
         self._current: dict[str, Responder] = {}
 
     @property
@@ -137,14 +137,13 @@ class Responders:
     async def _make(self, id: str, now: int) -> bytes:
         by, key = self._issuers[id], self._keys[id]
         serial = serials.draw(self._randomness)
-        ca = self._settings.ca
         not_before = max(now - _BACKDATE, by.issuer.not_before)
         remaining = by.issuer.not_after - not_before + 1
         draft = ca_certificates.ocsp_responder(
             by.issuer.certificate,
             adapter.unsigned(by.key.public_key),
             key.public_key,
-            ca_certificates.Subject(ca.country, ca.organization, f"OCSP Responder {id}"),
+            subject(self._settings, id),
             serial,
             not_before,
             lifetime=min(self._settings.vault.responder_lifetime, remaining),
@@ -176,6 +175,14 @@ class Responders:
 _POINT = (Encoding.X962, PublicFormat.UncompressedPoint)
 
 
-def _key(session: Session, issuer_id: str) -> Key:
+def subject(settings: Settings, issuer_id: str) -> ca_certificates.Subject:
+    """A responder's name."""
+    return ca_certificates.Subject(
+        settings.ca.country, settings.ca.organization, f"OCSP Responder {issuer_id}"
+    )
+
+
+def responder_key(session: Session, issuer_id: str) -> Key:
+    """An issuer's responder key in the token, made when it is missing."""
     label = f"ocsp-{issuer_id}"
     return session.find(label) if session.has(label) else session.generate(label, _ALGORITHM)

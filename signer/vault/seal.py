@@ -117,6 +117,7 @@ class Hierarchy:
     ceremony: str = ""
     tokens: tuple[SealedToken, ...] = ()
     cross: tuple[CrossCertificate, ...] = ()
+    root_custody: Custody = Custody.SEALED
 
     def token(self, role: TokenRole) -> SealedToken:
         """The token of `role`, of which there is one.  Raises ValueError when there is none."""

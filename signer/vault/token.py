@@ -86,6 +86,15 @@ class Session:
         """Whether a private key of this label is there."""
         return keys.exists(self._session, label)
 
+    def labels(self) -> frozenset[str]:
+        """See `keys.labels`."""
+        return keys.labels(self._session)
+
+    def destroy(self, label: str) -> int:
+        """See `keys.destroy`."""
+        self._handles.pop(label, None)
+        return keys.destroy(self._session, label)
+
     def sign(self, key: Key, data: bytes) -> bytes:
         """See `keys.sign`.  Raises `TokenTrouble` when the token fails, after trying a lost session anew."""
         return self._use(

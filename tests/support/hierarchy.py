@@ -14,7 +14,7 @@ from core.data_directory import DataDirectory
 from core.evidence import CaaSeen, ControlSeen, PerspectiveKey, Result, SignedStatement, Statement
 from core.randomness import SystemRandomness
 from core.settings import Settings
-from signer.vault import hierarchy
+from signer.vault.ceremony import embedded
 from tests.support.applicant import ACCOUNT_KEY
 
 LOCAL_KEY = ec.generate_private_key(ec.SECP256R1())
@@ -54,5 +54,5 @@ def made(directory: Path, chosen: Settings | None = None) -> DataDirectory:
     """Hold the ceremony in `directory`; about two seconds."""
     data = DataDirectory(directory)
     spki = LOCAL_KEY.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    hierarchy.create(data, chosen or settings(), SystemClock(), SystemRandomness(), {"local": spki})
+    embedded.create(data, chosen or settings(), SystemClock(), SystemRandomness(), {"local": spki})
     return data

@@ -9,18 +9,18 @@ from dataclasses import dataclass, field, replace
 from typing import cast
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import load_der_public_key
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 
 from core.errors import HaltIssuance
 from signer.api import CrlEntry
 from signer.vault.algorithms import PublicKey
 from signer.vault.ceremony.step import ROOT
 from signer.vault.custody import Custody
-from signer.vault.keys import Key, KeyAlgorithm
 from signer.vault.seal import (
     VERSION,
     CrossCertificate,
     Hierarchy,
+    IssuerState,
     SealedIssuer,
     SealedPerspective,
     SealedToken,
@@ -33,19 +33,18 @@ An entry of a CA certificate always has a reason (BR 7.2.2)."""
 
 
 @dataclass(frozen=True, slots=True)
-class MadeKey:
-    """A key pair of this ceremony: where it lies, and its SubjectPublicKeyInfo."""
+class KnownKey:
+    """A key pair of the hierarchy: where it lies, in which custody, and its SubjectPublicKeyInfo."""
 
     label: str
     token: str
-    algorithm: KeyAlgorithm
     custody: Custody
     spki: bytes
 
     @property
-    def key(self) -> Key:
-        """The same, as the signing functions want it."""
-        return Key(self.label, self.algorithm, cast(PublicKey, load_der_public_key(self.spki)))
+    def public_key(self) -> PublicKey:
+        """Its public half."""
+        return cast(PublicKey, load_der_public_key(self.spki))
 
 
 @dataclass(slots=True)
@@ -54,7 +53,8 @@ class Draft:
 
     base: Hierarchy | None
     tokens: dict[str, SealedToken] = field(default_factory=dict)
-    keys: dict[str, MadeKey] = field(default_factory=dict)
+    keys: dict[str, KnownKey] = field(default_factory=dict)
+    """By label."""
     root: bytes = b""
     root_crl: bytes = b""
     crl_number: int = 0
@@ -76,6 +76,11 @@ class Draft:
         draft.tokens = {token.label: token for token in hierarchy.tokens}
         draft.root, draft.root_crl = hierarchy.root, hierarchy.root_crl
         draft.issuers = {issuer.id: issuer for issuer in hierarchy.issuers}
+        root, issuing = hierarchy.token(TokenRole.ROOT), hierarchy.token(TokenRole.ISSUING)
+        draft.keys = {ROOT: KnownKey(ROOT, root.label, hierarchy.root_custody, _spki(hierarchy.root))} | {
+            each.label: KnownKey(each.label, issuing.label, each.custody, _spki(each.certificate))
+            for each in hierarchy.issuers
+        }
         draft.perspectives, draft.cross = hierarchy.perspectives, hierarchy.cross
         crl = x509.load_der_x509_crl(hierarchy.root_crl)
         draft.crl_number = crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
@@ -93,9 +98,15 @@ class Draft:
         """List a serial number in the next root CRL; the first entry stands."""
         self.revoked.setdefault(serial, CrlEntry(serial, at, reason))
 
+    def set_state(self, issuer: str, state: IssuerState) -> None:
+        """Change what an issuing key may do."""
+        self.issuers[issuer] = replace(self.issuers[issuer], state=state)
+
     def uncovered(self) -> list[bytes]:
         """The serial numbers that the newest root CRL does not list and must."""
-        listed = {_serial(entry) for entry in x509.load_der_x509_crl(self.root_crl)} if self.root_crl else set()
+        listed = (
+            {_serial(entry) for entry in x509.load_der_x509_crl(self.root_crl)} if self.root_crl else set()
+        )
         return [serial for serial in self.revoked if serial not in listed]
 
     def hierarchy(self, ceremony: str, rules: str, at: int) -> Hierarchy:
@@ -111,26 +122,27 @@ class Draft:
             ceremony=ceremony,
             tokens=tuple(self.tokens.values()),
             cross=self.cross,
+            root_custody=self.key(ROOT).custody,
         )
         if self.base is None:
             return made
         return replace(made, sequence=self.base.sequence + 1, created_at=self.base.created_at)
 
-    def key(self, label: str) -> tuple[Key, SealedToken]:
-        """A key of this ceremony or of the sealed hierarchy, and its token.  Raises `HaltIssuance`."""
-        if label in self.keys:
-            return self.keys[label].key, self.tokens[self.keys[label].token]
-        certificates = {ROOT: self.root} | {each.label: each.certificate for each in self.issuers.values()}
-        if not certificates.get(label):
+    def key(self, label: str) -> KnownKey:
+        """A key of this ceremony or of the sealed hierarchy.  Raises `HaltIssuance`."""
+        if label not in self.keys:
             raise HaltIssuance(f"the ceremony knows no key {label!r}")
-        public_key = cast(PublicKey, x509.load_der_x509_certificate(certificates[label]).public_key())
-        role = TokenRole.ROOT if label == ROOT else TokenRole.ISSUING
-        return Key(label, KeyAlgorithm.of(public_key), public_key), self.token(role)
+        return self.keys[label]
 
 
 def serial_of(certificate: bytes) -> bytes:
     """The content octets of a certificate's serial number."""
     return _octets(x509.load_der_x509_certificate(certificate).serial_number)
+
+
+def _spki(certificate: bytes) -> bytes:
+    public_key = x509.load_der_x509_certificate(certificate).public_key()
+    return public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 def _entry(revoked: x509.RevokedCertificate) -> CrlEntry:

@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from core.errors import ConfigurationError
 from core.people import Person
+from signer.vault.ceremony.transcript import Intent
+from signer.vault.hierarchy import ROOT_ID
 from signer.vault.keys import KeyAlgorithm
 from signer.vault.seal import Hierarchy, TokenRole
-from signer.vault.ceremony.transcript import Intent
 
 if TYPE_CHECKING:
     from signer.vault.ceremony.draft import Draft
     from signer.vault.ceremony.room import Room
 
-ROOT = "root"
-"""The root's id, and its key's label: there is one in a data directory."""
+ROOT = ROOT_ID
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +78,23 @@ class Plan:
         if hierarchy is not None:
             plan.tokens = {token.label: token.role for token in hierarchy.tokens}
             root, issuing = (_label(hierarchy, role) for role in TokenRole)
-            plan.keys = {ROOT: (root, None)} | {each.label: (issuing, None) for each in hierarchy.issuers}
+            plan.keys = {each.label: (issuing, None) for each in hierarchy.issuers}
+            plan.keys[ROOT] = (root, None)
             plan.certified = {ROOT} | {each.id for each in hierarchy.issuers}
             plan.pinned = True
         return plan
+
+    def holders(self, token: TokenPlan) -> tuple[Person, ...]:
+        """Who holds a share of the token's PIN.  Raises `ConfigurationError` for a name that is nobody's."""
+        if not token.holders:
+            return self.people
+        named = {each.name: each for each in self.people} | {each.id: each for each in self.people}
+        for name in token.holders:
+            if name not in named:
+                raise ConfigurationError(
+                    f"token {token.label!r}: no [[people]] is {name!r} (there are: {', '.join(sorted(named))})"
+                )
+        return tuple(dict.fromkeys(named[name] for name in token.holders))
 
     def role_of(self, token: str) -> TokenRole:
         """The role of a token made before.  Raises `ConfigurationError`."""
@@ -94,7 +107,9 @@ class Plan:
         if label not in self.keys:
             raise ConfigurationError(f"there is no key {label!r} at this point: generate it in a step before")
         if self.tokens[self.keys[label][0]] is not role:
-            raise ConfigurationError(f"key {label!r} lies in the wrong token: this needs one in the {role} token")
+            raise ConfigurationError(
+                f"key {label!r} lies in the wrong token: this needs one in the {role} token"
+            )
 
     def must_be_certified(self, id: str) -> None:
         """That there is such an issuer, or "root".  Raises `ConfigurationError`."""

@@ -25,6 +25,7 @@ from core.errors import HaltIssuance, Refused
 from core.people import Person
 from signer.api import LintRecord
 from signer.vault import chain
+from signer.vault.seal import SealedActivation
 
 T = TypeVar("T")
 
@@ -53,7 +54,7 @@ class Event(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Begin:
-    """The agenda.  `policy` is (present, of); `hierarchy` the digest of the sealed one that is carried on."""
+    """The agenda.  `policy` is (present, of); `base` the content of the hierarchy.json that is carried on."""
 
     ceremony: str
     software: str
@@ -62,7 +63,7 @@ class Begin:
     people: tuple[Person, ...]
     policy: tuple[int, int]
     rules: str
-    hierarchy: bytes
+    base: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +84,10 @@ class Begun:
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """What is about to be signed (certificate or CRL), and what the linters said; or `note` of another kind.
+    """What is about to be signed (certificate or CRL) by the key `by`, and what the linters said.
 
-    `serial` is empty but for a certificate; `number` is 0 but for a CRL; `by` is the signing key's label.
+    `serial` is empty but for a certificate; `number` is 0 but for a CRL.  Of a token about to be made,
+    `activation` says how its secret was split; of other things, `note` what they are.
     """
 
     by: str = ""
@@ -93,6 +95,7 @@ class Intent:
     number: int = 0
     tbs: bytes = b""
     lint: LintRecord | None = None
+    activation: SealedActivation | None = None
     note: str = ""
 
 

@@ -1,0 +1,214 @@
+"""The tokens of a ceremony: where each lies, who opens it, one open at a time.
+
+A token's PIN is known here after it was made in this sitting; else it comes from the shares of the people
+present, or, in the embedded set-up, from a file.  Modules look at one place at a time (SoftHSM2's directory),
+so opening one token closes the other.
+
+Must never: write a PIN anywhere but into the embedded set-up's file; keep a token open when the sitting ends.
+
+BR 6.2.2, 6.2.7, 6.2.8; CPS 6.2.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from pathlib import Path
+
+from core.data_directory import DataDirectory
+from core.errors import ConfigurationError, Refused
+from core.people import Identity
+from core.randomness import Randomness, token
+from core.settings import Settings
+from signer.vault import chain, shares
+from signer.vault import hierarchy as hierarchies
+from signer.vault.ceremony.step import TokenPlan
+from signer.vault.seal import SealedActivation, SealedToken, TokenRole
+from signer.vault.token import Cryptoki, Session, softhsm
+from signer.vault.token_facts import TokenFacts
+
+_SO_PIN = b"acme-server security officer v1\x00"
+
+
+class Tokens:
+    """The tokens of one data directory, while the people in `present` stand before them."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        data: DataDirectory,
+        configuration: Path,
+        described: dict[str, TokenPlan],
+        present: tuple[Identity, ...],
+    ) -> None:
+        self._settings = settings
+        self._data = data
+        self._configuration = configuration
+        self._described = described
+        self._present = present
+        self._pins: dict[str, bytearray] = {}
+        self._open: tuple[str, Cryptoki, Session] | None = None
+
+    def must_be_free(self, label: str, role: TokenRole) -> None:
+        """That a token's place is empty.  Raises `ConfigurationError`: no ceremony touches what it did not make."""
+        place = self._place(label, role)
+        if place.exists() and any(place.iterdir()):
+            raise ConfigurationError(
+                f"{place} is not empty: it may hold the tokens of another hierarchy; move them away, or name "
+                "another `directory`"
+            )
+
+    def make(self, label: str, role: TokenRole, pin: bytearray) -> TokenFacts:
+        """Initialise an empty place as a token; what it says of itself.  Raises `HaltIssuance`.
+
+        To be called with a place that was found free when this step was first tried: what is there now is of
+        a try that was killed, holds no key, and is thrown away.  The security officer's PIN is derived from
+        the user's, so that those who can open the token, and nobody else, can also set it up anew.
+        """
+        self._shut()
+        place = self._place(label, role)
+        shutil.rmtree(place, ignore_errors=True)
+        self._pins[label] = bytearray(pin)
+        cryptoki = self._load(place)
+        try:
+            so_pin = hashlib.sha256(_SO_PIN + pin).hexdigest()[:32]
+            serial = cryptoki.make_token(label, so_pin, pin.decode())
+            facts = cryptoki.facts(serial, self._certificate(label))
+            # Still the same module: the keys are made next.
+            self._open = label, cryptoki, Session(cryptoki.open(serial, pin.decode(), read_write=True))
+        except BaseException:
+            if self._open is None:
+                cryptoki.close()
+            raise
+        return facts
+
+    def session(self, token: SealedToken) -> Session:
+        """A session on the token, logged in.  Raises `Refused` when too few people can open it."""
+        if self._open is not None and self._open[0] == token.label:
+            return self._open[2]
+        pin = self._pin(token)
+        self._shut()
+        cryptoki = self._load(self._place(token.label, token.role))
+        try:
+            session = Session(cryptoki.open(token.serial, pin.decode(), read_write=True))
+        except BaseException:
+            cryptoki.close()
+            raise
+        self._open = token.label, cryptoki, session
+        return session
+
+    def close(self) -> None:
+        """Close what is open and forget the PINs."""
+        self._shut()
+        for pin in self._pins.values():
+            shares.wipe(pin)
+        self._pins.clear()
+
+    def _pin(self, token: SealedToken) -> bytearray:
+        if token.label not in self._pins:
+            if token.activation is None:
+                pin = hierarchies.read_pin(self._settings, self._data, token.role)
+                self._pins[token.label] = bytearray(pin.encode())
+            else:
+                directory = share_directory(self._data, token.label)
+                secret = self.combined(directory, token.serial, token.activation)
+                self._pins[token.label] = shares.pin_of(secret)
+                shares.wipe(secret)
+        return self._pins[token.label]
+
+    def combined(self, directory: Path, name: str, activation: SealedActivation) -> bytearray:
+        """The secret that the shares in `directory` make together, bound to `name`; the caller wipes it.
+
+        Raises `Refused` when too few of the people present hold one.
+        """
+        opened = {
+            share.index: share.open(identity)
+            for identity in self._present
+            if (share := _share(directory, identity.person.id)) is not None
+        }
+        if len(opened) < activation.threshold:
+            raise Refused(
+                "ceremony.shares",
+                f"{len(opened)} of the people present have a share in {directory}, and {activation.threshold} "
+                "are needed: let more holders come and bring their shares' files there",
+            )
+        return shares.combine(opened, activation.threshold, activation.check, name)
+
+    def _load(self, place: Path) -> Cryptoki:
+        return Cryptoki(softhsm(Path(self._settings.vault.module), place, self._configuration))
+
+    def _place(self, label: str, role: TokenRole) -> Path:
+        plan = self._described.get(label)
+        return Path(plan.directory) if plan is not None and plan.directory else self._data.tokens / role
+
+    def _certificate(self, label: str) -> str:
+        plan = self._described.get(label)
+        return plan.certificate if plan is not None else ""
+
+    def _shut(self) -> None:
+        if self._open is not None:
+            _, cryptoki, session = self._open
+            self._open = None
+            session.close()
+            cryptoki.close()
+
+
+def laid_down_pin(path: Path, randomness: Randomness) -> bytearray:
+    """The PIN that the operator laid down in `path`, or a new one, written there durably, mode 0600."""
+    if not path.exists():
+        write(path, token(randomness, 24).encode() + b"\n", 0o600)
+    pin = bytearray(path.read_bytes().strip())
+    if not pin:
+        raise ConfigurationError(f"{path} is empty: write a PIN into it, or remove it and one is made")
+    return pin
+
+
+def share_directory(data: DataDirectory, label: str) -> Path:
+    """Where the shares' files of a token lie, until their holders take them away."""
+    return data.vault / "shares" / label
+
+
+def save_shares(directory: Path, splitting: shares.Splitting) -> None:
+    """Write every share's file durably, in the place of earlier ones."""
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for share in splitting.shares:
+        path = directory / _name(share.holder_id)
+        aside = path.with_suffix(".new")
+        share.save(aside)
+        _sync(aside)
+        aside.rename(path)
+    chain.sync_directory(directory)
+    chain.sync_directory(directory.parent)
+
+
+def write(path: Path, content: bytes, mode: int) -> None:
+    """Write a file durably, whole or not at all, in the place of an earlier one; never readable beyond `mode`."""
+    aside = path.with_name(path.name + ".new")
+    aside.unlink(missing_ok=True)
+    file = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    try:
+        os.fchmod(file, mode)
+        chain.write_fully(file, content)
+        os.fsync(file)
+    finally:
+        os.close(file)
+    aside.rename(path)
+    chain.sync_directory(path.parent)
+
+
+def _share(directory: Path, holder: str) -> shares.Share | None:
+    path = directory / _name(holder)
+    return shares.Share.load(path) if path.exists() else None
+
+
+def _name(holder: str) -> str:
+    return f"{holder}.share.json"
+
+
+def _sync(path: Path) -> None:
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
