@@ -138,7 +138,7 @@ async def _ceremony(invocation: Invocation, say: Say) -> None:
     code = await process.wait()
     if code:
         raise CaError(
-            f"the ceremony failed (exit {code}), its reason is above; mend it and run again, it starts afresh"
+            f"the ceremony failed (exit {code}), its reason is above; mend it and run again, it goes on"
         )
 
 

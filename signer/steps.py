@@ -44,3 +44,8 @@ def reached(step: str, issuance_id: str = "") -> None:
         return
     assert step in STEPS, step
     _log.debug("step %s of %s", step, issuance_id, extra={"step": step})
+
+
+def ceremony(step: str) -> None:
+    """Say how far a ceremony is ("3 intent": the intent of its third step is durable)."""
+    _log.debug("ceremony: %s", step, extra={"step": f"ceremony {step}"})

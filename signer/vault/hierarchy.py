@@ -20,7 +20,6 @@ from signer.vault.authority import Issuer
 from signer.vault.journal import Journal, Kind
 from signer.vault.seal import Hierarchy, TokenRole, unseal
 
-
 ROOT_ID = "root"
 """The root's id, and its key's label: there is one root in a data directory."""
 

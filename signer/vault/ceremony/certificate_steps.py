@@ -46,7 +46,10 @@ class RootCertificate:
     Done: ClassVar[type] = RootMade
 
     def words(self, plan: Plan) -> str:
-        return f"the root certificate {self.common_name!r} is built, linted and signed by the root key, for {self.days} days"
+        return (
+            f"the root certificate {self.common_name!r} is built, linted and signed by the root key, for "
+            f"{self.days} days"
+        )
 
     def check(self, plan: Plan) -> None:
         if plan.existing:
@@ -98,8 +101,8 @@ class IssuingCertificate:
 
     def words(self, plan: Plan) -> str:
         return (
-            f"issuing CA {self.id!r} ({self.common_name}): its certificate for key {self.key or self.id!r} is "
-            f"built, linted and signed by the root key, for {self.days} days; it is {self.state}"
+            f"issuing CA {self.id!r} ({self.common_name}): its certificate for key {self.key or self.id!r} "
+            f"is built, linted and signed by the root key, for {self.days} days; it is {self.state}"
         )
 
     def check(self, plan: Plan) -> None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 DAY = 86400
 ROOT_CRL_DAYS = 300
-"""BR 4.9.7 allows 12 months.  The next one needs the root key, and so a ceremony: two months to hold it in."""
+"""BR 4.9.7 allows 12 months.  The next one needs the root key, so a ceremony: two months for it."""
 
 
 class CaReason(StrEnum):

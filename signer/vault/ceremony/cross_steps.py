@@ -50,8 +50,8 @@ class CrossCertificate:
 
     def words(self, plan: Plan) -> str:
         return (
-            f"a cross-certificate for the CA of {self.certificate} is built, linted and signed by our root key, "
-            f"for {self.days} days"
+            f"a cross-certificate for the CA of {self.certificate} is built, linted and signed by our root "
+            f"key, for {self.days} days"
         )
 
     def check(self, plan: Plan) -> None:
@@ -104,7 +104,7 @@ class AddCrossCertificate:
     Done: ClassVar[type] = CrossAdded
 
     def words(self, plan: Plan) -> str:
-        return f"the cross-certificate {self.certificate} for our {self.subject!r} is taken in: an alternate chain"
+        return f"the cross-certificate {self.certificate} for our {self.subject!r} makes an alternate chain"
 
     def check(self, plan: Plan) -> None:
         plan.must_be_certified(self.subject)

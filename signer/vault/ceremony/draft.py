@@ -1,6 +1,6 @@
 """The hierarchy while a ceremony makes it: the sealed one (or nothing), and what the steps done so far added.
 
-Must never: be changed but by a step's `apply` or a void, so that the transcript alone tells how it came to be.
+Must never: be changed but by a step's `apply` or a void: the transcript alone tells how it came to be.
 """
 
 from __future__ import annotations

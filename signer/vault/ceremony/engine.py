@@ -1,9 +1,9 @@
 """Holding a ceremony: the people sign in, each step is begun, done and written down, the people sign out.
 
 Everything of a ceremony lies in `vault/ceremonies/NUMBER/`: the transcript is the only memory, and replaying
-it (history.py) is how a killed ceremony goes on.  A step that was begun and not done is void: what it may have
-signed is revoked, what it left in a token is destroyed, and it is tried again.  The new hierarchy comes into
-force, by one rename, when all who are present have signed the transcript that ends with its seal.
+it (history.py) is how a killed ceremony goes on.  A step that was begun and not done is void: what it may
+have signed is revoked, what it left in a token is destroyed, and it is tried again.  The new hierarchy comes
+into force, by one rename, when all who are present have signed the transcript that ends with its seal.
 
 Must never: do anything before enough people have signed in; use a key before the intent is durable; leave a
 serial number that may have been signed unlisted.
@@ -50,6 +50,7 @@ from signer.vault.ceremony.transcript import (
     Transcript,
     Void,
     read,
+    whole,
 )
 from signer.vault.lint import LintPool
 from signer.vault.seal import Hierarchy, TokenRole
@@ -186,11 +187,11 @@ class _Sitting:
         else:
             self._note(Event.RESUME, Note(f"resumed at step {history.done + 1}"))
             self._place.say(f"an interrupted ceremony goes on with step {history.done + 1}")
-        steps.reached("ceremony begin")
+        steps.ceremony("begin")
         for identity in self._present:
             signed = identity.sign(BEGIN_CONTEXT, self._script.sha256 + history.begin_hash)
             self._note(Event.PRESENT, Signature(identity.person.id, signed))
-        steps.reached("ceremony present")
+        steps.ceremony("present")
 
     async def carry_out(self, room: Room) -> None:
         """Every step that is not done."""
@@ -219,7 +220,7 @@ class _Sitting:
         head = self._history.closing
         for identity in self._present:
             self._note(Event.SIGNED, Signature(identity.person.id, identity.sign(END_CONTEXT, head)))
-        steps.reached("ceremony signed")
+        steps.ceremony("signed")
 
     def bring_into_force(self) -> None:
         """The trust anchor, then hierarchy.json, by one rename each; safe to repeat."""
@@ -228,9 +229,9 @@ class _Sitting:
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         if draft.base is None:
             write(data.trust_anchor, pem(draft.root), 0o644)
-        steps.reached("ceremony anchor")
+        steps.ceremony("anchor")
         write(data.hierarchy, draft.sealed, 0o644)
-        steps.reached("ceremony hierarchy")
+        steps.ceremony("hierarchy")
         sealed = seals.unseal(draft.sealed, pem(draft.root))
         self._note(Event.IN_FORCE, InForce(sealed.sequence, seals.digest(sealed)))
 
@@ -258,11 +259,11 @@ class _Attempt(Attempt):
         self.reached("intent")
 
     def reached(self, what: str) -> None:
-        steps.reached(f"ceremony {self._number} {what}")
+        steps.ceremony(f"{self._number} {what}")
 
 
 def _settle(place: Place) -> Begin | None:
-    """Bring a ceremony into force that was killed between the last signature and its last line; its agenda."""
+    """Bring into force what was killed between the last signature and the last line; its agenda."""
     found = transcripts(place.data)
     if not found or not interrupted(place.data):
         return None
@@ -285,7 +286,7 @@ def _where(data: DataDirectory) -> tuple[Path, Begin | None]:
     if not found:
         return directory_of(data) / "0001", None
     last = found[-1]
-    lines = [*read(last.read_bytes().rpartition(b"\n")[0])]
+    lines = [*read(whole(last.read_bytes()))]
     if not lines:
         return last.parent, None
     if lines[-1].event in (Event.IN_FORCE, Event.ABANDONED):
@@ -331,8 +332,8 @@ def _must_be_enough(
         raise Refused(
             "ceremony.people",
             f"{len(present)} of {script.policy.present} people are present: "
-            f"{script.policy.present - len(present)} more of {', '.join(person.name for person in script.people)} "
-            "must come with their identities (--identity)",
+            f"{script.policy.present - len(present)} more of "
+            f"{', '.join(person.name for person in script.people)} must come with their identities (--identity)",
         )
     if place.settings.deployment.production:
         if not script.people:
@@ -356,8 +357,8 @@ def _must_be_free(data: DataDirectory) -> None:
     """No first ceremony may lay its hand on keys that count."""
     if transcripts(data):
         raise ConfigurationError(
-            f"{transcripts(data)[-1]} tells of a ceremony whose {data.hierarchy.name} is gone: restore the file "
-            "from a backup (the transcript holds its content)"
+            f"{transcripts(data)[-1]} tells of a ceremony whose {data.hierarchy.name} is gone: restore the "
+            "file from a backup (the transcript holds its content)"
         )
     if data.journal.exists():
         raise ConfigurationError(

@@ -1,8 +1,8 @@
 """make-token and generate-key: where the CA's keys are born.
 
-A token's PIN is split among its holders, durably, before the token knows it; so whenever a ceremony is killed
-the people can open what was made.  A token that was not finished holds no key, and a key that was not finished
-has no certificate: both are made anew, and what the killed try left is thrown away.
+A token's PIN is split among its holders, durably, before the token knows it; so whenever a ceremony is
+killed the people can open what was made.  A token that was not finished holds no key, and a key that was not
+finished has no certificate: both are made anew, and what the killed try left is thrown away.
 
 BR 6.1.1.1, 6.1.5, 6.1.6, 6.2.2, 6.2.7; CPS 6.1.1, 6.2.
 """
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from signer.vault.ceremony.room import Room
 
 PROOF = b"acme-server key ceremony v1\x00"
-"""Signed with the label behind it by every new key: the transcript proves that the token holds the private half."""
+"""Signed, with the label behind it, by every new key: the transcript proves who holds the private half."""
 
 RESPONDER_PREFIX = "ocsp-"
 """Of the keys that the vault itself makes for its OCSP responders (responders.py)."""
@@ -137,7 +137,8 @@ class GenerateKey:
     Done: ClassVar[type] = KeyMade
 
     def words(self, plan: Plan) -> str:
-        return f"key {self.label!r} ({self.algorithm}) is generated in token {self.token!r}, custody {self.custody}"
+        made = f"key {self.label!r} ({self.algorithm}) is generated in token {self.token!r}"
+        return f"{made}, custody {self.custody}"
 
     def check(self, plan: Plan) -> None:
         role = plan.role_of(self.token)
@@ -153,8 +154,8 @@ class GenerateKey:
         session = room.session(self.token)
         if attempt.earlier is None and self.label in session.labels():
             raise HaltIssuance(
-                f"token {self.token!r} holds a key {self.label!r} that no ceremony tells of: find out where it "
-                "comes from; a key is made once, so choose another label"
+                f"token {self.token!r} holds a key {self.label!r} that no ceremony tells of: find out where "
+                "it comes from; a key is made once, so choose another label"
             )
         attempt.intend(Intent(note=f"key {self.label}"))
         session.destroy(self.label)  # of a try that was killed: no certificate names it

@@ -41,8 +41,8 @@ Build = Callable[[PrivateKey, bytes], bytes]
 class Room:
     """One sitting of a ceremony.
 
-    `directory` is the ceremony's own, `base` where the script's files lie, `plan` what it will come to; `perspectives` maps code to
-    SubjectPublicKeyInfo, as far as they are at hand.
+    `directory` is the ceremony's own, `base` where the script's files lie, `plan` what it will come to;
+    `perspectives` maps code to SubjectPublicKeyInfo, as far as they are at hand.
     """
 
     ceremony: str

@@ -144,7 +144,7 @@ def _check(script: Script) -> None:
     policy, people = script.policy, script.people
     if policy.of != len(people):
         raise ConfigurationError(
-            f"[policy] of = {policy.of}, but {len(people)} [[people]] are named: name them all, or change `of`"
+            f"[policy] of = {policy.of}, but {len(people)} [[people]] are named: name all, or change `of`"
         )
     if people and not LEAST_PRESENT <= policy.present <= policy.of:
         raise ConfigurationError(
@@ -163,8 +163,8 @@ def _check(script: Script) -> None:
         threshold = token.threshold or policy.present
         if people and not LEAST_PRESENT <= threshold <= policy.present:
             raise ConfigurationError(
-                f"token {token.label!r}: a threshold of {threshold}: at least {LEAST_PRESENT}, and no more than "
-                f"the {policy.present} who must be present, or a killed ceremony could not go on"
+                f"token {token.label!r}: a threshold of {threshold}: at least {LEAST_PRESENT}, and no more "
+                f"than the {policy.present} who must be present, or a killed ceremony could not go on"
             )
         if people and threshold > len(holders):
             raise ConfigurationError(
@@ -172,8 +172,8 @@ def _check(script: Script) -> None:
             )
         if token.role is TokenRole.ISSUING and token.directory:
             raise ConfigurationError(
-                f"token {token.label!r}: the issuing token stays in the data directory, where the vault finds "
-                "it: leave `directory` out"
+                f"token {token.label!r}: the issuing token stays in the data directory, where the vault "
+                "finds it: leave `directory` out"
             )
 
 

@@ -43,7 +43,7 @@ class PinPerspectives:
     Done: ClassVar[type] = Pinned
 
     def words(self, plan: Plan) -> str:
-        return "the public keys of the validation perspectives are pinned: only what they signed counts as evidence"
+        return "the validation perspectives' public keys are pinned: only what they signed counts as evidence"
 
     def check(self, plan: Plan) -> None:
         plan.pinned = True
@@ -125,7 +125,9 @@ class Seal:
     Done: ClassVar[type] = Sealed
 
     def words(self, plan: Plan) -> str:
-        return "the root key seals the hierarchy: whose rules bind, which keys issue, which perspectives are believed"
+        return (
+            "the root key seals the hierarchy: whose rules bind, who issues, which perspectives are believed"
+        )
 
     def check(self, plan: Plan) -> None:
         plan.must_be_certified(ROOT)
@@ -144,9 +146,8 @@ class Seal:
     async def perform(self, room: Room, attempt: Attempt) -> Sealed:
         # The script's check put a CRL after every certificate; whatever a killed step burnt is in it.
         if missing := room.draft.uncovered():
-            raise HaltIssuance(
-                f"the root CRL does not list {', '.join(serial.hex() for serial in missing)}: nothing is sealed"
-            )
+            serials = ", ".join(serial.hex() for serial in missing)
+            raise HaltIssuance(f"the root CRL does not list {serials}: nothing is sealed")
         now = room.clock.now()
         hierarchy = room.draft.hierarchy(room.ceremony, room.settings.ca.rules, now)
         session, key = room.key(ROOT)

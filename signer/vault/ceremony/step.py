@@ -92,7 +92,7 @@ class Plan:
         for name in token.holders:
             if name not in named:
                 raise ConfigurationError(
-                    f"token {token.label!r}: no [[people]] is {name!r} (there are: {', '.join(sorted(named))})"
+                    f"token {token.label!r}: no [[people]] is {name!r}; there are {', '.join(sorted(named))}"
                 )
         return tuple(dict.fromkeys(named[name] for name in token.holders))
 

@@ -51,7 +51,7 @@ class Tokens:
         self._open: tuple[str, Cryptoki, Session] | None = None
 
     def must_be_free(self, label: str, role: TokenRole) -> None:
-        """That a token's place is empty.  Raises `ConfigurationError`: no ceremony touches what it did not make."""
+        """That a token's place is empty.  Raises `ConfigurationError`: a ceremony keeps what others made."""
         place = self._place(label, role)
         if place.exists() and any(place.iterdir()):
             raise ConfigurationError(
@@ -130,8 +130,8 @@ class Tokens:
         if len(opened) < activation.threshold:
             raise Refused(
                 "ceremony.shares",
-                f"{len(opened)} of the people present have a share in {directory}, and {activation.threshold} "
-                "are needed: let more holders come and bring their shares' files there",
+                f"{len(opened)} of the people present have a share in {directory}, and "
+                f"{activation.threshold} are needed: let more holders come and bring their shares' files",
             )
         return shares.combine(opened, activation.threshold, activation.check, name)
 
@@ -183,7 +183,7 @@ def save_shares(directory: Path, splitting: shares.Splitting) -> None:
 
 
 def write(path: Path, content: bytes, mode: int) -> None:
-    """Write a file durably, whole or not at all, in the place of an earlier one; never readable beyond `mode`."""
+    """Write a file durably, whole or not at all, in the place of an earlier one, readable as `mode` says."""
     aside = path.with_name(path.name + ".new")
     aside.unlink(missing_ok=True)
     file = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)

@@ -82,8 +82,7 @@ class Begun:
     words: str
 
 
-@dataclass(frozen=True, slots=True)
-class Intent:
+class Intent(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is about to be signed (certificate or CRL) by the key `by`, and what the linters said.
 
     `serial` is empty but for a certificate; `number` is 0 but for a CRL.  Of a token about to be made,
@@ -153,13 +152,13 @@ class Transcript:
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         try:
             content = path.read_bytes()
-            whole, newline, torn = content.rpartition(b"\n")
-            whole += newline
-            self.lines = [*read(whole)]
+            kept = whole(content)
+            torn = content[len(kept) :]
+            self.lines = [*read(kept)]
             for line in self.lines:
                 clock.observe(line.at)
             if torn:
-                os.ftruncate(self._file, len(whole))
+                os.ftruncate(self._file, len(kept))
             if new:
                 chain.sync_directory(path.parent)
         except BaseException:
@@ -194,6 +193,11 @@ class Transcript:
         os.close(self._file)
 
 
+def whole(content: bytes) -> bytes:
+    """The complete lines: a last one without its end was being written when the machine stopped."""
+    return content[: content.rfind(b"\n") + 1]
+
+
 def read(content: bytes) -> Iterator[Line]:
     """The lines of a transcript, their chain checked.  Raises `HaltIssuance` naming the first wrong one."""
     head = chain.GENESIS
@@ -210,8 +214,8 @@ def read(content: bytes) -> Iterator[Line]:
 
 def _broken(number: int, reason: str) -> HaltIssuance:
     return HaltIssuance(
-        f"transcript: line {number} breaks the chain: {reason}. Keep the file as evidence and compare it with "
-        "the copies that the people present took"
+        f"transcript: line {number} breaks the chain: {reason}. Keep the file as evidence and compare it "
+        "with the copies that the people present took"
     )
 
 

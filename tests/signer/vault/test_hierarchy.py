@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import signal
 import subprocess
-import sys
-import textwrap
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +21,7 @@ from core.randomness import SystemRandomness
 from core.settings import Ca, Rules
 from signer.api import KeyUse
 from signer.vault import hierarchy
+from signer.vault.ceremony import embedded
 from signer.vault.journal import Journal
 from tests.support.hierarchy import made, settings
 
@@ -157,14 +154,18 @@ def test_a_second_ceremony_in_the_same_place_is_refused_and_changes_nothing(data
 def test_tokens_without_their_hierarchy_are_never_thrown_away(data: DataDirectory) -> None:
     data.hierarchy.unlink()
     before = _content(data.root)
+    with pytest.raises(ConfigurationError, match=r"hierarchy\.json is gone: restore the file"):
+        made(data.root)
+    shutil.rmtree(data.vault / "ceremonies")
     with pytest.raises(ConfigurationError, match="tokens of an unknown hierarchy"):
         made(data.root)
-    assert _content(data.root) == before
+    assert _content(data.root).keys() == {name for name in before if "ceremonies" not in name}
 
 
 def test_a_journal_without_its_hierarchy_is_never_joined_to_new_keys(data: DataDirectory) -> None:
     data.hierarchy.unlink()
     shutil.rmtree(data.tokens)
+    shutil.rmtree(data.vault / "ceremonies")
     data.journal.write_bytes(b"")
     with pytest.raises(ConfigurationError, match=r"without hierarchy\.json"):
         made(data.root)
@@ -173,41 +174,9 @@ def test_a_journal_without_its_hierarchy_is_never_joined_to_new_keys(data: DataD
 def test_a_perspective_without_a_key_is_refused(tmp_path: Path) -> None:
     data = DataDirectory(tmp_path)
     with pytest.raises(ConfigurationError, match="let each make its key first"):
-        hierarchy.create(data, settings(), SystemClock(), SystemRandomness(), {})
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    "step", ["root token", "certificates: built", "certificates: signed", "hierarchy.json"]
-)
-def test_a_ceremony_killed_at_any_step_starts_afresh(tmp_path: Path, step: str) -> None:
-    program = textwrap.dedent(
-        f"""
-        import os
-        from pathlib import Path
-        from signer.vault import hierarchy
-        from tests.support import hierarchy as support
-        create = hierarchy.create
-
-        def killed(*arguments):
-            def progress(said):
-                if said.startswith({step!r}):
-                    os.kill(os.getpid(), {int(signal.SIGKILL)})
-            create(*arguments, progress)
-
-        hierarchy.create = killed
-        if __name__ == "__main__":
-            support.made(Path({str(tmp_path)!r}))
-        """
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program], check=False, env={**os.environ, "PYTHONPATH": os.getcwd()}
-    )
-    assert done.returncode == -signal.SIGKILL
-    assert not hierarchy.exists(DataDirectory(tmp_path))
-    data = made(tmp_path)
-    assert hierarchy.load(data, settings()).rules == "private"
-    assert sorted(path.name for path in data.root.iterdir()) == ["tokens", "trust-anchor.pem", "vault"]
+        embedded.create(data, settings(), SystemClock(), SystemRandomness(), {})
+    assert not data.tokens.exists()
+    assert not hierarchy.exists(data)
 
 
 def _content(directory: Path) -> dict[str, bytes]:
