@@ -333,7 +333,7 @@ def _must_be_enough(
             "ceremony.people",
             f"{len(present)} of {script.policy.present} people are present: "
             f"{script.policy.present - len(present)} more of "
-            f"{', '.join(person.name for person in script.people)} must come with their identities (--identity)",
+            f"{', '.join(person.name for person in script.people)} must come, with their identities",
         )
     if place.settings.deployment.production:
         if not script.people:

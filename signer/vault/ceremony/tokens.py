@@ -21,11 +21,11 @@ from core.errors import ConfigurationError, Refused
 from core.people import Identity
 from core.randomness import Randomness, token
 from core.settings import Settings
-from signer.vault import chain, shares
+from signer.vault import chain, modules, shares
 from signer.vault import hierarchy as hierarchies
 from signer.vault.ceremony.step import TokenPlan
 from signer.vault.seal import SealedActivation, SealedToken, TokenRole
-from signer.vault.token import Cryptoki, Session, softhsm
+from signer.vault.token import Cryptoki, Session
 from signer.vault.token_facts import TokenFacts
 
 _SO_PIN = b"acme-server security officer v1\x00"
@@ -76,7 +76,11 @@ class Tokens:
             serial = cryptoki.make_token(label, so_pin, pin.decode())
             facts = cryptoki.facts(serial, self._certificate(label))
             # Still the same module: the keys are made next.
-            self._open = label, cryptoki, Session(cryptoki.open(serial, pin.decode(), read_write=True))
+            self._open = (
+                label,
+                cryptoki,
+                Session(cryptoki.open(serial, pin.decode(), read_write=True), cryptoki),
+            )
         except BaseException:
             if self._open is None:
                 cryptoki.close()
@@ -91,7 +95,7 @@ class Tokens:
         self._shut()
         cryptoki = self._load(self._place(token.label, token.role))
         try:
-            session = Session(cryptoki.open(token.serial, pin.decode(), read_write=True))
+            session = Session(cryptoki.open(token.serial, pin.decode(), read_write=True), cryptoki)
         except BaseException:
             cryptoki.close()
             raise
@@ -136,7 +140,7 @@ class Tokens:
         return shares.combine(opened, activation.threshold, activation.check, name)
 
     def _load(self, place: Path) -> Cryptoki:
-        return Cryptoki(softhsm(Path(self._settings.vault.module), place, self._configuration))
+        return Cryptoki(modules.configured(self._settings, place, self._configuration))
 
     def _place(self, label: str, role: TokenRole) -> Path:
         plan = self._described.get(label)
