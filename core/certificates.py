@@ -1,14 +1,17 @@
 """The register: every serial number that was ever drawn, what became of it, and its revocation.
 
 A certificate's row is made, in state *reserved*, before the vault is asked for anything, so that no serial
-can exist outside of the register.  From there it moves once:
+can exist outside of the register.  From there it moves:
 
-    reserved -> issued      the vault returned the signed bytes
-    reserved -> lost        the vault's journal has an intent without a result: the key may have been used,
-                            so the serial counts as issued and is revoked at once (the crash rule)
+    reserved -> precertified   its precertificate is signed (core/precertificates.py), with CT only
+    reserved, precertified
+      -> issued      the vault returned the signed bytes
+      -> lost        the vault's journal has an intent without a result: the key may have been used,
+                     so the serial counts as issued and is revoked at once (the crash rule)
     reserved -> abandoned   the journal has no intent: the key was never used, the serial is burnt
 
-Its status is *good* only when it is issued; a reserved or abandoned serial is unknown to relying parties.
+Its status is *good* only when it is precertified (which binds us like a certificate) or issued; a reserved or
+abandoned serial is unknown to relying parties.
 The one row in `revocations` is the only truth about a revocation; OCSP and CRL are two readers of it.
 
 Must never: forget a row, or decide whether a revocation is justified.
@@ -39,17 +42,23 @@ class State(StrEnum):
     """What became of a serial number."""
 
     RESERVED = "reserved"
+    PRECERTIFIED = "precertified"
     ISSUED = "issued"
     LOST = "lost"
     ABANDONED = "abandoned"
 
 
 MOVES: dict[State, frozenset[State]] = {
-    State.RESERVED: frozenset({State.ISSUED, State.LOST, State.ABANDONED}),
+    State.RESERVED: frozenset({State.PRECERTIFIED, State.ISSUED, State.LOST, State.ABANDONED}),
+    State.PRECERTIFIED: frozenset({State.ISSUED, State.LOST}),
     State.ISSUED: frozenset(),
     State.LOST: frozenset(),
     State.ABANDONED: frozenset(),
 }
+
+
+_EXISTS = "state IN ('precertified', 'issued', 'lost')"
+"""Of serials that relying parties may meet."""
 
 
 class UnknownCertificate(CaError):
@@ -170,11 +179,11 @@ def reserve(tx: Transaction, reservation: Reservation) -> None:
 def store(
     tx: Transaction, id: str, certificate_der: bytes, signed_at: int, tbs_sha256: bytes, lint: Any
 ) -> None:
-    """reserved -> issued: keep the signed bytes; from now on the serial is good.
+    """reserved, precertified -> issued: keep the signed bytes; from now on the serial is good.
 
     `lint` is a `LintRecord` or anything that JSON can hold.  Storing the same bytes again changes nothing.
     """
-    row = _move(tx, id, State.ISSUED, certificate_der)
+    row = move(tx, id, State.ISSUED, certificate_der)
     if row is None:
         return
     tx.execute(
@@ -197,17 +206,18 @@ def store(
 
 
 def mark_lost(tx: Transaction, id: str) -> None:
-    """reserved -> lost: the key may have been used, so the serial counts as issued and is revoked."""
-    row = _move(tx, id, State.LOST, None)
+    """reserved, precertified -> lost: the key may have been used: the serial counts as issued, is revoked."""
+    row = move(tx, id, State.LOST, None)
     if row is None:
         return
     tx.audit("issuance-lost", "system", {"id": id, "serial": row["serial"].hex(), "issuer": row["issuer_id"]})
-    revoke(tx, row["serial"], UNSPECIFIED, "crash rule: an intent to sign without a result")
+    if revocation_of(tx, row["serial"]) is None:  # a precertificate may have been revoked before
+        revoke(tx, row["serial"], UNSPECIFIED, "crash rule: an intent to sign without a result")
 
 
 def abandon(tx: Transaction, id: str) -> None:
     """reserved -> abandoned: the key was never used; the serial is not used again."""
-    row = _move(tx, id, State.ABANDONED, None)
+    row = move(tx, id, State.ABANDONED, None)
     if row is not None:
         tx.audit("issuance-abandoned", "system", {"id": id, "serial": row["serial"].hex()})
 
@@ -220,7 +230,7 @@ def revoke(tx: Transaction, serial: bytes, reason: int, cause: str, *, actor: st
     ValueError when BR 7.2.2 forbids the reason.
     """
     _require_reason(reason)
-    row = tx.one("SELECT * FROM certificates WHERE serial = ? AND state IN ('issued', 'lost')", (serial,))
+    row = tx.one(f"SELECT * FROM certificates WHERE serial = ? AND {_EXISTS}", (serial,))
     if row is None:
         raise UnknownCertificate(f"no certificate with serial {serial.hex()} was issued here")
     existing = revocation_of(tx, serial)
@@ -299,19 +309,13 @@ def by_request(rows: Rows, request_id: str) -> list[Certificate]:
     return [_certificate(row) for row in found]
 
 
-def reserved(rows: Rows) -> list[Certificate]:
-    """All rows whose outcome is open, the oldest first: under way now, or left behind by a crash."""
-    found = rows.all("SELECT * FROM certificates WHERE state = 'reserved' ORDER BY created_at, rowid")
-    return [_certificate(row) for row in found]
-
-
 def status_of(rows: Rows, serial: bytes) -> CertificateStatus | None:
     """The status of a serial; None when it is unknown here (reserved and abandoned serials are)."""
     row = rows.one(
         "SELECT c.serial, c.issuer_id, c.crl_shard, c.not_before, c.not_after,"
         " r.revoked_at, r.reason, r.cause, r.version, r.published_at"
         " FROM certificates c LEFT JOIN revocations r ON r.serial = c.serial"
-        " WHERE c.serial = ? AND c.state IN ('issued', 'lost')",
+        f" WHERE c.serial = ? AND c.{_EXISTS}",
         (serial,),
     )
     if row is None:
@@ -351,13 +355,18 @@ def revocation_version(rows: Rows) -> int:
     return 0 if row is None or row[0] is None else int(row[0])
 
 
-def _move(tx: Transaction, id: str, to: State, certificate_der: bytes | None) -> Row | None:
-    """Set the state; the row as it was, or None when it had been moved there before, with the same bytes."""
+def move(
+    tx: Transaction, id: str, to: State, octets: bytes | None, column: str = "certificate"
+) -> Row | None:
+    """Set the state; the row as it was, or None when it had been moved there before, with the same octets.
+
+    Raises: `UnknownCertificate`, `IllegalMove`.
+    """
     row = tx.one("SELECT * FROM certificates WHERE id = ?", (id,))
     if row is None:
         raise UnknownCertificate(f"no issuance {id} in the register: reserve it first")
     state = State(row["state"])
-    if state is to and row["certificate"] == certificate_der:
+    if state is to and row[column] == octets:
         return None
     if to not in MOVES[state]:
         raise IllegalMove(f"issuance {id} is {state}: it cannot become {to}")

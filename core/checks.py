@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 from core.errors import ConfigurationError
 from core.quorum import REGIONS
 from core.requirements import DAY, HOUR, Limit, limit, row
-from core.settings import Perspective, Rules, Settings
+from core.settings import CtMode, Perspective, Rules, Settings
 
 METHODS = ("http-01", "dns-01")
 """The validation methods that exist here (RFC 8555 section 8)."""
@@ -64,6 +64,7 @@ def undated(settings: Settings) -> None:
     _perspectives(settings)
     _periods(settings)
     _profiles(settings)
+    _ct(settings)
     if settings.ca.rules is Rules.PUBLIC:
         _public(settings)
     if settings.deployment.production:
@@ -254,7 +255,27 @@ def _public(settings: Settings) -> None:
         )
 
 
+def _ct(settings: Settings) -> None:
+    ct = settings.ct
+    if ct.mode is CtMode.OFF:
+        return
+    if not ct.log_list:
+        raise _wrong("ct.log_list", '""', "name the file of the log list (JSON, version 3)")
+    if bool(ct.log_list_key) is not bool(ct.log_list_signature):
+        raise _wrong("ct.log_list_key", ct.log_list_key, "signature and key are given both or not at all")
+    if ct.request_timeout >= ct.patience:
+        raise _wrong(
+            "ct.request_timeout", ct.request_timeout, f"it must be shorter than ct.patience ({ct.patience})"
+        )
+
+
 def _production(settings: Settings) -> None:
+    if settings.ca.rules is Rules.PUBLIC and settings.ct.mode is CtMode.OFF:
+        raise _wrong("ct.mode", "off", "browsers trust a public certificate with SCTs only: set it to on")
+    if settings.ct.mode is CtMode.ON and not settings.ct.log_list_key:
+        raise _wrong(
+            "ct.log_list_key", '""', "production believes a signed log list only: name its public key"
+        )
     if settings.ca.rules is Rules.PUBLIC and settings.validation.allowed_networks:
         raise _wrong(
             "validation.allowed_networks",

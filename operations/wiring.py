@@ -28,9 +28,9 @@ from core.data_directory import DataDirectory
 from core.database import Database
 from core.ephemeral import Nonces
 from core.errors import CaError, ConfigurationError, HaltIssuance, TransientError
-from core.jobs import JobRunner
+from core.jobs import Handler, JobRunner
 from core.randomness import Randomness
-from core.settings import Settings
+from core.settings import CtMode, Settings
 from operations import issuer_revocation, local_api, observation
 from operations.records import record_start, record_stop
 from operations.succession import Succession
@@ -38,6 +38,9 @@ from repo_static import publisher
 from repo_static.store import Store
 from signer.api import Description, KeyUse
 from signer.client import Vault
+from signer.ct import finals
+from signer.ct.log_list import LogLists
+from signer.ct.submission import Logs
 from signer.issuance import Issuance
 from status.crl_updater import CrlUpdater
 from validation.client import Perspectives
@@ -77,7 +80,10 @@ async def serve(
 
         await database.write(lambda tx: record_start(tx, settings))
         closing.push_async_callback(database.write, record_stop)
-        issuance = Issuance(vault, database, settings, clock, randomness)
+        logs = _logs(settings, clock, randomness)
+        if logs is not None:
+            closing.push_async_callback(logs.close)
+        issuance = Issuance(vault, database, settings, clock, randomness, logs)
         try:
             await issuance.reconcile()
         except HaltIssuance as halt:
@@ -101,7 +107,10 @@ async def serve(
         jobs = JobRunner(
             database,
             clock,
-            app.job_handlers(database, settings, clock, perspectives, issuance, changes),
+            {
+                **app.job_handlers(database, settings, clock, perspectives, issuance, changes),
+                **_log_handlers(database, logs, issuance, clock),
+            },
             # Validations wait for subscribers' hosts; the perspectives bound them by the same number.
             {validate.KIND: settings.validation.concurrency},
         )
@@ -145,6 +154,20 @@ async def serve(
             ):
                 loops.create_task(_for_ever(loop))
             ready()
+
+
+def _logs(settings: Settings, clock: Clock, randomness: Randomness) -> Logs | None:
+    if settings.ct.mode is CtMode.OFF:
+        return None
+    return Logs(LogLists(settings.ct, clock), settings.ct, settings.ca.rules, clock, randomness)
+
+
+def _log_handlers(
+    database: Database, logs: Logs | None, issuance: Issuance, clock: Clock
+) -> dict[str, Handler]:
+    if logs is None:
+        return {}
+    return {finals.KIND: finals.FinalJob(database, logs, issuance.chain_of, clock)}
 
 
 async def _open_database(settings: Settings, data: DataDirectory, clock: Clock) -> Database:

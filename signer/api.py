@@ -83,7 +83,7 @@ class Description:
     """The vault's own account of itself; `root` is the trust anchor's certificate.
 
     `root_crl` is the root's CRL of CA certificates as the last ceremony signed it, to be published as
-    /crl/root-0.crl.
+    /crl/root-0.crl.  `ct` tells whether leaves begin as precertificates.
     """
 
     rules: str
@@ -94,6 +94,7 @@ class Description:
     linter: str
     journal_sequence: int
     root_crl: bytes = b""
+    ct: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,9 @@
 """The issuance cycle outside of the vault, steps (3) to (8) of docs/issuance.md.
 
 An approved request becomes a certificate in the register, or nothing.  The register's row is there before the
-vault is asked (3), and the vault's journal decides after a crash (`_settle`): a result is stored, no intent
-means that the key was never used, an intent without a result means that it may have been.  So a call may be
-repeated at any time, and at most one certificate of a request is ever given to `finish`.
+vault is asked (3), and the vault's journal decides after a crash (settlement.py).  So a call may be repeated
+at any time, and at most one certificate of a request is ever given to `finish`.  With Certificate
+Transparency a precertificate comes first (5), and waits in the register until the logs have answered (6).
 
 Must never: know orders; hold a transaction open while the vault is asked; use a serial number twice.
 
@@ -15,15 +15,15 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
+from typing import Protocol
 
 import msgspec
-from cryptography import x509
 
-from core import blocked_keys, certificates
+from core import blocked_keys, certificates, jobs, precertificates
 from core.certificates import Certificate, Reservation, State
 from core.clock import Clock
 from core.database import Database, Transaction
@@ -32,9 +32,11 @@ from core.evidence import SignedStatement
 from core.randomness import Randomness, token
 from core.settings import Settings
 from signer import serials, steps, succession
-from signer.api import Applicant, Description, Issued, LeafRequest
+from signer.api import Applicant, Description, FinalRequest, Issued, LeafRequest, Prepared
 from signer.client import Vault
+from signer.ct import finals
 from signer.reconciliation import Reconciliation
+from signer.settlement import settle
 
 BACKDATE = 60
 """Seconds before now at which a certificate begins, for clients whose clock is a little slow."""
@@ -68,17 +70,35 @@ class Approved:
     applicant: Applicant | None = None
 
 
+class Logs(Protocol):
+    """What the cycle needs of signer.ct.submission.Logs."""
+
+    def must_be_possible(self, not_before: int, not_after: int) -> None:
+        """Raise `TransientError` when SCTs are not to be had now: the log list, or logs that failed."""
+
+    async def collect(self, precertificate: bytes, chain: Sequence[bytes], since: int) -> tuple[bytes, ...]:
+        """Verified, encoded SCTs not older than `since`; enough of them, or `TransientError`."""
+
+
 class Issuance:
     """Carries approved requests through the vault into the register."""
 
     def __init__(
-        self, vault: Vault, database: Database, settings: Settings, clock: Clock, randomness: Randomness
+        self,
+        vault: Vault,
+        database: Database,
+        settings: Settings,
+        clock: Clock,
+        randomness: Randomness,
+        logs: Logs | None = None,
     ) -> None:
+        """`logs` where certificates carry SCTs, as the vault's own settings must say too."""
         self._vault = vault
         self._database = database
         self._settings = settings
         self._clock = clock
         self._randomness = randomness
+        self._logs = logs
         self._description: Description | None = None
         self._under_way: set[str] = set()
         self._reconciling = asyncio.Lock()
@@ -94,11 +114,15 @@ class Issuance:
         """
         self._must_agree()
         for row in certificates.by_request(self._database.reader, approved.request_id):
-            if row.state is State.RESERVED:
+            if self._is_open(row):
                 row = await self._settle(row)
             if row.state is State.ISSUED:
                 await self._database.write(partial(_finish, finish=finish, id=row.id))
                 return row.id
+            if precertificates.is_open(self._database.reader, row):
+                if self._logs is not None:
+                    return await self._follow(row, finish)
+                await self._give_up(row.id, "Certificate Transparency was turned off")
         return await self._begin(approved, finish)
 
     async def withdraw(
@@ -111,17 +135,22 @@ class Issuance:
         """
         self._must_agree()
         for row in certificates.by_request(self._database.reader, request_id):
-            if row.state is State.RESERVED:
+            if self._is_open(row):
                 await self._settle(row)
 
         def unit(tx: Transaction) -> None:
             for row in certificates.by_request(tx, request_id):
+                precertificates.give_up(tx, row.id, _SPARE)
                 spare = row.state is State.ISSUED and row.id != delivered
                 if spare and certificates.revocation_of(tx, row.serial) is None:
                     certificates.revoke(tx, row.serial, certificates.UNSPECIFIED, _SPARE)
             finish(tx)
 
         await self._database.write(unit)
+
+    async def chain_of(self, issuer_id: str) -> tuple[bytes, ...]:
+        """The certificates of an issuer up to the root, in DER, its own first."""
+        return next(each for each in (await self._describe()).issuers if each.id == issuer_id).chain
 
     @property
     def halted(self) -> str:
@@ -184,7 +213,12 @@ class Issuance:
 
     async def _begin(self, approved: Approved, finish: Finish) -> str:
         description = await self._describe()
+        if description.ct is not (self._logs is not None):
+            raise HaltIssuance("vault and app were started with different [ct] settings: start both again")
         request = self._drawn(approved, description)
+        if self._logs is not None:
+            # No row and no precertificate while the logs could not be asked anyway.
+            self._logs.must_be_possible(request.not_before, request.not_after)
         # No reconciliation may take our reserved row for one that a crash left behind.
         self._under_way.add(request.issuance_id)
         reservation = self._reservation(approved, request, description)
@@ -200,26 +234,57 @@ class Issuance:
         try:
             prepared = await self._vault.prepare(request)  # (4)
             steps.reached("4 prepared", id)
-            issued = await self._vault.issue(prepared.token)  # (8)
+            issued = await self._vault.issue(prepared.token)  # (5), without CT (8)
         except Refused as refused:
             # Whatever the vault refused, its journal knows whether the key was used.
-            row = certificates.by_id(self._database.reader, id)
-            assert row is not None
-            settled = await self._settle(row)
+            settled = await self._settle(self._row(id))
             if refused.code in _ISSUER_CHANGED:
                 # A ceremony or a date came between: the next try asks which issuing CA signs now.
                 self._description = None
                 raise TransientError(f"{refused}: once more") from refused
             if refused.code == "token.unknown" or settled.state is not State.ABANDONED:
-                raise TransientError(
-                    f"the vault lost what it had prepared ({refused}): once more"
-                ) from refused
+                raise _once_more(refused) from refused
             raise
+        if not prepared.precertificate:
+            return await self._store(id, prepared, issued, finish)
+        steps.reached("5 issued", id)
+        await self._database.write(
+            lambda tx: precertificates.store(tx, id, issued.certificate, prepared.tbs_sha256, prepared.lint)
+        )
+        steps.reached("5 stored", id)
+        return await self._follow(self._row(id), finish)
+
+    async def _follow(self, row: Certificate, finish: Finish) -> str:
+        """(6) to (8): the certificate of a precertificate that is in the register."""
+        id = row.id
+        assert self._logs is not None
+        assert row.precertificate is not None
+        chain = await self.chain_of(row.issuer_id)
+        scts = await self._logs.collect(row.precertificate, chain, row.created_at)  # (6)
+        steps.reached("6 collected", id)
+        try:
+            prepared = await self._vault.prepare_final(FinalRequest(id, scts))  # (7)
+            steps.reached("7 prepared", id)
+            issued = await self._vault.issue(prepared.token)  # (8)
+        except Refused as refused:
+            await self._settle(self._row(id))
+            kind = refused.code.partition(".")[0]
+            if kind in _ANOTHER_SERIAL:
+                self._description = None
+                await self._give_up(id, str(refused))
+            elif kind not in _SAME_SERIAL:
+                raise
+            raise _once_more(refused) from refused
+        return await self._store(id, prepared, issued, finish)
+
+    async def _store(self, id: str, prepared: Prepared, issued: Issued, finish: Finish) -> str:
         steps.reached("8 issued", id)
         now = self._clock.now()
 
         def store(tx: Transaction) -> None:
             certificates.store(tx, id, issued.certificate, now, prepared.tbs_sha256, prepared.lint)
+            if self._logs is not None:
+                jobs.add(tx, finals.KIND, id)  # (9)
             finish(tx, id)
 
         await self._database.write(store)
@@ -227,24 +292,25 @@ class Issuance:
         return id
 
     async def _settle(self, row: Certificate) -> Certificate:
-        """The crash rule: move a *reserved* row to where the vault's journal says it belongs."""
+        """The crash rule: move a row to where the vault's journal says it belongs."""
         recalled = await self._vault.recall(row.id)
         now = self._clock.now()
-
-        def settle(tx: Transaction) -> None:
-            if recalled.certificate is not None:
-                tbs_sha256 = hashlib.sha256(_tbs(recalled.certificate)).digest()
-                certificates.store(tx, row.id, recalled.certificate, now, tbs_sha256, recalled.lint)
-            elif recalled.intent:
-                certificates.mark_lost(tx, row.id)
-            else:
-                certificates.abandon(tx, row.id)
-
-        await self._database.write(settle)
-        settled = certificates.by_id(self._database.reader, row.id)
-        assert settled is not None
+        await self._database.write(lambda tx: settle(tx, row.id, recalled, now))
+        settled = self._row(row.id)
         _log.info("issuance %s is settled by the vault's journal: %s", row.id, settled.state)
         return settled
+
+    async def _give_up(self, id: str, why: str) -> None:
+        await self._database.write(lambda tx: precertificates.give_up(tx, id, why))
+
+    def _is_open(self, row: Certificate) -> bool:
+        """Whether only the vault knows how far this came."""
+        return row.state is State.RESERVED or precertificates.is_open(self._database.reader, row)
+
+    def _row(self, id: str) -> Certificate:
+        row = certificates.by_id(self._database.reader, id)
+        assert row is not None
+        return row
 
     def _drawn(self, approved: Approved, description: Description) -> LeafRequest:
         """(3) The request with its new names: issuance id, serial number, issuer, CRL shard, validity."""
@@ -325,6 +391,10 @@ def _finish(tx: Transaction, finish: Finish, id: str) -> None:
     finish(tx, id)
 
 
+_ANOTHER_SERIAL = frozenset({"precertificate", "issuer"})
+_SAME_SERIAL = frozenset({"token", "scts", "issuance"})
+"""Refusals of a precertificate's certificate that are no verdict on the request, by what helps."""
+
 _SPARE = "delivered to nobody: its order had ended"
 _ISSUER_CHANGED = frozenset({"issuer.state", "issuer.since", "issuer.until", "issuer.ended"})
 _encode = msgspec.msgpack.Encoder().encode
@@ -340,5 +410,5 @@ def _software() -> str:
 _SOFTWARE = _software()
 
 
-def _tbs(certificate: bytes) -> bytes:
-    return x509.load_der_x509_certificate(certificate).tbs_certificate_bytes
+def _once_more(refused: Refused) -> TransientError:
+    return TransientError(f"the vault lost what it had prepared, or it was too late ({refused}): once more")

@@ -19,20 +19,22 @@ from dataclasses import dataclass
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from core import certificates, der, issuers
+from core import certificates, der, issuers, precertificates
 from core.certificates import Reservation
 from core.database import Database, Transaction
 from core.errors import HaltIssuance
 from core.settings import Settings
-from signer.api import Description, JournalEntry, LintRecord
+from signer.api import Description, JournalEntry, Recalled
 from signer.client import Vault
+from signer.settlement import settle
 
 ANCHOR = "vault-journal"
 """The kind of the audit record that holds a sequence number and a hash of the vault's journal."""
 
 _PAGE = 1000
 _SHARD = re.compile(r"-(\d+)\.crl$")
-_INTENTS = frozenset({"intent", "ocsp-responder-intent"})
+_PRECERTIFICATE = "precertificate-intent"
+_INTENTS = frozenset({_PRECERTIFICATE, "intent", "ocsp-responder-intent"})
 _RESULTS = frozenset({"result", "ocsp-responder"})
 
 
@@ -88,19 +90,14 @@ class Reconciliation:
         while page := (await self._vault.journal(sequence, _PAGE)).entries:
             for entry in page:
                 if entry.kind in _INTENTS and not self._known(entry):
-                    waiting[entry.issuance_id] = entry
-            await self._enter(
-                [
-                    _Unknown(waiting.pop(entry.issuance_id), entry.certificate, entry.lint)
-                    for entry in page
-                    if entry.kind in _RESULTS and entry.issuance_id in waiting
-                ]
-            )
+                    # A precertificate's certificate follows it, under the same id.
+                    waiting.setdefault(entry.issuance_id, entry)
+            ended = [entry for entry in page if entry.kind in _RESULTS and entry.issuance_id in waiting]
+            await self._enter([await self._ended(waiting.pop(entry.issuance_id), entry) for entry in ended])
             sequence, digest = page[-1].sequence, page[-1].hash.hex()
         for entry in waiting.values():
             # It may be at its signature right now: the vault knows its end.
-            recalled = await self._vault.recall(entry.issuance_id)
-            await self._enter([_Unknown(entry, recalled.certificate, recalled.lint)])
+            await self._enter([_Unknown(entry, await self._vault.recall(entry.issuance_id))])
         if sequence != anchored:
             await self._database.write(
                 lambda tx: tx.audit(ANCHOR, "vault", {"sequence": sequence, "hash": digest})
@@ -118,19 +115,23 @@ class Reconciliation:
     def _known(self, entry: JournalEntry) -> bool:
         return certificates.by_id(self._database.reader, entry.issuance_id) is not None
 
+    async def _ended(self, intent: JournalEntry, result: JournalEntry) -> _Unknown:
+        if intent.kind == _PRECERTIFICATE:
+            return _Unknown(intent, await self._vault.recall(intent.issuance_id))
+        return _Unknown(intent, Recalled(True, result.certificate, result.lint))
+
     async def _enter(self, unknown: Sequence[_Unknown]) -> None:
-        """Enter what the register does not know: as issued with a certificate, as lost without."""
+        """Enter what the register does not know: as issued with a certificate, else as revoked."""
         if unknown:
             await self._database.write(lambda tx: _insert(tx, unknown))
 
 
 @dataclass(frozen=True, slots=True)
 class _Unknown:
-    """An intent that the register does not know, and its result if it has one."""
+    """An intent that the register does not know, and what became of it."""
 
     intent: JournalEntry
-    certificate: bytes | None
-    lint: LintRecord | None
+    recalled: Recalled
 
 
 def _insert(tx: Transaction, unknown: Iterable[_Unknown]) -> None:
@@ -142,11 +143,8 @@ def _insert(tx: Transaction, unknown: Iterable[_Unknown]) -> None:
                 "register: the database is not this vault's"
             )
         certificates.reserve(tx, _reservation(entry))
-        if each.certificate is None:
-            certificates.mark_lost(tx, entry.issuance_id)
-        else:
-            digest = hashlib.sha256(entry.tbs).digest()
-            certificates.store(tx, entry.issuance_id, each.certificate, entry.at, digest, each.lint)
+        settle(tx, entry.issuance_id, each.recalled, entry.at)
+        precertificates.give_up(tx, entry.issuance_id, "the register had forgotten who asked for it")
         tx.audit("reconciled", "system", {"id": entry.issuance_id, "serial": entry.serial.hex()})
 
 

@@ -19,7 +19,7 @@ from core import requirements
 from core.clock import Clock
 from core.errors import HaltIssuance, Refused, TransientError
 from core.randomness import Randomness, token
-from core.settings import Rules, Settings
+from core.settings import CtMode, Rules, Settings
 from signer import api, steps
 from signer.api import KeyUse
 from signer.vault import crl, description, leaf, lifetimes, ocsp, precertificates, profiles
@@ -106,6 +106,7 @@ class Service:
             linter=", ".join(self._lint.linters),
             journal_sequence=self._journal.sequence,
             root_crl=self._hierarchy.root_crl,
+            ct=self._settings.ct.mode is CtMode.ON,
         )
 
     async def prepare(self, request: api.LeafRequest) -> api.Prepared:

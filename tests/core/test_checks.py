@@ -91,7 +91,34 @@ def test_production_keeps_the_pin_outside_and_a_public_one_reaches_public_addres
     production = ["deployment.production=true", "vault.pin_file=/run/secrets/pin"]
     load(None, [*production, "validation.allowed_networks=10.0.0.0/8"])
     with pytest.raises(ConfigurationError, match="allowed_networks"):
-        load(None, [*PUBLIC, *production, "validation.allowed_networks=10.0.0.0/8"])
+        load(None, [*PUBLIC, *production, *CT, "validation.allowed_networks=10.0.0.0/8"])
+
+
+CT = ["ct.mode=on", "ct.log_list=l.json", "ct.log_list_signature=l.sig", "ct.log_list_key=l.pem"]
+
+
+@pytest.mark.clause("Chrome CT policy")
+def test_a_public_ca_in_production_has_ct_and_a_signed_log_list() -> None:
+    production = [*PUBLIC, "deployment.production=true", "vault.pin_file=/run/secrets/pin"]
+    load(None, [*production, *CT])
+    with pytest.raises(ConfigurationError, match=r"ct\.mode = off"):
+        load(None, production)
+    with pytest.raises(ConfigurationError, match=r"ct\.log_list_key"):
+        load(None, [*production, "ct.mode=on", "ct.log_list=l.json"])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "remedy"),
+    [
+        (["ct.mode=on"], "name the file of the log list"),
+        (["ct.mode=on", "ct.log_list=l.json", "ct.log_list_key=l.pem"], "both or not at all"),
+        (["ct.mode=on", "ct.log_list=l.json", "ct.patience=10"], "shorter than ct.patience"),
+        (["ct.mode=maybe"], "mode"),
+    ],
+)
+def test_ct_settings_that_cannot_be_used_are_refused(overrides: list[str], remedy: str) -> None:
+    with pytest.raises(ConfigurationError, match=remedy):
+        load(None, overrides)
 
 
 def public(*perspectives: Perspective, **status: int) -> Settings:
