@@ -20,7 +20,7 @@ from functools import lru_cache
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_der_public_key
-from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, ExtensionOID
 
 from core import der
 from core.errors import Refused
@@ -184,6 +184,27 @@ def check(tbs: bytes, profile: LeafProfile, request: LeafRequest, issuer: Issuer
         _must(wanted[oid] == (critical, value), "profile.extension", f"extension {dotted} differs in value")
         seen.add(oid)
     _must(seen == wanted.keys(), "profile.extension", "an extension of the profile is missing")
+    order = [oid for oid in _ORDER if oid in wanted]
+    _must(
+        [oid for oid, *_ in found_extensions] == order, "profile.extension", "the extensions are out of order"
+    )
+
+
+_ORDER = tuple(
+    der.oid(extension.dotted_string)
+    for extension in (
+        ExtensionOID.KEY_USAGE,
+        ExtensionOID.EXTENDED_KEY_USAGE,
+        ExtensionOID.BASIC_CONSTRAINTS,
+        ExtensionOID.AUTHORITY_KEY_IDENTIFIER,
+        ExtensionOID.AUTHORITY_INFORMATION_ACCESS,
+        ExtensionOID.CRL_DISTRIBUTION_POINTS,
+        ExtensionOID.CERTIFICATE_POLICIES,
+        ExtensionOID.SUBJECT_ALTERNATIVE_NAME,
+        ExtensionOID.PRECERT_POISON,
+    )
+)
+"""Any order would be valid; but what was not built in ours was not built by us."""
 
 
 def _must(holds: bool, code: str, detail: str) -> None:

@@ -7,6 +7,7 @@ import select
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from core.data_directory import DataDirectory
@@ -18,21 +19,32 @@ START_SECONDS = 60
 class RunningVault:
     """`operations.process vault` on a data directory."""
 
-    def __init__(self, data: DataDirectory) -> None:
+    def __init__(
+        self,
+        data: DataDirectory,
+        *,
+        program: Sequence[str] = ("-m", "operations.process"),
+        arguments: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self._data = data
+        self._program = program
+        self._arguments = arguments
+        self._environment = os.environ | dict(environment or {})
         self.process: subprocess.Popen[bytes] | None = None
         self.log = data.root / "vault.log"
 
     def start(self, crash_at: str = "") -> RunningVault:
         """Start it and wait until it serves.  Raises RuntimeError with its log when it does not."""
         read_end, write_end = os.pipe()
-        arguments = ["--data", str(self._data.root), "--ready-fd", str(write_end)]
+        arguments = ["--data", str(self._data.root), "--ready-fd", str(write_end), *self._arguments]
         if crash_at:
             arguments += ["--crash-at", crash_at]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "operations.process", "vault", *arguments],
+                [sys.executable, *self._program, "vault", *arguments],
                 cwd=REPOSITORY,
+                env=self._environment,
                 stdout=log,
                 stderr=log,
                 pass_fds=(write_end,),
