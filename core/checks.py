@@ -282,11 +282,12 @@ def _production(settings: Settings) -> None:
             ", ".join(settings.validation.allowed_networks),
             "a public CA in production reaches public addresses only: set it to []",
         )
-    if not settings.vault.pin_file:
+    if settings.vault.pin_file:
         raise _wrong(
             "vault.pin_file",
-            '""',
-            "production keeps the PIN off the data directory: name a file that your secret store mounts",
+            settings.vault.pin_file,
+            'in production the PIN lies in no file (BR 6.2.8): set it to "" and let people share it at a '
+            "ceremony and activate the vault",
         )
 
 

@@ -80,6 +80,11 @@ def run(invocation: Invocation, say: Say, clock: Clock, crash_at: str = "") -> i
     with _alone(data):
         check_ports(settings)
         if not data.hierarchy.exists():
+            if settings.deployment.production:
+                raise ConfigurationError(
+                    f"{data.root} holds no hierarchy, and in production none is made without people: hold a "
+                    "ceremony first (acme-server ceremony says how)"
+                )
             asyncio.run(_ceremony(invocation, say))
             isolation.arrange(walls, data)
         return asyncio.run(_supervise(invocation, settings, data, walls, say, crash_at))

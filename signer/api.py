@@ -293,6 +293,62 @@ class Journal:
     entries: tuple[JournalEntry, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class ActivationState:
+    """Whether the vault's token is open, and what people have come for.
+
+    `token` is the token's serial number.  `threshold` of `holders` people open it; 0 when its PIN lies in a
+    file, which does not conform to BR 6.2.  `since` (POSIX seconds): since when it is as it is; of a locked
+    one, when it was last known to be open.  `session_key` is what people sign and seal to (consent.py),
+    another after every opening and closing.  `activating`, `deactivating` and `resuming` name those whose
+    word is here.  `halted` says who halted issuance and why, "" when it is not; `halt` numbers that journal
+    entry.
+    """
+
+    token: str
+    locked: bool
+    threshold: int
+    holders: int
+    since: int
+    session_key: bytes
+    activating: tuple[str, ...] = ()
+    deactivating: tuple[str, ...] = ()
+    resuming: tuple[str, ...] = ()
+    halted: str = ""
+    halted_at: int = 0
+    halt: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ActivateRequest:
+    """One holder's share, sealed to the vault's session key and signed (signer/consent.py)."""
+
+    holder_id: str
+    index: int
+    sealed: bytes
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ConsentRequest:
+    """A person's signed word that the vault be locked, or that issuance go on (signer/consent.py).
+
+    Where the PIN lies in a file there is nobody to sign: then `actor` alone says who asks.
+    """
+
+    actor: str
+    holder_id: str = ""
+    signature: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class HaltRequest:
+    """Stop issuing; `actor` says who asks and `reason` why."""
+
+    actor: str
+    reason: str
+
+
 DESCRIBE = Method("describe", Nothing, Description)
 PREPARE = Method("prepare", LeafRequest, Prepared)
 PREPARE_FINAL = Method("prepare-final", FinalRequest, Prepared)
@@ -302,3 +358,8 @@ LOCAL_SERVICE = Method("local-service", LocalServiceRequest, Issued)
 SIGN_OCSP = Method("sign-ocsp", OcspRequest, Signed)
 SIGN_CRL = Method("sign-crl", CrlRequest, Signed)
 JOURNAL = Method("journal", JournalRequest, Journal)
+ACTIVATION = Method("activation", Nothing, ActivationState)
+ACTIVATE = Method("activate", ActivateRequest, ActivationState)
+DEACTIVATE = Method("deactivate", ConsentRequest, ActivationState)
+HALT = Method("halt", HaltRequest, ActivationState)
+RESUME = Method("resume", ConsentRequest, ActivationState)

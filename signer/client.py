@@ -54,6 +54,26 @@ class Vault:
         """A page of the journal."""
         return await self._rpc.call(api.JOURNAL, api.JournalRequest(after, limit))
 
+    async def activation(self) -> api.ActivationState:
+        """Whether its token is open, and whether issuance is halted."""
+        return await self._rpc.call(api.ACTIVATION, api.Nothing())
+
+    async def activate(self, request: api.ActivateRequest) -> api.ActivationState:
+        """Hand over one person's share; with the last one that is needed the token is opened."""
+        return await self._rpc.call(api.ACTIVATE, request)
+
+    async def deactivate(self, request: api.ConsentRequest) -> api.ActivationState:
+        """Hand over one person's word that the token be closed; the last one that is needed closes it."""
+        return await self._rpc.call(api.DEACTIVATE, request)
+
+    async def halt(self, actor: str, reason: str) -> api.ActivationState:
+        """Stop issuing certificates to subscribers, at once.  CRLs and OCSP answers are still signed."""
+        return await self._rpc.call(api.HALT, api.HaltRequest(actor, reason))
+
+    async def resume(self, request: api.ConsentRequest) -> api.ActivationState:
+        """Hand over one person's word that issuance go on."""
+        return await self._rpc.call(api.RESUME, request)
+
     async def close(self) -> None:
         """Drop the connection."""
         await self._rpc.close()

@@ -95,10 +95,11 @@ class Cryptoki:
         session.close()
         return token.serial.decode()
 
-    def open(self, serial: str, pin: str, *, read_write: bool = False) -> pkcs11.Session:
+    def open(self, serial: str, pin: str | bytearray, *, read_write: bool = False) -> pkcs11.Session:
         """The first session, which logs the process in.  Raises `ConfigurationError` with the remedy."""
+        user_pin = pin if isinstance(pin, str) else _WipeablePin(pin)
         try:
-            return self._token(serial).open(rw=read_write, user_pin=pin)
+            return self._token(serial).open(rw=read_write, user_pin=user_pin)
         except tuple(_PIN_ERRORS) as error:
             raise ConfigurationError(_PIN_ERRORS[type(error)].format(serial=serial)) from error
 
@@ -142,6 +143,16 @@ class Cryptoki:
                 if attempt == _ATTEMPTS - 1:
                     raise
         raise AssertionError("unreachable")
+
+
+class _WipeablePin:
+    """A PIN for python-pkcs11, which asks for `encode` and hands the octets on: no copy of them is made."""
+
+    def __init__(self, octets: bytearray) -> None:
+        self._octets = octets
+
+    def encode(self, encoding: str) -> bytearray:
+        return self._octets
 
 
 class _InitializeArguments(ctypes.Structure):

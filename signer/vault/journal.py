@@ -56,6 +56,10 @@ class Kind(StrEnum):
     CRL = "crl"
     HIERARCHY = "hierarchy"  # the vault started with this one; "hierarchy:<sequence>", `tbs` its digest
     REFUSED = "refused-access"  # a caller that had no business here; the issuance id says who and what
+    ACTIVATE = "activate"  # the token was opened; here and in the next three the issuance id says by whom
+    DEACTIVATE = "deactivate"
+    HALT = "halt"  # ... and why: from here to the next `resume` no subscriber is issued a certificate
+    RESUME = "resume"
 
 
 _INTENTS = frozenset({Kind.INTENT, Kind.RESPONDER_INTENT, Kind.CRL_INTENT})
@@ -79,6 +83,7 @@ class Journal:
         self._crl_numbers: dict[tuple[str, int], int] = {}
         self._responders: dict[str, int] = {}  # issuer id -> sequence of its newest responder's result
         self._hierarchy = (0, b"")
+        self._halt: JournalEntry | None = None
         self._failure: OSError | None = None
         self._queue: queue.SimpleQueue[tuple[bytes, Callable[[OSError | None], None]] | None]
         self._queue = queue.SimpleQueue()
@@ -130,6 +135,16 @@ class Journal:
     def hierarchy(self) -> tuple[int, bytes]:
         """The sequence and the digest of the newest hierarchy that the vault started with; (0, b"")."""
         return self._hierarchy
+
+    @property
+    def halt(self) -> JournalEntry | None:
+        """Why issuance is halted, None when it is not: in force from the call to `append` on."""
+        return self._halt
+
+    @property
+    def last(self) -> JournalEntry | None:
+        """The last entry that is durable."""
+        return self._entry(self._durable) if self._durable else None
 
     def recall(self, issuance_id: str) -> Recalled:
         """What became of an issuance; a result that is not durable yet is none."""
@@ -271,6 +286,8 @@ class Journal:
                 self._crl_numbers[scope] = max(int(number), self._crl_numbers.get(scope, 0))
             else:
                 self._serials.add(entry.serial)
+        elif entry.kind in (Kind.HALT, Kind.RESUME):
+            self._halt = entry if entry.kind == Kind.HALT else None
         elif entry.kind in _RESULTS:
             self._outcomes[entry.issuance_id] = entry.sequence
             if entry.kind == Kind.RESPONDER:

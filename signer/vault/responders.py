@@ -1,8 +1,8 @@
 """The delegated OCSP responders: one key and one short certificate for each issuing CA.
 
-The vault makes them by itself: at start the newest one is found in the journal; when it has less than
-`vault.responder_renewal` seconds left, another is made for the same key.  As id-pkix-ocsp-nocheck makes a
-responder irrevocable, it lives 30 days at most.
+The vault makes them by itself: at start the newest one is found in the journal; when the token is open and it
+has less than `vault.responder_renewal` seconds left, another is made for the same key.  As
+id-pkix-ocsp-nocheck makes a responder irrevocable, it lives 30 days at most.
 
 RFC 6960 sections 2.6 and 4.2.2.2; BR 4.9.9, 7.1.2.8.
 """
@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from core.clock import Clock
@@ -29,7 +30,7 @@ from signer.vault.keys import Key, KeyAlgorithm
 from signer.vault.lint import Kind as LintKind
 from signer.vault.lint import LintPool
 from signer.vault.signing import IssuingKey, Signer
-from signer.vault.token import Session, TokenThreads
+from signer.vault.token import Session
 
 _ALGORITHM = KeyAlgorithm.EC_P256
 """Ten times cheaper than RSA, and its answers are 200 octets shorter."""
@@ -66,7 +67,6 @@ class Responders:
         self,
         settings: Settings,
         issuers: Mapping[str, IssuingKey],
-        tokens: TokenThreads,
         signer: Signer,
         journal: Journal,
         lint: LintPool,
@@ -87,33 +87,44 @@ class Responders:
         self._lint = lint
         self._clock = clock
         self._randomness = randomness
-        self._keys = {id: responder_key(tokens.keeper, id) for id in self._issuers}
+        self._keys: dict[str, Key] = {}
+        # Known while the token is still locked: the journal has their certificates.
         self._current: dict[str, Responder] = {}
+        for id in self._issuers:
+            last = journal.last_responder(id)
+            if last is not None:
+                self._current[id] = _responder(id, last)
 
     @property
     def keys(self) -> Sequence[Key]:
         """Their keys, for the self-test."""
         return list(self._keys.values())
 
+    def take(self, keeper: Session) -> None:
+        """Find the keys in the token that was opened, and make those that are missing."""
+        self._keys = {id: responder_key(keeper, id) for id in self._issuers}
+
     async def renew(self) -> None:
-        """Take the newest responders from the journal; make those that are missing or soon expire."""
+        """Make the responders that are missing or soon expire; after `take`."""
         for id, by in self._issuers.items():
-            if self._clock.now() > by.issuer.not_after:
+            now = self._clock.now()
+            if now > by.issuer.not_after:
                 self._current.pop(id, None)  # whatever it signed has expired, and nobody asks any more
                 continue
-            last = self._journal.last_responder(id)
-            if last is not None and id not in self._current:
-                self._current[id] = self._responder(id, last)
             current = self._current.get(id)
-            now = self._clock.now()
-            if current is None or self._is_due(current, by, now):
-                self._current[id] = self._responder(id, await self._make(id, now))
+            if (
+                current is None
+                or current.key.public_key != self._keys[id].public_key
+                or self._is_due(current, by, now)
+            ):
+                self._current[id] = _responder(id, await self._make(id, now))
 
     async def run(self) -> None:
         """Renew in time, until cancelled.  A failure is logged and tried again: the old one still answers."""
         while True:
             await asyncio.sleep(_CHECK_EVERY)
             try:
+                self._signer.must_be_open()
                 await self.renew()
             except CaError as error:
                 _log.error("no new OCSP responder: %s", error)
@@ -159,17 +170,18 @@ class Responders:
             result=Kind.RESPONDER,
         )
 
-    def _responder(self, id: str, der: bytes) -> Responder:
-        certificate = x509.load_der_x509_certificate(der)
-        key = self._keys[id]
-        bits = certificate.public_key().public_bytes(*_POINT)
-        return Responder(
-            key=key,
-            algorithm=algorithms.for_key(key.public_key),
-            key_hash=ocsp.responder_key_hash(bits),
-            certificate=der,
-            not_after=int(certificate.not_valid_after_utc.timestamp()),
-        )
+
+def _responder(id: str, der: bytes) -> Responder:
+    certificate = x509.load_der_x509_certificate(der)
+    public_key = certificate.public_key()
+    assert isinstance(public_key, ec.EllipticCurvePublicKey)  # `_ALGORITHM`, and the journal is our own
+    return Responder(
+        key=Key(_label(id), _ALGORITHM, public_key),
+        algorithm=algorithms.for_key(public_key),
+        key_hash=ocsp.responder_key_hash(public_key.public_bytes(*_POINT)),
+        certificate=der,
+        not_after=int(certificate.not_valid_after_utc.timestamp()),
+    )
 
 
 _POINT = (Encoding.X962, PublicFormat.UncompressedPoint)
@@ -184,5 +196,9 @@ def subject(settings: Settings, issuer_id: str) -> ca_certificates.Subject:
 
 def responder_key(session: Session, issuer_id: str) -> Key:
     """An issuer's responder key in the token, made when it is missing."""
-    label = f"ocsp-{issuer_id}"
+    label = _label(issuer_id)
     return session.find(label) if session.has(label) else session.generate(label, _ALGORITHM)
+
+
+def _label(issuer_id: str) -> str:
+    return f"ocsp-{issuer_id}"

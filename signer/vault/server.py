@@ -13,12 +13,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import logging
 import os
-import resource
-from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -26,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from core.clock import Clock
 from core.data_directory import DataDirectory
-from core.errors import HaltIssuance
+from core.errors import ConfigurationError, HaltIssuance
 from core.evidence import key_id
 from core.randomness import Randomness
 from core.rpc import Allow, Peer, RpcServer
@@ -35,13 +32,16 @@ from signer import api
 from signer.api import IssuerState
 from signer.vault import hierarchy as hierarchies
 from signer.vault import modules
+from signer.vault.activation import Activation
 from signer.vault.evidence import PinnedPerspective, Verifier
+from signer.vault.hardening import harden
 from signer.vault.journal import Journal, Kind
 from signer.vault.keys import Key
 from signer.vault.lifetimes import Life
 from signer.vault.lint import LintPool
+from signer.vault.lock import Lock
 from signer.vault.responders import Responders
-from signer.vault.seal import Hierarchy
+from signer.vault.seal import Hierarchy, SealedToken, TokenRole
 from signer.vault.service import Service
 from signer.vault.signing import IssuingKey, Signer
 from signer.vault.token import Cryptoki, TokenThreads
@@ -59,12 +59,18 @@ CALLERS: dict[str, frozenset[str]] = {
     api.SIGN_OCSP.name: frozenset({APP, STATUS}),
     api.SIGN_CRL.name: frozenset({APP}),
     api.JOURNAL.name: frozenset({APP}),
+    api.ACTIVATION.name: frozenset({APP}),
 }
 """Who may call what, when each process has a user of its own."""
 
-_PR_SET_DUMPABLE = 4
-_MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
-_CAP_IPC_LOCK = 1 << 14
+OPERATOR = frozenset(
+    method.name for method in (api.ACTIVATION, api.ACTIVATE, api.DEACTIVATE, api.HALT, api.RESUME)
+)
+"""What root may call, too, at the command line (and our own user, where all processes are one user's).  Who
+may open and close the token is another matter: people sign for that."""
+
+ROOT_UID = 0
+
 _log = logging.getLogger(__name__)
 
 
@@ -81,39 +87,52 @@ async def serve(
 
     Raises: `ConfigurationError` when it cannot start as configured, `HaltIssuance` when it must not.
     """
-    harden()
+    harden(settings)
     hierarchy = hierarchies.load(data, settings)
+    _must_have_people(settings, hierarchy)
     async with contextlib.AsyncExitStack() as opened:
         lint = LintPool(settings.vault.lint_workers, settings.ca.rules)
         opened.callback(lint.close)
         lint.start()
         journal = Journal(data.journal, clock)
         opened.callback(journal.close)
-        module = modules.configured(settings, data.tokens / "issuing", data.vault / "softhsm2.conf")
-        tokens = TokenThreads(
-            Cryptoki(module),
-            hierarchy.issuing_token,
-            hierarchies.read_pin(settings, data),
-            settings.vault.threads,
-            timeout=settings.vault.token_timeout,
-            pin_again=lambda: hierarchies.read_pin(settings, data),
-        )
-        opened.callback(tokens.close)
-        issuers = _issuing_keys(settings, hierarchy, tokens)
-        signer = Signer(tokens, journal)
-        responders = Responders(settings, issuers, tokens, signer, journal, lint, clock, randomness)
-        keys = [*(by.key for by in issuers.values()), *responders.keys]
-        tokens.self_test(keys)
+        issuers = _issuing_keys(settings, hierarchy)
+        signer = Signer(None, journal)
+        responders = Responders(settings, issuers, signer, journal, lint, clock, randomness)
+        own_keys = _own_keys(hierarchy, issuers, responders)
+        token = hierarchy.token(TokenRole.ISSUING)
+
+        def open_token(pin: bytearray) -> TokenThreads:
+            tokens = _logged_in(settings, data, token, pin)
+            try:
+                _must_hold(issuers, tokens)
+                responders.take(tokens.keeper)
+                tokens.self_test([*(by.key for by in issuers.values()), *responders.keys])
+            except BaseException:
+                tokens.close()
+                raise
+            own_keys.update(key.spki for key in responders.keys)
+            return tokens
+
+        lock = Lock(open_token, signer, responders)
+        opened.push_async_callback(lock.close, "the vault is stopping: ask again when it is back")
+        activation = Activation(token.activation, token.serial, lock, journal, clock, randomness)
+        signer.on_lost_login = activation.login_lost
         await journal.append(Kind.START)
         await hierarchies.must_not_be_older(journal, hierarchy, data.hierarchy)
-        await responders.renew()
+        if token.activation is None:
+            # The token proves itself before the socket is there.
+            await lock.open(bytearray(hierarchies.read_pin(settings, data), "utf-8"))
+            activation.opened()
+        else:
+            await lock.close(activation.locked_message)
         renewing = asyncio.create_task(responders.run())
         opened.push_async_callback(_cancel, renewing)
         service = Service(
             settings,
             hierarchy,
             issuers,
-            _own_keys(hierarchy, keys),
+            own_keys,
             signer,
             responders,
             journal,
@@ -127,7 +146,7 @@ async def serve(
             await journal.append(Kind.REFUSED, issuance_id=f"uid {peer.uid}: {method}")
 
         rpc = RpcServer(policy(roles or {}, os.getuid()), record_refusal)
-        _add_methods(rpc, service)
+        _add_methods(rpc, service, activation)
         data.vault_socket.parent.mkdir(parents=True, exist_ok=True)
         await rpc.listen(data.vault_socket)
         opened.push_async_callback(rpc.close)
@@ -138,6 +157,7 @@ async def serve(
             journal.sequence,
             hierarchy.rules,
         )
+        _say_how_it_opens(lock, activation)
         ready()
         try:
             await asyncio.get_running_loop().create_future()
@@ -150,6 +170,8 @@ def policy(roles: Mapping[int, str], own_uid: int) -> Allow:
     """Who may call: by `CALLERS` when processes have users of their own, else only our own user."""
 
     def allow(peer: Peer, method: str) -> bool:
+        if method in OPERATOR and peer.uid == ROOT_UID:
+            return True
         if not roles:
             return peer.uid == own_uid
         return roles.get(peer.uid) in CALLERS.get(method, frozenset())
@@ -157,48 +179,71 @@ def policy(roles: Mapping[int, str], own_uid: int) -> Allow:
     return allow
 
 
-def harden() -> None:
-    """No core dump, no ptrace by the same user, no page of ours on the swap device if we may say so."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
-    if not _may_lock_memory() or libc.mlockall(_MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT) != 0:
-        _log.warning("vault: memory is not locked; see that the machine has no swap, or raise RLIMIT_MEMLOCK")
+def _must_have_people(settings: Settings, hierarchy: Hierarchy) -> None:
+    if settings.deployment.production and hierarchy.activation is None:
+        raise ConfigurationError(
+            "deployment.production: this CA's PIN lies in a file, and in production none lies on any disk "
+            "(BR 6.2.8): hold a ceremony with people (acme-server ceremony) in another --data"
+        )
 
 
-def _may_lock_memory() -> bool:
-    """Under a limit, locking would make later allocations fail instead of protecting them."""
-    if resource.getrlimit(resource.RLIMIT_MEMLOCK)[0] == resource.RLIM_INFINITY:
-        return True
-    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return bool(int(status["CapEff"], 16) & _CAP_IPC_LOCK)
+def _say_how_it_opens(lock: Lock, activation: Activation) -> None:
+    if lock.is_open:
+        _log.warning("vault: NOT CONFORMING: PIN in a file (BR 6.2.8, CPS 6.2.8); for trials only")
+    else:
+        _log.critical("vault: LOCKED: %s", activation.locked_message)
 
 
-def _issuing_keys(settings: Settings, hierarchy: Hierarchy, tokens: TokenThreads) -> dict[str, IssuingKey]:
-    """The sealed issuers and their keys; the key in the token must be the one in the certificate."""
+def _issuing_keys(settings: Settings, hierarchy: Hierarchy) -> dict[str, IssuingKey]:
+    """The sealed issuers and their keys as the certificates tell of them; `_must_hold` asks the token."""
     found = {}
     for sealed in hierarchy.issuers:
         if sealed.state is IssuerState.DESTROYED:
             continue
         issuer = hierarchies.authority(settings, sealed.id, sealed.certificate)
-        key = tokens.keeper.find(sealed.label)
-        if issuer.public_key != key.public_key:
-            raise HaltIssuance(
-                f"the key {sealed.label!r} in the token is not the one in the certificate of {sealed.id}: "
-                "this is another data directory's token"
-            )
+        key = Key(sealed.label, sealed.algorithm, issuer.public_key)
         found[sealed.id] = IssuingKey(issuer, key, sealed.use, Life(sealed.state, sealed.since, sealed.until))
     return found
 
 
-def _own_keys(hierarchy: Hierarchy, keys: Iterable[Key]) -> frozenset[bytes]:
+def _logged_in(settings: Settings, data: DataDirectory, token: SealedToken, pin: bytearray) -> TokenThreads:
+    module = modules.configured(settings, data.tokens / "issuing", data.vault / "softhsm2.conf")
+    cryptoki = Cryptoki(module)
+    try:
+        return TokenThreads(
+            cryptoki,
+            token.serial,
+            pin,
+            settings.vault.threads,
+            timeout=settings.vault.token_timeout,
+            # People who share the PIN are asked again in person.
+            pin_again=(lambda: hierarchies.read_pin(settings, data)) if token.activation is None else None,
+        )
+    except BaseException:
+        # The next try initialises the module anew.
+        cryptoki.close()
+        raise
+
+
+def _must_hold(issuers: Mapping[str, IssuingKey], tokens: TokenThreads) -> None:
+    """The keys in the token must be those in the certificates.  Raises `HaltIssuance`."""
+    for id, by in issuers.items():
+        if tokens.keeper.find(by.key.label).public_key != by.key.public_key:
+            raise HaltIssuance(
+                f"the key {by.key.label!r} in the token is not the one in the certificate of {id}: "
+                "this is another data directory's token"
+            )
+
+
+def _own_keys(hierarchy: Hierarchy, issuers: Mapping[str, IssuingKey], responders: Responders) -> set[bytes]:
     """The SubjectPublicKeyInfos of the CA itself: root, issuers, responders, perspectives."""
     root = x509.load_der_x509_certificate(hierarchy.root).public_key()
-    return frozenset(
-        [root.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)]
-        + [key.spki for key in keys]
-        + [perspective.public_key for perspective in hierarchy.perspectives]
-    )
+    return {
+        root.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
+        *(by.key.spki for by in issuers.values()),
+        *(responder.key.spki for _, responder in responders.all()),
+        *(perspective.public_key for perspective in hierarchy.perspectives),
+    }
 
 
 def _verifier(settings: Settings, hierarchy: Hierarchy) -> Verifier:
@@ -212,7 +257,7 @@ def _verifier(settings: Settings, hierarchy: Hierarchy) -> Verifier:
     return Verifier(pinned, settings.ca.rules, settings.ca.local_names)
 
 
-def _add_methods(rpc: RpcServer, service: Service) -> None:
+def _add_methods(rpc: RpcServer, service: Service, activation: Activation) -> None:
     rpc.add(api.DESCRIBE, service.describe)
     rpc.add(api.PREPARE, service.prepare)
     rpc.add(api.PREPARE_FINAL, service.prepare_final)
@@ -222,6 +267,11 @@ def _add_methods(rpc: RpcServer, service: Service) -> None:
     rpc.add(api.SIGN_OCSP, service.sign_ocsp)
     rpc.add(api.SIGN_CRL, service.sign_crl)
     rpc.add(api.JOURNAL, service.journal)
+    rpc.add(api.ACTIVATION, activation.state)
+    rpc.add(api.ACTIVATE, activation.activate)
+    rpc.add(api.DEACTIVATE, activation.deactivate)
+    rpc.add(api.HALT, activation.halt)
+    rpc.add(api.RESUME, activation.resume)
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

@@ -12,7 +12,7 @@ RFC 5280 sections 4 and 5; RFC 6960 section 4.2; BR 4.3.1, 6.1.7, 6.3.2, 7; docs
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
 
 from core import requirements
@@ -68,7 +68,7 @@ class Service:
         settings: Settings,
         hierarchy: Hierarchy,
         issuers: Mapping[str, IssuingKey],
-        own_keys: frozenset[bytes],
+        own_keys: Set[bytes],
         signer: Signer,
         responders: Responders,
         journal: Journal,
@@ -112,6 +112,8 @@ class Service:
     async def prepare(self, request: api.LeafRequest) -> api.Prepared:
         """Judge, build and lint a leaf.  Raises `Refused`; nothing that lasts is changed."""
         now = self._now_of_issuance()
+        self._must_not_be_halted()
+        self._signer.must_be_open()
         by = self._issuing_key(request.issuer_id, KeyUse.ISSUING)
         profile = self._profiles.get(request.profile)
         if profile is None or request.profile == profiles.LOCAL_SERVICE:
@@ -149,6 +151,8 @@ class Service:
         The precertificate is the journal's own, so a restart between the two changes nothing.
         """
         now = self._now_of_issuance()
+        self._must_not_be_halted()
+        self._signer.must_be_open()
         signed = self._journal.precertificate(request.issuance_id)
         if signed is None:
             raise Refused(
@@ -171,6 +175,7 @@ class Service:
 
     async def issue(self, request: api.IssueRequest) -> api.Issued:
         """Sign what `prepare` kept; the token is spent whatever happens.  Raises as `Signer.certificate`."""
+        self._must_not_be_halted()
         # From taking the token to the intent's place in the journal nothing may be awaited: `recall` would
         # find neither the one nor the other, and its caller give up a serial number that is used after all.
         prepared = self._prepared.pop(request.token, None)
@@ -209,6 +214,7 @@ class Service:
     async def local_service(self, request: api.LocalServiceRequest) -> api.Issued:
         """A TLS certificate for our own directory: the names and the validity are the vault's own."""
         now = self._now_of_issuance()
+        self._signer.must_be_open()
         # The last one sealed is the newest.
         by = [by for by in self._issuers.values() if by.use is KeyUse.LOCAL_SERVICE][-1]
         lifetimes.must_issue(by.issuer, by.life, now)
@@ -238,6 +244,7 @@ class Service:
     async def sign_ocsp(self, request: api.OcspRequest) -> api.Signed:
         """A status, signed by the issuer's responder."""
         now = self._clock.now()
+        self._signer.must_be_open()
         by = self._issuing_key(request.issuer_id, KeyUse.ISSUING)
         lifetimes.must_answer(by.issuer, by.life, now)
         responder = self._responders.current(request.issuer_id)
@@ -256,6 +263,7 @@ class Service:
     async def sign_crl(self, request: api.CrlRequest) -> api.Signed:
         """A CRL; its number rises."""
         now = self._clock.now()
+        self._signer.must_be_open()
         by = self._issuing_key(request.issuer_id, KeyUse.ISSUING, KeyUse.LOCAL_SERVICE)
         lifetimes.must_answer(by.issuer, by.life, now)
         _must_not_be_later(request.this_update, now)
@@ -299,6 +307,14 @@ class Service:
                 "until one does (chronyc tracking or timedatectl says why)"
             )
         return self._clock.now()
+
+    def _must_not_be_halted(self) -> None:
+        """Subscribers' certificates only: our directory, CRLs and OCSP must go on, or nothing is revoked."""
+        halt = self._journal.halt
+        if halt is not None:
+            raise HaltIssuance(
+                f"issuance was halted by {halt.issuance_id}; acme-server resume ends it, when all is well"
+            )
 
     def _issuing_key(self, issuer_id: str, *uses: KeyUse) -> IssuingKey:
         by = self._issuers.get(issuer_id)

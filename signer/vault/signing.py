@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -29,6 +29,7 @@ from signer.vault.journal import Journal, Kind, crl_issuance_id
 from signer.vault.keys import Key
 from signer.vault.lifetimes import ACTIVE, Life
 from signer.vault.token import TokenThreads
+from signer.vault.token_faults import Fault, TokenTrouble
 
 _STEPS = {Kind.PRECERTIFICATE_INTENT: "5", Kind.INTENT: "8"}
 """The number in docs/issuance.md of what begins with an intent; the vault's own certificates have none."""
@@ -50,16 +51,19 @@ class IssuingKey:
 class Signer:
     """Signs with the token and writes the journal about it."""
 
-    def __init__(self, tokens: TokenThreads, journal: Journal) -> None:
+    def __init__(self, tokens: TokenThreads | None, journal: Journal) -> None:
+        """`tokens` is None while the token is locked."""
         self._tokens = tokens
+        self._shut = "" if tokens is not None else "the vault's token is not open yet"
         self._journal = journal
         self._under_way = 0
         self._certificates: dict[str, asyncio.Event] = {}
         self._in_doubt: set[str] = set()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._closing = False
         self._fault: HaltIssuance | None = None
+        self.on_lost_login: Callable[[], None] = lambda: None
+        """Called when the token has logged us out and nobody has its PIN."""
 
     async def certificate(
         self,
@@ -86,7 +90,7 @@ class Signer:
         self._must_not_lose_it(by.key)
         # No await between these checks and `append`, which takes both names at once.
         step = _STEPS.get(intent, "")
-        with self._use_of_a_key(), self._signing_of(issuance_id):
+        with self._use_of_a_key() as tokens, self._signing_of(issuance_id):
             await self._journal.append(
                 intent,
                 issuance_id=issuance_id,
@@ -97,7 +101,7 @@ class Signer:
             )
             steps.reached(f"{step} intent", issuance_id)
             try:
-                signature = await self._tokens.sign(by.key, tbs)
+                signature = await tokens.sign(by.key, tbs)
             except TransientError:
                 self._in_doubt.add(by.key.label)
                 raise
@@ -122,12 +126,13 @@ class Signer:
         Raises `TransientError` while it fails.
         """
         if key.label in self._in_doubt:
-            _must_verify(key, await self._tokens.sign(key, _PROOF), _PROOF)
+            with self._use_of_a_key() as tokens:
+                _must_verify(key, await tokens.sign(key, _PROOF), _PROOF)
             self._in_doubt.discard(key.label)
 
     def _must_not_lose_it(self, key: Key) -> None:
         """No intent is written for a failing key or a hanging token: the serial number would be lost."""
-        self._tokens.must_answer()
+        self.must_be_open().must_answer()
         if key.label in self._in_doubt:
             raise TransientError(f"the key {key.label!r} has failed: prepare again, which tries it first")
 
@@ -143,14 +148,14 @@ class Signer:
         if number <= last:
             raise Refused("crl.number", f"CRL number {number} of {by.issuer.id}-{shard} follows {last}")
         issuance_id = crl_issuance_id(by.issuer.id, shard, number)
-        with self._use_of_a_key():
+        with self._use_of_a_key() as tokens:
             await self._journal.append(
                 Kind.CRL_INTENT,
                 issuance_id=issuance_id,
                 issuer_id=by.issuer.id,
                 tbs=hashlib.sha256(tbs).digest(),
             )
-            signature = await self._tokens.sign(by.key, tbs)
+            signature = await tokens.sign(by.key, tbs)
             _must_verify(by.key, signature, tbs)
             signed = crl.assemble(tbs, by.issuer.algorithm.identifier, signature)
             await self._journal.append(
@@ -163,15 +168,28 @@ class Signer:
 
     async def plain(self, key: Key, data: bytes) -> bytes:
         """A verified signature by a responder's key; the journal holds the responder, not each answer."""
-        with self._use_of_a_key():
-            signature = await self._tokens.sign(key, data)
+        with self._use_of_a_key() as tokens:
+            signature = await tokens.sign(key, data)
             _must_verify(key, signature, data)
         return signature
 
-    async def close(self) -> None:
+    def must_be_open(self) -> TokenThreads:
+        """The open token.  Raises `TransientError` while it is locked or the vault stops, `HaltIssuance`."""
+        if self._shut or self._tokens is None:
+            raise TransientError(self._shut)
+        if self._fault is not None:
+            raise HaltIssuance(f"the vault signs nothing since this happened: {self._fault}")
+        return self._tokens
+
+    def open(self, tokens: TokenThreads) -> None:
+        """Sign with these from now on."""
+        self._tokens, self._shut = tokens, ""
+
+    async def close(self, why: str = "the vault is stopping: ask again when it is back") -> None:
         """Begin nothing more, and finish what has an intent: a clean stop costs no serial number."""
-        self._closing = True
+        self._shut = why
         await self._idle.wait()
+        self._tokens = None
 
     def _must_be_new(self, issuance_id: str, serial: bytes) -> None:
         if self._journal.has_intent(issuance_id):
@@ -188,15 +206,16 @@ class Signer:
             raise Refused("precertificate.missing", f"issuance {issuance_id} has no such precertificate")
 
     @contextmanager
-    def _use_of_a_key(self) -> Iterator[None]:
-        if self._closing:
-            raise TransientError("the vault is stopping: ask again when it is back")
-        if self._fault is not None:
-            raise HaltIssuance(f"the vault signs nothing since this happened: {self._fault}")
+    def _use_of_a_key(self) -> Iterator[TokenThreads]:
+        tokens = self.must_be_open()
         self._under_way += 1
         self._idle.clear()
         try:
-            yield
+            yield tokens
+        except TokenTrouble as trouble:
+            if trouble.fault is Fault.LOGIN:
+                self.on_lost_login()
+            raise
         except ClockSteppedBack:
             raise  # this one ends by itself, when the clock has caught up
         except HaltIssuance as fault:

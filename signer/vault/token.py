@@ -188,7 +188,7 @@ class TokenThreads:
         self,
         cryptoki: Cryptoki,
         serial: str,
-        pin: str,
+        pin: str | bytearray,
         threads: int,
         *,
         timeout: float = TIMEOUT,

@@ -85,10 +85,10 @@ def test_public_rules_ask_for_more(override: str, remedy: str) -> None:
         load(None, [*PUBLIC, override])
 
 
-def test_production_keeps_the_pin_outside_and_a_public_one_reaches_public_addresses_only() -> None:
+def test_production_has_the_pin_in_no_file_and_a_public_one_reaches_public_addresses_only() -> None:
+    production = ["deployment.production=true"]
     with pytest.raises(ConfigurationError, match=r"vault\.pin_file"):
-        load(None, ["deployment.production=true"])
-    production = ["deployment.production=true", "vault.pin_file=/run/secrets/pin"]
+        load(None, [*production, "vault.pin_file=/run/secrets/pin"])
     load(None, [*production, "validation.allowed_networks=10.0.0.0/8"])
     with pytest.raises(ConfigurationError, match="allowed_networks"):
         load(None, [*PUBLIC, *production, *CT, "validation.allowed_networks=10.0.0.0/8"])

@@ -79,19 +79,20 @@ class World:
     def started(self, settings: Settings | None = None) -> Responders:
         ca = software_ca("ec-p256")
         key = Key("ec-p256", KeyAlgorithm.EC_P256, ca.key.public_key())
-        return Responders(
+        responders = Responders(
             settings or Settings(),
             {
                 "ec-p256": IssuingKey(ca.issuer, key, KeyUse.ISSUING),
                 "local": IssuingKey(replace(ca.issuer, id="local"), key, KeyUse.LOCAL_SERVICE),
             },
-            self.token,
             Signer(self.token, self.journal),
             self.journal,
             self.lint,
             self.clock,
             SystemRandomness(),
         )
+        responders.take(self.token.keeper)
+        return responders
 
 
 @pytest.fixture

@@ -393,4 +393,22 @@ def test_each_isolated_process_may_call_its_own_methods_only() -> None:
         for method in ("prepare", "issue", "recall", "local-service", "sign-crl", "journal")
     )
     assert all(allow(Peer(9, 1, 1), method) for method in server.CALLERS)
-    assert not any(allow(Peer(9, uid, 0), method) for uid in (0, 3, 4) for method in server.CALLERS)
+    for_root = server.OPERATOR
+    assert not any(
+        allow(Peer(9, uid, 0), method)
+        for uid in (0, 3, 4)
+        for method in server.CALLERS
+        if uid or method not in for_root
+    )
+
+
+@pytest.mark.clause("CPS 5.2.3")
+def test_root_and_no_other_process_opens_closes_halts_and_resumes() -> None:
+    allow = server.policy({1: "app", 2: "status"}, 3)
+    changes = server.OPERATOR - {"activation"}
+    assert changes == {"activate", "deactivate", "halt", "resume"}
+    for method in changes:
+        assert allow(Peer(9, 0, 0), method)
+        assert not any(allow(Peer(9, uid, 0), method) for uid in (1, 2, 3, 4))
+        assert server.policy({}, 1000)(Peer(9, 1000, 0), method)
+        assert not server.policy({}, 1000)(Peer(9, 1001, 0), method)
