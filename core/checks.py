@@ -37,6 +37,7 @@ MAY_BE_ZERO = frozenset(
     {
         "authorization_reuse",
         "poll_interval",
+        "lint_sample",
         "lint_workers",
         "crl_delay",
         "busy_timeout",

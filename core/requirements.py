@@ -128,6 +128,15 @@ TABLE: dict[Limit, tuple[Row, ...]] = {
 }
 
 
+_DAYS = sorted({each.since for rows in TABLE.values() for each in rows})
+
+
+def newest(at: int) -> int:
+    """The day of the newest rule that binds at `at`, both POSIX seconds: it names a state of all rules."""
+    place = bisect_right(_DAYS, at)
+    return _DAYS[place - 1] if place else 0
+
+
 def limit(name: Limit | str, at: int) -> int:
     """The value of `name` that binds at `at` (POSIX seconds); durations in seconds.
 

@@ -114,6 +114,7 @@ class Vault:
     pin_file: str = ""
     threads: int = 2
     lint_workers: int = 2
+    lint_sample: int = 250
     responder_lifetime: int = 14 * 86400
     responder_renewal: int = 7 * 86400
 

@@ -137,10 +137,15 @@ class LeafRequest:
 
 @dataclass(frozen=True, slots=True)
 class LintRecord:
-    """What the linters said of the to-be-signed bytes; `findings` below error, as "severity code"."""
+    """What the linters said of the to-be-signed bytes; `findings` below error, as "severity code".
+
+    `linters` with their versions; `lint_set` is the rules, the kind of document and the day from which the
+    newest rule binds: "public leaf 2026-06-15".
+    """
 
     linters: tuple[str, ...]
     findings: tuple[str, ...]
+    lint_set: str = ""
 
 
 @dataclass(frozen=True, slots=True)

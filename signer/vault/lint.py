@@ -16,12 +16,14 @@ import asyncio
 import importlib.metadata
 from collections import deque
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
+from core import requirements
 from core.errors import Refused
 from core.settings import Rules
 from signer.api import LintRecord
 from signer.vault import profiles
-from signer.vault.lint_worker import Finding, Kind, Worker
+from signer.vault.lint_worker import Finding, Kind, Work, Worker
 
 __all__ = ["Finding", "Kind", "LintPool"]
 
@@ -38,8 +40,7 @@ FAREWELL = 5
 
 @dataclass(slots=True, eq=False)
 class _Waiting:
-    kind: Kind
-    octets: bytes
+    work: Work
     findings: asyncio.Future[list[Finding]]
     suspect: bool = False
     """A worker died over it, or over a neighbour in its batch."""
@@ -69,8 +70,18 @@ class LintPool:
         self._running = True
         self._idle = [self._new_worker() for _ in range(self._limit)]
 
-    async def lint(self, octets: bytes, kind: Kind) -> LintRecord:
-        """Lint a DER certificate, CRL or OCSP response that carries a dummy signature.
+    @property
+    def running(self) -> bool:
+        """Between `start` and `close`."""
+        return self._running
+
+    async def lint(
+        self, octets: bytes, kind: Kind, *, at: int | None = None, plain: bool = False
+    ) -> LintRecord:
+        """Lint a DER certificate, CRL or OCSP response that carries a dummy signature (or its own).
+
+        `at` (POSIX seconds) names in the record the day of the rules that bind then.  `plain`: by pkilint
+        alone, without what makes it fast.
 
         Raises `Refused("lint.<code>")` for the first ERROR or FATAL finding; `lint.crashed` when the worker
         died or timed out twice.
@@ -78,7 +89,7 @@ class LintPool:
         if not self._running:
             raise Refused("lint.crashed", "the lint workers are not running: start the vault")
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(kind, octets, loop.create_future())
+        waiting = _Waiting(Work(kind, octets, plain), loop.create_future())
         if not self._waiting:
             loop.call_soon(self._hand_out)
         self._waiting.append(waiting)
@@ -89,7 +100,11 @@ class LintPool:
                 raise Refused(
                     f"lint.{finding.code}", f"pkilint says {finding.severity} {finding.code}{message}"
                 )
-        return LintRecord(self.linters, tuple(f"{found.severity} {found.code}" for found in findings))
+        lint_set = f"{self._rules} {kind}"
+        if at is not None:
+            lint_set += f" {datetime.fromtimestamp(requirements.newest(at), UTC):%Y-%m-%d}"
+        said = tuple(f"{found.severity} {found.code}" for found in findings)
+        return LintRecord(self.linters, said, lint_set)
 
     def close(self) -> None:
         """End the workers.  What is still waiting is refused."""
@@ -127,7 +142,7 @@ class LintPool:
             if batch:
                 worker = self._idle.pop()
                 self._busy[worker] = batch
-                worker.give([(waiting.kind, waiting.octets) for waiting in batch])
+                worker.give([waiting.work for waiting in batch])
 
     def _next_batch(self) -> list[_Waiting]:
         """Those next in line whom somebody still awaits; a suspect goes alone."""

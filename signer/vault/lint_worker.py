@@ -58,7 +58,14 @@ class Finding(NamedTuple):
     message: str
 
 
-Work = tuple[Kind, bytes]
+class Work(NamedTuple):
+    """A document; `plain` when pkilint shall judge it alone, without index or profile."""
+
+    kind: Kind
+    octets: bytes
+    plain: bool = False
+
+
 _work = msgspec.msgpack.Decoder(list[Work])
 _findings = msgspec.msgpack.Decoder(list[list[Finding]])
 _encode = msgspec.msgpack.Encoder().encode
@@ -170,9 +177,9 @@ def _serve(vault: socket.socket, rules: Rules, time_limit: float) -> None:
     with contextlib.suppress(ConnectionError), vault, vault.makefile("rb") as stream:
         while (work := _received(stream)) is not None:
             found = []
-            for kind, octets in work:
+            for each in work:
                 signal.setitimer(signal.ITIMER_REAL, time_limit)
-                found.append(linter.lint(rules, kind, octets))
+                found.append(linter.lint(rules, each.kind, each.octets, plain=each.plain))
             signal.setitimer(signal.ITIMER_REAL, 0)
             vault.sendall(_frame(_encode(found)))
 

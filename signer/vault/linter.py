@@ -24,14 +24,9 @@ from pkilint.cabf.serverauth import serverauth_finding_filter
 from pkilint.cabf.serverauth.serverauth_constants import CertificateType
 from pkilint.pkix import certificate, crl, extension, general_name, name, ocsp
 
-from core import der
 from core.settings import Rules
 from signer.vault.fastlint import ProfileLinter, filtered, indexed
 from signer.vault.lint_worker import Finding, Kind
-
-CRL_ENTRIES = 1000
-"""pkilint takes 0.1 ms and 10 KiB for an entry.  The entries of a CRL are all of one shape, written by one
-template (crl.py), so of a longer CRL the first and the last of them stand for all."""
 
 _TLS_TYPES = {
     Kind.LEAF: CertificateType.DV_FINAL_CERTIFICATE,
@@ -62,6 +57,8 @@ class Linter:
     load: Callable[[bytes], Any]
     validator: Any
     filters: list[Any]
+    plain: Any
+    """pkilint's own container, without our index."""
     by_profile: ProfileLinter | None = None
     """Finds the same, faster; for certificates of which many are alike."""
 
@@ -72,11 +69,12 @@ class Linter:
         return filtered(self.filters, self.validator.validate(self.load(octets).root))
 
 
-def lint(rules: Rules, kind: Kind, octets: bytes) -> list[Finding]:
-    """Lint as the rules demand.  What cannot be decoded is a finding, too."""
-    if kind in _CRL_TYPES:
-        octets = abridged(octets)
-    return run(_linter(rules, kind), octets)
+def lint(rules: Rules, kind: Kind, octets: bytes, *, plain: bool = False) -> list[Finding]:
+    """Lint as the rules demand; `plain` by pkilint alone.  What cannot be decoded is a finding, too."""
+    linter = _linter(rules, kind)
+    if plain:
+        linter = replace(linter, validator=linter.plain, by_profile=None)
+    return run(linter, octets)
 
 
 def run(linter: Linter, octets: bytes) -> list[Finding]:
@@ -99,21 +97,6 @@ def warm(rules: Rules) -> None:
         _linter(rules, kind)
 
 
-def abridged(certificate_list: bytes) -> bytes:
-    """The CRL with the first and last entries only, when it has more than `CRL_ENTRIES`."""
-    tbs, *rest = der.elements(der.only(certificate_list, der.SEQUENCE).content)
-    fields = [*der.elements(tbs.content)]
-    # version, signature, issuer, thisUpdate, nextUpdate, and revokedCertificates unless it is absent
-    if len(fields) < 7:
-        return certificate_list
-    entries = [entry.encoding for entry in der.elements(fields[5].content)]
-    if len(entries) <= CRL_ENTRIES:
-        return certificate_list
-    kept = der.sequence(*entries[: CRL_ENTRIES // 2], *entries[-CRL_ENTRIES // 2 :])
-    head, tail = (field.encoding for field in fields[:5]), (field.encoding for field in fields[6:])
-    return der.sequence(der.sequence(*head, kept, *tail), *(field.encoding for field in rest))
-
-
 @cache
 def _linter(rules: Rules, kind: Kind) -> Linter:
     if kind is Kind.OCSP:
@@ -132,7 +115,7 @@ def _tls(kind: CertificateType) -> Linter:
         serverauth.create_decoding_validators(), serverauth.create_validators(kind)
     )
     filters = serverauth.create_serverauth_finding_filters(kind)
-    return Linter(certificate_loader.load_der_document, indexed(validator), filters)
+    return Linter(certificate_loader.load_der_document, indexed(validator), filters, validator)
 
 
 def _pkix() -> Linter:
@@ -152,7 +135,7 @@ def _pkix() -> Linter:
             general_name.GeneralNameUriSyntaxValidator.VALIDATION_INVALID_URI_SYNTAX
         ),
     ]
-    return Linter(certificate_loader.load_der_document, indexed(validator), filters)
+    return Linter(certificate_loader.load_der_document, indexed(validator), filters, validator)
 
 
 def _crl(rules: Rules, kind: crl.CertificateRevocationListType) -> Linter:
@@ -172,7 +155,7 @@ def _crl(rules: Rules, kind: crl.CertificateRevocationListType) -> Linter:
             *whole,
         ],
     )
-    return Linter(loader.RFC5280CertificateListDocumentLoader().load_der_document, validator, [])
+    return Linter(loader.RFC5280CertificateListDocumentLoader().load_der_document, validator, [], validator)
 
 
 def _ocsp() -> Linter:
@@ -184,4 +167,4 @@ def _ocsp() -> Linter:
         ],
         [],
     )
-    return Linter(loader.RFC6960OCSPResponseDocumentLoader().load_der_document, validator, [])
+    return Linter(loader.RFC6960OCSPResponseDocumentLoader().load_der_document, validator, [], validator)

@@ -159,7 +159,7 @@ class Responders:
             not_before,
             lifetime=min(self._settings.vault.responder_lifetime, remaining),
         )
-        lint = await self._lint.lint(draft, LintKind.OCSP_RESPONDER)
+        lint = await self._lint.lint(draft, LintKind.OCSP_RESPONDER, at=now)
         return await self._signer.certificate(
             by,
             f"ocsp-responder:{id}:{serial.hex()}",

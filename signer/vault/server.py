@@ -141,6 +141,7 @@ async def serve(
             clock,
             randomness,
         )
+        opened.push_async_callback(service.sampler.close)
 
         async def record_refusal(peer: Peer, method: str) -> None:
             await journal.append(Kind.REFUSED, issuance_id=f"uid {peer.uid}: {method}")

@@ -22,14 +22,17 @@ from core.randomness import Randomness, token
 from core.settings import CtMode, Rules, Settings
 from signer import api, steps
 from signer.api import KeyUse
-from signer.vault import crl, description, leaf, lifetimes, ocsp, precertificates, profiles
+from signer.vault import description, leaf, lifetimes, ocsp, precertificates, profiles
+from signer.vault.crl_check import Wanted
 from signer.vault.evidence import Verifier
 from signer.vault.journal import Journal
 from signer.vault.journal import Kind as JournalKind
 from signer.vault.lint import Kind, LintPool
+from signer.vault.lint_sample import Sampler
 from signer.vault.responders import Responders
 from signer.vault.seal import Hierarchy
 from signer.vault.signing import IssuingKey, Signer
+from signer.vault.status_lint import StatusLint
 
 PREPARED_LIFETIME = 300
 """Seconds between `prepare` and `issue`, which follow each other at once: judgements do not grow old."""
@@ -90,7 +93,9 @@ class Service:
         self._randomness = randomness
         self._profiles = profiles.from_settings(settings)
         self._prepared: dict[str, _Prepared] = {}
-        self._ocsp_linted: set[tuple[object, ...]] = set()
+        self._status_lint = StatusLint(lint)
+        self.sampler = Sampler(lint, settings.vault.lint_sample, randomness, self._was_wrong)
+        self._wrong = ""
 
     async def describe(self, _: api.Nothing) -> api.Description:
         """The vault's own account of itself."""
@@ -163,7 +168,7 @@ class Service:
         by = self._issuing_key(signed.issuer_id, KeyUse.ISSUING)
         lifetimes.must_issue(by.issuer, by.life, now)
         tbs = precertificates.final_tbs(signed.certificate, signed.at, request.scts, now)
-        lint = await self._lint.lint(leaf.dummy_signed(tbs, by.issuer), Kind.LEAF)
+        lint = await self._lint.lint(leaf.dummy_signed(tbs, by.issuer), Kind.LEAF, at=now)
         await self._signer.must_work(by.key)
         expires_at = min(now + PREPARED_LIFETIME, signed.at + precertificates.FINAL_WITHIN)
         prepared = _Prepared(
@@ -184,18 +189,19 @@ class Service:
             raise Refused("token.unknown", "nothing is kept under this token (any more): prepare it again")
         by = self._issuers[prepared.issuer_id]
         lifetimes.must_issue(by.issuer, by.life, now)
-        return api.Issued(
-            await self._signer.certificate(
-                by,
-                prepared.issuance_id,
-                prepared.serial,
-                prepared.tbs,
-                prepared.lint,
-                intent=prepared.intent,
-                result=prepared.result,
-                follows=prepared.follows,
-            )
+        signed = await self._signer.certificate(
+            by,
+            prepared.issuance_id,
+            prepared.serial,
+            prepared.tbs,
+            prepared.lint,
+            intent=prepared.intent,
+            result=prepared.result,
+            follows=prepared.follows,
         )
+        first = prepared.result is JournalKind.PRECERTIFICATE
+        self.sampler.offer(Kind.PRECERTIFICATE if first else Kind.LEAF, signed)
+        return api.Issued(signed)
 
     async def recall(self, request: api.RecallRequest) -> api.Recalled:
         """What became of an issuance, for good.
@@ -249,16 +255,12 @@ class Service:
         lifetimes.must_answer(by.issuer, by.life, now)
         responder = self._responders.current(request.issuer_id)
         _must_not_be_later(request.this_update, now)
-        data = ocsp.build_tbs(by.issuer, responder.key_hash, responder.not_after, request, now)
-        algorithm = responder.algorithm.identifier
-        # The answers of one responder differ in times and serial only: the first of each shape is linted.
-        shape = (responder.certificate, request.hash_name, request.revoked_at is None, request.reason)
-        if shape not in self._ocsp_linted:
-            draft = ocsp.assemble(data, algorithm, responder.dummy_signature, responder.certificate)
-            await self._lint.lint(draft, Kind.OCSP)
-            self._ocsp_linted.add(shape)
+        data = await self._status_lint.ocsp(by.issuer, responder, request, now)
         signature = await self._signer.plain(responder.key, data)
-        return api.Signed(ocsp.assemble(data, algorithm, signature, responder.certificate))
+        algorithm = responder.algorithm.identifier
+        signed = ocsp.assemble(data, algorithm, signature, responder.certificate)
+        self.sampler.offer(Kind.OCSP, signed)
+        return api.Signed(signed)
 
     async def sign_crl(self, request: api.CrlRequest) -> api.Signed:
         """A CRL; its number rises."""
@@ -272,11 +274,13 @@ class Service:
             raise Refused("crl.shard", f"{request.issuer_id} has the shards 0 to {shards - 1}")
         # One full CRL carries no issuingDistributionPoint; a shard names itself in one (BR 7.2.2.1).
         url = by.issuer.crl_url(request.shard) if shards > 1 else None
-        tbs = crl.build_tbs(
+        wanted = Wanted(
             by.issuer, request.number, request.this_update, request.next_update, request.entries, url
         )
-        await self._lint.lint(crl.dummy_signed(tbs, by.issuer), Kind.CRL)
-        return api.Signed(await self._signer.crl(by, request.shard, request.number, tbs))
+        tbs = await self._status_lint.crl(wanted, now)
+        signed = await self._signer.crl(by, request.shard, request.number, tbs)
+        self.sampler.offer(Kind.CRL, signed)
+        return api.Signed(signed)
 
     async def journal(self, request: api.JournalRequest) -> api.Journal:
         """A page of the journal."""
@@ -297,10 +301,16 @@ class Service:
         profiles.admit(request, profile, by.issuer, now=now, longest=longest)
         tbs = leaf.build_tbs(by.issuer, profile, request)
         profiles.check(tbs, profile, request, by.issuer)
-        return tbs, await self._lint.lint(leaf.dummy_signed(tbs, by.issuer), kind)
+        return tbs, await self._lint.lint(leaf.dummy_signed(tbs, by.issuer), kind, at=now)
+
+    async def _was_wrong(self, why: str) -> None:
+        """Something signed should not have been: nothing more is issued until a person has looked."""
+        self._wrong = why
 
     def _now_of_issuance(self) -> int:
         """The time, if certificates may be dated by it.  OCSP and CRL go on: silence would harm more."""
+        if self._wrong:
+            raise HaltIssuance(f"{self._wrong}: find out why it was signed, then restart the vault")
         if self._settings.deployment.production and not self._clock.synchronised():
             raise HaltIssuance(
                 "no time service disciplines the clock any more, which production needs: nothing is issued "

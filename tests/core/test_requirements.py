@@ -68,6 +68,13 @@ def test_a_time_before_all_rules_and_an_unknown_limit_are_refused() -> None:
         limit("leaf-validty", at("2026-11-23"))
 
 
+def test_the_newest_rule_names_the_state_of_all_rules() -> None:
+    coming = at("2026-12-15")
+    assert requirements.newest(coming - 1) == at("2026-06-15")
+    assert requirements.newest(coming) == requirements.newest(coming + 1) == coming
+    assert requirements.newest(0) == 0
+
+
 def test_what_comes_next_is_told_in_order() -> None:
     coming = requirements.changes(at("2026-11-23"))
     assert coming[0][0] is Limit.REMOTE_PERSPECTIVES

@@ -11,7 +11,6 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -117,6 +116,21 @@ async def test_everything_that_we_make_passes_under_both_rules(pool: tuple[LintP
     assert {record.linters for record in records} == {lint.linters}
     assert lint.linters[0].startswith("pkilint ")
     assert lint.linters[1].startswith("profile ")
+    assert {record.lint_set for record in records} == {f"{rules} {kind}" for kind, _ in everything}
+
+
+async def test_a_record_names_the_rules_the_kind_and_the_day(pool: tuple[LintPool, Rules]) -> None:
+    lint, rules = pool
+    for at, day in ((NOW, "2026-06-15"), (1797292800, "2026-12-15")):
+        record = await lint.lint(leaf_der(rules), Kind.LEAF, at=at)
+        assert record.lint_set == f"{rules} leaf {day}"
+
+
+async def test_pkilint_alone_finds_the_same(pool: tuple[LintPool, Rules]) -> None:
+    lint, rules = pool
+    octets = leaf_der(rules, public_key=spki(private_key("rsa-2048")))
+    alone = await lint.lint(octets, Kind.LEAF, plain=True)
+    assert alone == await lint.lint(octets, Kind.LEAF)
 
 
 async def test_findings_below_error_are_recorded(pool: tuple[LintPool, Rules]) -> None:
@@ -376,19 +390,6 @@ async def test_a_crash_inside_a_validator_is_a_fatal_finding() -> None:
             raise RuntimeError("this validator crashed")
 
     container = validation.ValidatorContainer(validators=[Validator(path="certificate")])
-    bound = linter.Linter(linter.certificate_loader.load_der_document, container, [])
+    bound = linter.Linter(linter.certificate_loader.load_der_document, container, [], container)
     findings = linter.run(bound, leaf_der(Rules.PRIVATE))
     assert findings == [Finding("fatal", "base.unhandled_exception", "this validator crashed")]
-
-
-async def test_a_long_crl_is_abridged_and_a_short_one_is_not() -> None:
-    short, long = crl_der(linter.CRL_ENTRIES), crl_der(linter.CRL_ENTRIES + 1)
-    assert linter.abridged(short) == short
-    assert linter.abridged(crl_der(0)) == crl_der(0)
-    found = x509.load_der_x509_crl(linter.abridged(long))
-    whole = x509.load_der_x509_crl(long)
-    assert len(found) == linter.CRL_ENTRIES
-    assert [found[0].serial_number, found[-1].serial_number] == [1, linter.CRL_ENTRIES + 1]
-    assert list(found.extensions) == list(whole.extensions)
-    assert (found.issuer, found.signature) == (whole.issuer, whole.signature)
-    assert found.next_update_utc == datetime.fromtimestamp(NOW + 7 * DAY, UTC)

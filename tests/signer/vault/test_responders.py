@@ -60,7 +60,9 @@ class Lint(LintPool):
     def __init__(self) -> None:
         self.refusal: Refused | None = None
 
-    async def lint(self, octets: bytes, kind: Kind) -> LintRecord:
+    async def lint(
+        self, octets: bytes, kind: Kind, *, at: int | None = None, plain: bool = False
+    ) -> LintRecord:
         assert kind is Kind.OCSP_RESPONDER
         if self.refusal is not None:
             raise self.refusal

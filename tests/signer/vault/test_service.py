@@ -50,10 +50,13 @@ class Lint(LintPool):
 
     def __init__(self) -> None:
         self.linters = ("lint 1", "profile 1")
+        self._running = True
         self.refusal: Refused | None = None
         self.seen: list[bytes] = []
 
-    async def lint(self, octets: bytes, kind: Kind) -> LintRecord:
+    async def lint(
+        self, octets: bytes, kind: Kind, *, at: int | None = None, plain: bool = False
+    ) -> LintRecord:
         self.seen.append(octets)
         if self.refusal is not None:
             raise self.refusal
@@ -132,6 +135,22 @@ async def test_nothing_is_kept_of_what_the_linter_refused(world: World) -> None:
         await world.service.prepare(request())
     assert world.journal.sequence == 0
     assert not world.service._prepared
+
+
+@pytest.mark.clause("BR 8.7")
+async def test_when_what_was_signed_is_found_wrong_nothing_more_is_issued(world: World) -> None:
+    world.service.sampler._one_in = 1
+    prepared = await world.service.prepare(request())
+    kept = await world.service.prepare(request(issuance_id="issuance-2"))
+    world.lint.refusal = Refused("lint.pkix.fault", "a fault")
+    await world.service.issue(IssueRequest(prepared.token))
+    assert world.service.sampler._at_work is not None
+    await world.service.sampler._at_work
+    used = world.journal.sequence
+    for attempt in (world.service.prepare(request()), world.service.issue(IssueRequest(kept.token))):
+        with pytest.raises(HaltIssuance, match=r"lint\.pkix\.fault"):
+            await attempt
+    assert world.journal.sequence == used
 
 
 async def test_what_was_prepared_expires(world: World) -> None:
