@@ -235,6 +235,10 @@ class _Functions:
         return int(info.state) if result == _CKR_OK else None
 
 
+_classes: list[type] = []
+"""Kept: the garbage collector may clear a class before its instance, whose end then misses its methods."""
+
+
 def _locking_library(module: Module, functions: _Functions) -> _Lib:
     class Locking(_Lib):
         """python-pkcs11's library with our C_Initialize in the place of its own."""
@@ -244,6 +248,7 @@ def _locking_library(module: Module, functions: _Functions) -> _Lib:
             if result != _CKR_OK:
                 _not_by_us(module, result)
 
+    _classes.append(Locking)
     library = Locking(str(module.path))
     # Had python-pkcs11 not called our override, or called its own as well, the first answer in `initialize`
     # or this one would differ: the initialisation in force is ours, and it asked for locks.

@@ -169,6 +169,11 @@ def unseal(content: bytes, trust_anchor: bytes) -> Hierarchy:
     return hierarchy
 
 
+def root_of(content: bytes) -> bytes:
+    """The root certificate (DER) that a hierarchy.json claims, unchecked.  Raises ValueError."""
+    return msgspec.json.decode(msgspec.json.decode(content, type=_File).sealed, type=_Root).root
+
+
 def digest(hierarchy: Hierarchy) -> bytes:
     """SHA-256 of the sealed text: what a journal remembers a hierarchy by."""
     return hashlib.sha256(_text(hierarchy)).digest()
@@ -176,6 +181,10 @@ def digest(hierarchy: Hierarchy) -> bytes:
 
 def _text(hierarchy: Hierarchy) -> bytes:
     return msgspec.json.format(msgspec.json.encode(hierarchy), indent=2)
+
+
+class _Root(msgspec.Struct):
+    root: bytes
 
 
 class _Version(msgspec.Struct):

@@ -53,6 +53,11 @@ def settings(**sections: object) -> Settings:
 def made(directory: Path, chosen: Settings | None = None) -> DataDirectory:
     """Hold the ceremony in `directory`; about two seconds."""
     data = DataDirectory(directory)
-    spki = LOCAL_KEY.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    embedded.create(data, chosen or settings(), SystemClock(), SystemRandomness(), {"local": spki})
+    perspectives = {"local": local_spki()}
+    embedded.create(data, chosen or settings(), SystemClock(), SystemRandomness(), perspectives)
     return data
+
+
+def local_spki() -> bytes:
+    """The public half of LOCAL_KEY."""
+    return LOCAL_KEY.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
