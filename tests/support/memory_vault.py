@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cryptography import x509
 
@@ -17,8 +17,8 @@ from core.randomness import SystemRandomness
 from core.settings import Settings
 from signer import api
 from signer.api import KeyUse
-from signer.issuance import Approved, Issuance
-from signer.vault import ca_certificates, leaf
+from signer.issuance import Approved, Issuance, Logs
+from signer.vault import ca_certificates, leaf, precertificates
 from tests.support.database import NOW
 from tests.support.software_ca import leaf_request, private_key, profile, sign, software_ca, spki
 
@@ -41,6 +41,7 @@ class MemoryVault:
     entries: list[api.JournalEntry] = field(default_factory=list)
     prepared: dict[str, tuple[api.LeafRequest, bytes]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    ct: bool = False
 
     async def describe(self) -> api.Description:
         self._pass("describe")
@@ -58,33 +59,49 @@ class MemoryVault:
             )
             for id, algorithm in (("rsa-1", "rsa-2048"), ("ec-1", "ec-p256"))
         )
-        return api.Description("public", b"", infos, (), (), "lint 1", len(self.entries))
+        return api.Description("public", b"", infos, (), (), "lint 1", len(self.entries), ct=self.ct)
 
     async def prepare(self, request: api.LeafRequest) -> api.Prepared:
         self._pass("prepare")
-        tbs = leaf.build_tbs(software_ca("ec-p256").issuer, profile(), request)
-        token = f"token-{len(self.asked)}"
-        self.prepared[token] = (request, tbs)
-        return api.Prepared(token, hashlib.sha256(tbs).digest(), LINT)
+        tbs = leaf.build_tbs(software_ca("ec-p256").issuer, replace(profile(), ct=self.ct), request)
+        return self._keep(request, tbs, precertificate=self.ct)
+
+    async def prepare_final(self, request: api.FinalRequest) -> api.Prepared:
+        self._pass("prepare-final")
+        (signed,) = self._entries(request.issuance_id, "precertificate")
+        tbs = precertificates.final_tbs(signed.certificate, NOW, request.scts, NOW)
+        wanted = leaf_request(
+            issuance_id=request.issuance_id, issuer_id=signed.issuer_id, serial=signed.serial
+        )
+        return self._keep(wanted, tbs, precertificate=False)
 
     async def issue(self, token: str) -> api.Issued:
         self._pass("issue")
         if token not in self.prepared:
             raise Refused("token.unknown", "gone")
         request, tbs = self.prepared.pop(token)
-        self._append("intent", request, tbs=tbs)
-        self._pass("intent")
+        poisoned = precertificates.POISON in tbs
+        intent, result = ("precertificate-intent", "precertificate") if poisoned else ("intent", "result")
+        self._append(intent, request, tbs=tbs)
+        self._pass(intent)
         ca = software_ca("ec-p256")
         certificate = leaf.assemble(tbs, ca.issuer.algorithm.identifier, sign(ca.key, tbs))
-        self._append("result", request, certificate=certificate)
-        self._pass("result")
+        self._append(result, request, certificate=certificate)
+        self._pass(result)
         return api.Issued(certificate)
 
     async def recall(self, issuance_id: str) -> api.Recalled:
         self._pass("recall")
         mine = [entry for entry in self.entries if entry.issuance_id == issuance_id]
         results = [entry.certificate for entry in mine if entry.kind == "result"]
-        return api.Recalled(bool(mine), results[0] if results else None, LINT if results else None)
+        first = [entry.certificate for entry in mine if entry.kind == "precertificate"]
+        return api.Recalled(
+            bool(mine),
+            results[0] if results else None,
+            LINT if results else None,
+            first[0] if first else None,
+            bool(first) and any(entry.kind == "intent" for entry in mine),
+        )
 
     async def journal(self, after: int, limit: int = 1000) -> api.Journal:
         self._pass("journal")
@@ -126,6 +143,14 @@ class MemoryVault:
     def fault(self, where: str, error: Exception) -> None:
         """Raise `error` the next time that `where` is passed."""
         self.faults.setdefault(where, []).append(_fail(error))
+
+    def _keep(self, request: api.LeafRequest, tbs: bytes, *, precertificate: bool) -> api.Prepared:
+        token = f"token-{len(self.asked)}"
+        self.prepared[token] = (request, tbs)
+        return api.Prepared(token, hashlib.sha256(tbs).digest(), LINT, precertificate)
+
+    def _entries(self, issuance_id: str, kind: str) -> list[api.JournalEntry]:
+        return [each for each in self.entries if (each.issuance_id, each.kind) == (issuance_id, kind)]
 
     def _pass(self, where: str) -> None:
         self.asked.append(where)
@@ -184,6 +209,8 @@ def states(database: Database, request_id: str = "order-1") -> list[str]:
     return [row.state.value for row in certificates.by_request(database.reader, request_id)]
 
 
-def issuance_with(vault: MemoryVault, database: Database, settings: Settings = SETTINGS) -> Issuance:
+def issuance_with(
+    vault: MemoryVault, database: Database, settings: Settings = SETTINGS, logs: Logs | None = None
+) -> Issuance:
     """The issuance of a process that has just started."""
-    return Issuance(vault, database, settings, FakeClock(NOW), SystemRandomness())  # type: ignore[arg-type]
+    return Issuance(vault, database, settings, FakeClock(NOW), SystemRandomness(), logs)  # type: ignore[arg-type]
