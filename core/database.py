@@ -1,9 +1,10 @@
 """SQLite in WAL behind one writer that commits in groups.
 
 A *unit* is a function of a `Transaction`.  Units that wait together share one COMMIT (and one fsync), each
-inside its own savepoint: a unit that raises is rolled back alone.  `write` returns only after the COMMIT
-is durable (synchronous=FULL).  Reads go to the caller's own read-only connection: in WAL a reader never
-waits for the writer, and a point look-up costs less than a hop to another thread (docs/adr/0001).
+inside its own savepoint when it is not alone: a unit that raises is rolled back alone.  `write` returns only
+after the COMMIT is durable (synchronous=FULL).  Reads go to the caller's own read-only connection: in WAL a
+reader never waits for the writer, and a point look-up costs less than a hop to another thread
+(docs/adr/0001).
 
 Must never: be held open during network I/O.  A unit is plain Python on rows and cannot await.
 """
@@ -15,13 +16,13 @@ import logging
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from core import metrics, tables
 from core.audit import AuditChain
 from core.clock import Clock
+from core.commit_thread import CommitThread
 from core.errors import ConfigurationError, HaltIssuance, TransientError
 
 T = TypeVar("T")
@@ -32,6 +33,10 @@ CACHED_STATEMENTS = 512
 
 CACHE_KIBIBYTES = 65536
 """The writer's page cache: holds the upper levels of every index of some ten million rows."""
+
+CHECKPOINT_PAGES = 4096
+"""Pages in the WAL before they go back into the file (16 MiB): the same few pages are written by every
+transaction, so a longer WAL copies each of them less often."""
 
 BUSY_PAUSE = 0.02
 """Seconds between two tries to begin while another process (a backup, a person's shell) holds the lock."""
@@ -49,6 +54,7 @@ _BROKEN = {
 }
 """Result codes that say something of the disk or the file, not of the unit that happened to meet them."""
 
+_DONE = metrics.COMMITS.labels("done")
 _log = logging.getLogger(__name__)
 
 
@@ -147,6 +153,7 @@ class Database:
         self._waiting: deque[_Waiting] = deque()
         self._writer: _Writer | None = None
         self._groups: asyncio.Task[None] | None = None
+        self._broken = asyncio.Event()
         self.reader: Reader
 
     async def open(self) -> None:
@@ -183,6 +190,10 @@ class Database:
         """Run `query` on the event loop's own reader, at once; async so that another database can come."""
         return query(self.reader)
 
+    async def broken(self) -> None:
+        """Returns when a commit has failed: nothing is written any more until the process starts again."""
+        await self._broken.wait()
+
     async def close(self) -> None:
         """Finish what waits and close."""
         if self._writer is None:
@@ -198,6 +209,8 @@ class Database:
             size = min(len(self._waiting), self._group_commit)
             group = [self._waiting.popleft() for _ in range(size)]
             _settle(await writer.commit(group))
+            if writer.broken:
+                self._broken.set()
         # No await since the look at `_waiting`: whoever comes next starts a new task.
         self._groups = None
 
@@ -213,33 +226,47 @@ class _Writer:
         self._connection = connection
         self._clock = clock
         self._busy_timeout = busy_timeout
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="database-commit")
+        self._thread = CommitThread()
         self._chain = AuditChain.resume(connection)
-        self._broken: str | None = None
+        self.broken = ""
+        """Why nothing is written any more."""
 
     async def commit(self, group: list[_Waiting]) -> list[_Outcome]:
         """Run and commit the group.  All of its units get an outcome, and only after the COMMIT."""
-        if self._broken is not None:
-            return _fail(group, HaltIssuance(self._broken))
+        if self.broken:
+            return _fail(group, HaltIssuance(self.broken))
         head = self._chain.head
         try:
             await self._begin()
-            outcomes = [self._run(unit, future) for unit, future in group if not future.cancelled()]
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._connection.execute, "COMMIT")
-        except sqlite3.Error as error:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
+            together = len(group) > 1
+            outcomes = [self._run(unit, future, together) for unit, future in group if not future.cancelled()]
+            if self._connection.in_transaction:  # else the one unit was rolled back, and nothing remains
+                await self._thread.run(self._commit)
+        except Exception as error:
             self._chain.head = head
             metrics.COMMITS.labels("failed").inc()
-            return _fail(group, self._judge(error))
-        metrics.COMMITS.labels("done").inc()
+            return _fail(group, self._judge(error, self._roll_back()))
+        _DONE.inc()
         metrics.UNITS.inc(len(outcomes))
         return outcomes
 
     async def close(self) -> None:
         """Close the connection; nothing is under way."""
-        self._thread.shutdown()
+        self._thread.close()
         self._connection.close()
+
+    def _commit(self) -> None:
+        self._connection.execute("COMMIT")
+
+    def _roll_back(self) -> bool:
+        """Give up the transaction; False when even that fails, as on a disk that is gone."""
+        try:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+        except sqlite3.Error as error:
+            _log.critical("a transaction could not be rolled back: %s", error)
+            return False
+        return True
 
     async def _begin(self) -> None:
         """BEGIN, waiting for another process's transaction without holding up the loop."""
@@ -254,36 +281,47 @@ class _Writer:
                     raise
             await asyncio.sleep(BUSY_PAUSE)
 
-    def _run(self, unit: Unit[Any], future: asyncio.Future[Any]) -> _Outcome:
-        """Run one unit in its savepoint.  Raises sqlite3.Error when the whole group must be given up."""
+    def _run(self, unit: Unit[Any], future: asyncio.Future[Any], together: bool) -> _Outcome:
+        """Run one unit, in a savepoint when it is not alone.
+
+        Raises sqlite3.Error when the whole group must be given up.
+        """
         head = self._chain.head
-        self._connection.execute("SAVEPOINT unit")
+        if together:
+            self._connection.execute("SAVEPOINT unit")
         try:
             result = unit(Transaction(self._connection, self._chain, self._clock.now()))
+            if not self._connection.in_transaction:
+                raise sqlite3.OperationalError("a unit ended the transaction of its group")
         except BaseException as error:  # whatever it is: a dead writer would leave all others waiting
             # Some errors make SQLite roll back the whole transaction; then no unit before this one stands.
             if not self._connection.in_transaction or (
                 isinstance(error, sqlite3.Error) and _code(error) in _BROKEN
             ):
                 raise _as_sqlite(error) from error
-            self._connection.execute("ROLLBACK TO unit")
-            self._connection.execute("RELEASE unit")
+            if together:
+                self._connection.execute("ROLLBACK TO unit")
+                self._connection.execute("RELEASE unit")
+            else:
+                self._connection.execute("ROLLBACK")
             self._chain.head = head
             # A future refuses to carry StopIteration, which `next` in a unit raises.
             return future, None, RuntimeError(repr(error)) if isinstance(error, StopIteration) else error
-        self._connection.execute("RELEASE unit")
+        if together:
+            self._connection.execute("RELEASE unit")
         return future, result, None
 
-    def _judge(self, error: sqlite3.Error) -> Exception:
-        if _code(error) in _BUSY:
+    def _judge(self, error: Exception, rolled_back: bool) -> Exception:
+        if rolled_back and isinstance(error, sqlite3.Error) and _code(error) in _BUSY:
             return TransientError(f"another process holds the database: {error}")
         # After a failed fsync the kernel may have dropped the pages and call the next one a success, so
         # nothing that this process believes of the file can be trusted: only opening it again tells.
-        self._broken = (
-            f"the database could not commit ({error}): see to the disk and its free space, then restart"
+        self.broken = (
+            f"the database could not commit ({error}): see to the disk and its free space; "
+            "a restart opens it anew"
         )
-        _log.critical("%s", self._broken)
-        return HaltIssuance(self._broken)
+        _log.critical("%s", self.broken)
+        return HaltIssuance(self.broken)
 
 
 def _connect(path: Path, mode: str, busy_timeout: int) -> sqlite3.Connection:
@@ -313,6 +351,7 @@ def _connect_writer(path: Path) -> sqlite3.Connection:
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute(f"PRAGMA cache_size = -{CACHE_KIBIBYTES}")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
     return connection
 
 

@@ -150,6 +150,7 @@ async def serve(
                 issuance.run(),
                 crls.run(),
                 tls.keep_renewed(),
+                _until_broken(database),
                 succession.run(),
             ):
                 loops.create_task(_for_ever(loop))
@@ -215,6 +216,15 @@ def _local_service_chain(description: Description, chains: Mapping[str, Sequence
     # The vault signs with the newest, which is the last.
     ours = [issuer.id for issuer in description.issuers if issuer.use is KeyUse.LOCAL_SERVICE]
     return chains[ours[-1]][0]
+
+
+async def _until_broken(database: Database) -> None:
+    """A writer whose commit failed trusts its file no more: this process ends, the next one opens it anew.
+
+    Meanwhile the status process goes on answering from what was committed.
+    """
+    await database.broken()
+    raise HaltIssuance("the database could not commit: this process ends, to open it anew")
 
 
 async def _for_ever(loop: Coroutine[Any, Any, None]) -> None:

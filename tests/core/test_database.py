@@ -36,7 +36,7 @@ async def held(database: Database) -> AsyncIterator[asyncio.Task[object]]:
     entered, release = asyncio.Event(), threading.Event()
     # The thread that commits is occupied first, so the group's COMMIT waits behind us.
     assert database._writer is not None
-    database._writer._thread.submit(release.wait, 10)
+    busy = asyncio.create_task(database._writer._thread.run(lambda: release.wait(10)))
     task = asyncio.create_task(database.write(lambda tx: entered.set()))
     await entered.wait()
     try:
@@ -44,7 +44,7 @@ async def held(database: Database) -> AsyncIterator[asyncio.Task[object]]:
         await asyncio.sleep(0)
     finally:
         release.set()
-        await asyncio.gather(task, return_exceptions=True)
+        await asyncio.gather(busy, task, return_exceptions=True)
 
 
 def names(database: Database) -> set[str]:
@@ -83,6 +83,7 @@ async def test_a_unit_that_raises_leaves_nothing_and_does_not_harm_its_group(tmp
         raise ValueError("no")
 
     async with opened(tmp_path) as database:
+        before = audit.head(database.reader).sequence
         async with held(database):
             tasks = [asyncio.create_task(database.write(unit)) for unit in (put("a"), bad, put("b"))]
         results = await asyncio.gather(*tasks, return_exceptions=True)
@@ -91,7 +92,7 @@ async def test_a_unit_that_raises_leaves_nothing_and_does_not_harm_its_group(tmp
         assert results[2] == "b"
         assert names(database) == {"a", "b"}
         assert audit.verify(database.reader) == []
-        assert audit.head(database.reader).sequence == 3  # the schema, a and b
+        assert audit.head(database.reader).sequence == before + 2
 
 
 async def test_an_exception_that_a_future_cannot_carry_reaches_the_caller_too(tmp_path: Path) -> None:
@@ -146,6 +147,54 @@ async def test_a_full_disk_halts_issuance_and_loses_nothing_acknowledged(tmp_pat
             await database.write(put("after"))
     async with opened(tmp_path) as database:
         assert names(database) == {"kept"}
+
+
+async def test_a_unit_that_raises_alone_leaves_nothing(tmp_path: Path) -> None:
+    def bad(tx: Transaction) -> None:
+        put("bad")(tx)
+        raise ValueError("no")
+
+    async with opened(tmp_path) as database:
+        before = audit.head(database.reader)
+        with pytest.raises(ValueError, match="no"):
+            await database.write(bad)
+        assert audit.head(database.reader) == before
+        assert await database.write(put("a")) == "a"
+        assert names(database) == {"a"}
+        assert audit.verify(database.reader) == []
+
+
+async def test_a_failed_commit_is_told_to_whoever_waits_for_it(tmp_path: Path) -> None:
+    async with opened(tmp_path) as database:
+        waiting = asyncio.create_task(database.broken())
+        await database.write(put("a"))
+        assert not waiting.done()
+        with pytest.raises(HaltIssuance):
+            await database.write(lambda tx: tx.execute("ROLLBACK"))
+        await asyncio.wait_for(waiting, 5)
+
+
+async def test_a_rollback_that_fails_leaves_no_writer_waiting(tmp_path: Path) -> None:
+    class Gone:
+        """A connection to a disk that is gone: what ends a transaction fails."""
+
+        def __init__(self, real: sqlite3.Connection) -> None:
+            self.real = real
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self.real, name)
+
+        def execute(self, sql: str, *parameters: object) -> object:
+            if sql in ("COMMIT", "ROLLBACK"):
+                raise sqlite3.OperationalError("disk I/O error")
+            return self.real.execute(sql, *parameters)
+
+    async with opened(tmp_path) as database:
+        assert database._writer is not None
+        database._writer._connection = Gone(database._writer._connection)  # type: ignore[assignment]
+        for name in ("a", "b"):
+            with pytest.raises(HaltIssuance, match="disk I/O error"):
+                await asyncio.wait_for(database.write(put(name)), 5)
 
 
 async def test_a_unit_that_ends_the_transaction_by_itself_is_caught(tmp_path: Path) -> None:
@@ -247,7 +296,7 @@ async def test_whatever_was_acknowledged_survives_a_kill(tmp_path: Path) -> None
         assert len(acknowledged) >= 200
         assert acknowledged <= found
         assert audit.verify(database.reader) == []
-        assert audit.head(database.reader).sequence == len(found) + 1  # and the record of the schema
+        assert audit.head(database.reader).sequence == len(found) + len(tables.migrations())
         assert database.reader.one("PRAGMA integrity_check")[0] == "ok"
 
 
