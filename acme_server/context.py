@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from acme_server.changes import Changes
 from acme_server.urls import Urls
+from core.blocklist import Blocklist
 from core.clock import Clock
 from core.database import Database
 from core.ephemeral import Nonces
@@ -21,7 +22,8 @@ class Context:
     `chains` maps an issuer id to its chains in PEM, the default one first: each begins with the issuing
     certificate and leaves its trust anchor out.  It grows with a rollover.  `wake_jobs` tells
     the job runner that a row is waiting, `on_revocation` the CRL updater; both return at once.  `changes` is
-    what `app.job_handlers` was given, so that polls hear of finished jobs.
+    what `app.job_handlers` was given, so that polls hear of finished jobs.  `blocklist` are the keys that the
+    operator wants nobody to use.
     """
 
     settings: Settings
@@ -34,3 +36,4 @@ class Context:
     chains: Mapping[str, Sequence[bytes]]
     wake_jobs: Callable[[], None]
     on_revocation: Callable[[], None]
+    blocklist: Blocklist = field(default_factory=Blocklist)

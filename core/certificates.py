@@ -203,6 +203,7 @@ def store(
             "tbs_sha256": tbs_sha256.hex(),
         },
     )
+    revoke_if_blocked(tx, row)
 
 
 def mark_lost(tx: Transaction, id: str) -> None:
@@ -225,7 +226,7 @@ def abandon(tx: Transaction, id: str) -> None:
 def revoke(tx: Transaction, serial: bytes, reason: int, cause: str, *, actor: str = "system") -> Revocation:
     """Write the one revocation row; `cause` says for the auditors who asked and why.
 
-    Blocks no key: that somebody says keyCompromise is no proof of it (`revoke_compromised`).  Raises:
+    Blocks no key: that somebody says keyCompromise is no proof of it (core/compromise.py).  Raises:
     `UnknownCertificate` when nothing with this serial was issued, `AlreadyRevoked` (nothing changes),
     ValueError when BR 7.2.2 forbids the reason.
     """
@@ -248,26 +249,10 @@ def revoke(tx: Transaction, serial: bytes, reason: int, cause: str, *, actor: st
     return _revoked(tx, serial, "revocation", actor)
 
 
-def revoke_compromised(tx: Transaction, serial: bytes, cause: str, *, actor: str = "system") -> Revocation:
-    """A *proven* compromise: revoked for keyCompromise (its reason changed, if need be), and the key blocked.
-
-    Raises: `UnknownCertificate`; `AlreadyRevoked` when all of that was done before.
-    """
-    existing = revocation_of(tx, serial)
-    if existing is None:
-        revocation = revoke(tx, serial, KEY_COMPROMISE, cause, actor=actor)
-    elif existing.reason != KEY_COMPROMISE:
-        revocation = upgrade_reason(tx, serial, cause, actor=actor)
-    else:
-        revocation = existing
-    row = tx.one("SELECT spki_sha256 FROM certificates WHERE serial = ?", (serial,))
-    assert row is not None
-    blocked = blocked_keys.block(
-        tx, row["spki_sha256"], f"keyCompromise of certificate {serial.hex()}: {cause}", actor=actor
-    )
-    if revocation is existing and not blocked:
-        raise AlreadyRevoked(existing)
-    return revocation
+def revoke_if_blocked(tx: Transaction, row: Row) -> None:
+    """Revoke what was signed while its key was being blocked."""
+    if blocked_keys.is_blocked(tx, row["spki_sha256"]) and revocation_of(tx, row["serial"]) is None:
+        revoke(tx, row["serial"], KEY_COMPROMISE, "its key was blocked before it was stored")
 
 
 def upgrade_reason(tx: Transaction, serial: bytes, cause: str, *, actor: str = "system") -> Revocation:

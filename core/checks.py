@@ -283,6 +283,12 @@ def _production(settings: Settings) -> None:
             ", ".join(settings.validation.allowed_networks),
             "a public CA in production reaches public addresses only: set it to []",
         )
+    if settings.ca.rules is Rules.PUBLIC and not settings.ca.blocklist:
+        raise _wrong(
+            "ca.blocklist",
+            '""',
+            "BR 6.1.1.3 (5) has Debian's weak keys refused: name a list in badkeys' format that holds them",
+        )
     if settings.vault.pin_file:
         raise _wrong(
             "vault.pin_file",

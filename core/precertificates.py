@@ -39,6 +39,7 @@ def store(tx: Transaction, id: str, precertificate: bytes, tbs_sha256: bytes, li
             "lint": msgspec.to_builtins(lint),
         },
     )
+    certificates.revoke_if_blocked(tx, row)
 
 
 def give_up(tx: Transaction, id: str, why: str) -> None:

@@ -88,6 +88,21 @@ def check(spki: bytes) -> KeyInfo:
     return KeyInfo(algorithm, hashlib.sha256(spki).digest())
 
 
+def number(spki: bytes) -> bytes:
+    """What lists of known keys name a key by: modulus or x-coordinate, big-endian, without leading zeros.
+
+    Raises ValueError for a SubjectPublicKeyInfo that is neither an RSA nor an elliptic curve key's.
+    """
+    key = serialization.load_der_public_key(spki)
+    if isinstance(key, rsa.RSAPublicKey):
+        value = key.public_numbers().n
+    elif isinstance(key, ec.EllipticCurvePublicKey):
+        value = key.public_numbers().x
+    else:
+        raise ValueError("neither an RSA nor an elliptic curve key")
+    return value.to_bytes((value.bit_length() + 7) // 8, "big")
+
+
 def warm() -> None:
     """Load what the first check would load (tables of known primes, 30 ms), outside of any hot path."""
     for size in RSA_SIZES:

@@ -47,6 +47,7 @@ class Ca:
     terms_version: str = "1"
     cps_version: str = "1.0"
     contact: str = "mailto:pki@ca.example"
+    blocklist: str = ""
     rollover_notice: int = 180 * 86400
 
 

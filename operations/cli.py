@@ -11,20 +11,24 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Callable
 from dataclasses import asdict
 from enum import StrEnum
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from core import checks
 from core.clock import SystemClock
-from core.errors import CaError, ConfigurationError, TransientError
+from core.errors import ConfigurationError, TransientError
+from operations import keys_commands
+from operations.command import DATA as _DATA
+from operations.command import Config, Data, Json, Set
+from operations.command import exit_with as _exit
+from operations.command import invocation as _invocation
+from operations.command import say as _say
 from operations.process import Exit
 from operations.process import main as run_process
-from operations.supervisor import Invocation, check_ports, check_prerequisites
+from operations.supervisor import check_ports, check_prerequisites
 from operations.supervisor import run as run_supervisor
 
 EXIT_CODES = "  ".join(f"{code.value} {code.name.lower().replace('_', ' ')}" for code in Exit)
@@ -38,15 +42,7 @@ application = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-Config = Annotated[
-    Path | None, typer.Option("--config", help="The settings; ./config.toml when there is one.")
-]
-# readable=False: an isolated CA's directory cannot be listed, and the refusal is ours to word.
-Data = Annotated[Path, typer.Option("--data", readable=False, help="The CA's data directory.")]
-Set = Annotated[list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override one.")]
-Json = Annotated[bool, typer.Option("--json", help="For programs.")]
-_DATA = Path("data")
+application.add_typer(keys_commands.application)
 
 
 class Reason(StrEnum):
@@ -247,38 +243,6 @@ def revoke_issuer(
 def main() -> None:
     """The entry point `acme-server`."""
     application()
-
-
-def _invocation(config: Path | None, data: Path, overrides: list[str] | None) -> Invocation:
-    if config is None and Path("config.toml").is_file():
-        config = Path("config.toml")
-    return Invocation(config, data, tuple(overrides or ()))
-
-
-def _say(line: Any) -> None:
-    print(line, flush=True)
-
-
-def _exit(command: Callable[[], int]) -> None:
-    """Run `command`; a refusal is one line on standard error and an exit code, never a traceback."""
-    try:
-        code = command()
-    except ConfigurationError as error:
-        code = _refused(error, Exit.CONFIGURATION)
-    except TransientError as error:
-        code = _refused(error, Exit.NOT_RUNNING)
-    except CaError as error:
-        code = _refused(error, Exit.REFUSED)
-    except PermissionError as error:
-        code = _refused(
-            CaError(f"{error.filename}: {error.strerror}; be root or the CA's user"), Exit.REFUSED
-        )
-    raise typer.Exit(code)
-
-
-def _refused(error: Exception, code: Exit) -> Exit:
-    print(f"acme-server: {error}", file=sys.stderr)
-    return code
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from acme_server.registration import compromise
 from core import certificates
 from core.data_directory import DataDirectory
 from core.database import Database, Transaction
@@ -37,11 +38,30 @@ class Revoked:
     reason: int
 
 
+@dataclass(frozen=True, slots=True)
+class BlockRequest:
+    """`spki_sha256` is SHA-256 over the key's SubjectPublicKeyInfo; `cause` why it counts as compromised."""
+
+    spki_sha256: bytes
+    cause: str
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """Whether the key was blocked only now; the serial numbers revoked for it, or given its reason."""
+
+    newly: bool
+    revoked: tuple[bytes, ...]
+    upgraded: tuple[bytes, ...]
+
+
 REVOKE = Method("revoke", RevokeRequest, Revoked)
+BLOCK_KEY = Method("block-key", BlockRequest, Blocked)
 
 
-def server(database: Database, on_revocation: Callable[[], None]) -> RpcServer:
-    """The app's side; `on_revocation` wakes the CRL updater."""
+def server(database: Database, on_revocation: Callable[[], None], wake_jobs: Callable[[], None]) -> RpcServer:
+    """The app's side; `on_revocation` wakes the CRL updater, `wake_jobs` the one that tells the vault."""
 
     async def revoke(request: RevokeRequest) -> Revoked:
         actor = f"operator {request.actor}"
@@ -49,7 +69,7 @@ def server(database: Database, on_revocation: Callable[[], None]) -> RpcServer:
         def unit(tx: Transaction) -> certificates.Revocation:
             if request.reason == certificates.KEY_COMPROMISE:
                 # The operator's word is the CA's own finding: it may come after another reason, and it binds.
-                return certificates.revoke_compromised(tx, request.serial, request.cause, actor=actor)
+                return compromise.prove_of_certificate(tx, request.serial, request.cause, actor=actor)
             return certificates.revoke(tx, request.serial, request.reason, request.cause, actor=actor)
 
         try:
@@ -61,7 +81,19 @@ def server(database: Database, on_revocation: Callable[[], None]) -> RpcServer:
         except ValueError as error:
             raise Refused("revocation.reason", str(error)) from error
         on_revocation()
+        wake_jobs()
         return Revoked(revocation.revoked_at, revocation.reason)
+
+    async def block_key(request: BlockRequest) -> Blocked:
+        if len(request.spki_sha256) != 32:
+            raise Refused("key.hash", "a key is named by the SHA-256 of its SubjectPublicKeyInfo, 32 octets")
+        actor = f"operator {request.actor}"
+        found = await database.write(
+            lambda tx: compromise.prove(tx, request.spki_sha256, request.cause, actor=actor)
+        )
+        on_revocation()
+        wake_jobs()
+        return Blocked(found.blocked, found.revoked, found.upgraded)
 
     async def record_refusal(peer: Peer, method: str) -> None:
         await database.write(
@@ -70,6 +102,7 @@ def server(database: Database, on_revocation: Callable[[], None]) -> RpcServer:
 
     answering = RpcServer(_ours, record_refusal)
     answering.add(REVOKE, revoke)
+    answering.add(BLOCK_KEY, block_key)
     return answering
 
 
@@ -78,6 +111,15 @@ async def revoke(data: DataDirectory, serial: bytes, reason: int, cause: str) ->
     client = RpcClient(data.app_socket)
     try:
         return await client.call(REVOKE, RevokeRequest(serial, reason, cause, getpass.getuser()))
+    finally:
+        await client.close()
+
+
+async def block_key(data: DataDirectory, spki_sha256: bytes, cause: str) -> Blocked:
+    """The command line's side.  Raises as `revoke`."""
+    client = RpcClient(data.app_socket)
+    try:
+        return await client.call(BLOCK_KEY, BlockRequest(spki_sha256, cause, getpass.getuser()))
     finally:
         await client.close()
 

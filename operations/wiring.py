@@ -22,7 +22,8 @@ from acme_server.registration import validate
 from acme_server.server import Server
 from acme_server.tls import DirectoryTls
 from acme_server.urls import Urls, check_base
-from core import tables
+from core import blocked_keys, tables
+from core.blocklist import Blocklist
 from core.clock import Clock
 from core.data_directory import DataDirectory
 from core.database import Database
@@ -37,6 +38,7 @@ from operations.succession import Succession
 from repo_static import publisher
 from repo_static.store import Store
 from signer.api import Description, KeyUse
+from signer.blocking import BlockKeyJob
 from signer.client import Vault
 from signer.ct import finals
 from signer.ct.log_list import LogLists
@@ -101,6 +103,8 @@ async def serve(
             _log.error("no CRL at start: %s", error)
         publisher.publish_index(store, description, settings)
 
+        blocklist = Blocklist(settings.ca.blocklist)
+        closing.callback(blocklist.close)
         perspectives = Perspectives(data, settings, clock, randomness)
         closing.push_async_callback(perspectives.close)
         changes = Changes()
@@ -110,6 +114,7 @@ async def serve(
             {
                 **app.job_handlers(database, settings, clock, perspectives, issuance, changes),
                 **_log_handlers(database, logs, issuance, clock),
+                blocked_keys.KIND: BlockKeyJob(database, vault),
             },
             # Validations wait for subscribers' hosts; the perspectives bound them by the same number.
             {validate.KIND: settings.validation.concurrency},
@@ -132,13 +137,14 @@ async def serve(
             chains=chains,
             wake_jobs=jobs.wake,
             on_revocation=crls.wake,
+            blocklist=blocklist,
         )
         front = Server(
             app.build(context), settings.acme.listen, tls.context, settings.limits, clock, access_log.add
         )
         await front.start()
         closing.push_async_callback(front.close)
-        operator = local_api.server(database, crls.wake)
+        operator = local_api.server(database, crls.wake, jobs.wake)
         issuer_revocation.serve(operator, database, crls.wake)
         await operator.listen(data.app_socket)
         closing.push_async_callback(operator.close)
@@ -152,6 +158,7 @@ async def serve(
                 tls.keep_renewed(),
                 _until_broken(database),
                 succession.run(),
+                blocklist.follow(),
             ):
                 loops.create_task(_for_ever(loop))
             ready()

@@ -263,6 +263,13 @@ class Signed:
 
 
 @dataclass(frozen=True, slots=True)
+class BlockKeyRequest:
+    """Never certify this key again; `spki_sha256` is SHA-256 over its SubjectPublicKeyInfo."""
+
+    spki_sha256: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class JournalRequest:
     """Journal entries after `after` (0 for all), at most `limit` of them."""
 
@@ -362,6 +369,7 @@ RECALL = Method("recall", RecallRequest, Recalled)
 LOCAL_SERVICE = Method("local-service", LocalServiceRequest, Issued)
 SIGN_OCSP = Method("sign-ocsp", OcspRequest, Signed)
 SIGN_CRL = Method("sign-crl", CrlRequest, Signed)
+BLOCK_KEY = Method("block-key", BlockKeyRequest, Nothing)
 JOURNAL = Method("journal", JournalRequest, Journal)
 ACTIVATION = Method("activation", Nothing, ActivationState)
 ACTIVATE = Method("activate", ActivateRequest, ActivationState)

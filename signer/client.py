@@ -50,6 +50,10 @@ class Vault:
         """A signed CertificateList."""
         return await self._rpc.call(api.SIGN_CRL, request)
 
+    async def block_key(self, spki_sha256: bytes) -> None:
+        """Have this key refused for ever; durable when it returns."""
+        await self._rpc.call(api.BLOCK_KEY, api.BlockKeyRequest(spki_sha256))
+
     async def journal(self, after: int, limit: int = 1000) -> api.Journal:
         """A page of the journal."""
         return await self._rpc.call(api.JOURNAL, api.JournalRequest(after, limit))

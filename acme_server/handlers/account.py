@@ -11,6 +11,7 @@ from acme_server.exchange import ByAccount, ByKey, Reply, flag, text
 from acme_server.objects import Account
 from acme_server.problems import ErrorType, malformed, refusal, unauthorized
 from acme_server.registration import contacts
+from acme_server.registration.compromise import must_suit_an_account
 from acme_server.registration.deactivate import deactivate_account
 from acme_server.states import ACCOUNT, AccountStatus
 from acme_server.store import accounts
@@ -51,6 +52,7 @@ async def create(context: Context, request: ByKey) -> Reply:
             terms_version=context.settings.ca.terms_version,
             created_at=tx.now,
         )
+        must_suit_an_account(tx, request.key, context.blocklist)
         urls.bind_base(tx, context.urls)
         accounts.insert(tx, account, request.key)
         tx.audit(

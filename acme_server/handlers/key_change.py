@@ -15,6 +15,7 @@ from acme_server.context import Context
 from acme_server.exchange import ByAccount, Reply, text
 from acme_server.jws import PublicKey
 from acme_server.problems import ErrorType, malformed, refusal
+from acme_server.registration.compromise import must_suit_an_account
 from acme_server.store import accounts
 from core import public_keys
 from core.database import Transaction
@@ -30,6 +31,7 @@ async def change(context: Context, request: ByAccount) -> Reply:
         holder = accounts.by_thumbprint(tx, new_key.thumbprint)
         if holder is not None:
             raise _in_use(holder.url)
+        must_suit_an_account(tx, new_key, context.blocklist)
         accounts.replace_key(tx, account.id, new_key, request.body)
         tx.audit(
             "account.key-changed",

@@ -66,7 +66,7 @@ async def finalize_order(context: Context, request: ByAccount) -> Reply:
     order = await _own_order(context, request, order_id)
     der = jws.decode_base64url(text(request.members, "csr"), "csr")
     finalize.must_be_ready(order, context.clock.now())
-    requested = csr.read(der)
+    requested = csr.read(der, context.blocklist)
     csr.must_match(requested, order.names)
 
     with context.changes.watch(order_id) as moved:

@@ -19,5 +19,6 @@ async def revoke(context: Context, request: ByAccount | ByKey) -> Reply:
         revocation.revoke(tx, der, serial, reason, request)
 
     await context.database.write(unit)
+    context.wake_jobs()  # the vault may have to hear of a compromised key
     context.on_revocation()
     return Reply()

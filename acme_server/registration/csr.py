@@ -17,6 +17,7 @@ from cryptography.x509.oid import NameOID
 
 from acme_server.problems import ErrorType, refusal
 from core import public_keys
+from core.blocklist import Blocklist
 from core.errors import Problem
 
 _HASHES = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
@@ -31,8 +32,8 @@ class Requested:
     spki_sha256: bytes
 
 
-def read(der: bytes) -> Requested:
-    """What the CSR asks for.  Raises `Problem` (badCSR)."""
+def read(der: bytes, blocklist: Blocklist) -> Requested:
+    """What the CSR asks for.  Raises `Problem` (badCSR); `TransientError` when the list cannot be read."""
     try:
         csr = x509.load_der_x509_csr(der)
         _check_signature(csr)
@@ -44,6 +45,8 @@ def read(der: bytes) -> Requested:
         raise _bad(f"the key of the CSR cannot be certified: {weak}") from weak
     except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
         raise _bad("the CSR is not a well-formed PKCS#10 request in DER (not PEM)") from error
+    if blocklist.holds(public_key):
+        raise _bad("the key of the CSR is on a list of bad keys: make a new one with other software")
     return Requested(names, public_key, info.spki_sha256)
 
 

@@ -13,6 +13,7 @@ from cryptography import x509
 from acme_server.authentication import ForeignResource
 from acme_server.exchange import ByAccount, ByKey
 from acme_server.problems import ErrorType, malformed, not_found, refusal
+from acme_server.registration import compromise
 from acme_server.store import authorizations
 from core import certificates
 from core.certificates import Certificate
@@ -69,7 +70,7 @@ def revoke(tx: Transaction, der: bytes, serial: bytes, reason_code: int, request
     try:
         if proof is Proof.KEY and reason_code == certificates.KEY_COMPROMISE:
             # Signed with the key itself: a thief or its holder says so, and either is proof (BR 4.9.1.1).
-            certificates.revoke_compromised(tx, serial, cause, actor=actor)
+            compromise.prove_of_certificate(tx, serial, cause, actor=actor)
         else:
             # An account's word proves nothing about a key: else whoever can validate the names for a moment
             # could have their holder's key blocked for ever.  The reason stands on this certificate alone.

@@ -81,6 +81,16 @@ def with_key(rows: Rows, account_id: str) -> tuple[Account, str, str] | None:
     return None if row is None else (_account(row), row["thumbprint"], row["jwk"])
 
 
+def by_key(rows: Rows, spki_sha256: bytes) -> Account | None:
+    """The account whose current key has this SubjectPublicKeyInfo."""
+    row = rows.one(
+        f"SELECT {_COLUMNS} FROM account_keys k JOIN accounts a ON a.id = k.account_id"
+        " WHERE k.spki_sha256 = ? AND k.valid_until IS NULL",
+        (spki_sha256,),
+    )
+    return None if row is None else _account(row)
+
+
 def by_id(rows: Rows, account_id: str) -> Account | None:
     """The account."""
     row = rows.one(f"SELECT {_COLUMNS} FROM accounts a WHERE a.id = ?", (account_id,))

@@ -55,6 +55,7 @@ class Kind(StrEnum):
     CRL_INTENT = "crl-intent"
     CRL = "crl"
     HIERARCHY = "hierarchy"  # the vault started with this one; "hierarchy:<sequence>", `tbs` its digest
+    BLOCKED_KEY = "blocked-key"  # never certified again; `tbs` is the SHA-256 of its SubjectPublicKeyInfo
     REFUSED = "refused-access"  # a caller that had no business here; the issuance id says who and what
     ACTIVATE = "activate"  # the token was opened; here and in the next three the issuance id says by whom
     DEACTIVATE = "deactivate"
@@ -84,6 +85,7 @@ class Journal:
         self._responders: dict[str, int] = {}  # issuer id -> sequence of its newest responder's result
         self._hierarchy = (0, b"")
         self._halt: JournalEntry | None = None
+        self._blocked: dict[bytes, int] = {}  # SHA-256 of a key -> sequence of its first entry
         self._failure: OSError | None = None
         self._queue: queue.SimpleQueue[tuple[bytes, Callable[[OSError | None], None]] | None]
         self._queue = queue.SimpleQueue()
@@ -145,6 +147,14 @@ class Journal:
     def last(self) -> JournalEntry | None:
         """The last entry that is durable."""
         return self._entry(self._durable) if self._durable else None
+
+    def is_blocked(self, spki_sha256: bytes) -> bool:
+        """Whether the key was blocked; from the call on that blocks it, before that is durable."""
+        return spki_sha256 in self._blocked
+
+    def is_durably_blocked(self, spki_sha256: bytes) -> bool:
+        """Whether a restart would still know."""
+        return 0 < self._blocked.get(spki_sha256, 0) <= self._durable
 
     def recall(self, issuance_id: str) -> Recalled:
         """What became of an issuance; a result that is not durable yet is none."""
@@ -294,6 +304,8 @@ class Journal:
                 self._responders[entry.issuer_id] = entry.sequence
         elif entry.kind == Kind.HIERARCHY:
             self._hierarchy = (int(entry.issuance_id.partition(":")[2]), entry.tbs)
+        elif entry.kind == Kind.BLOCKED_KEY:
+            self._blocked.setdefault(entry.tbs, entry.sequence)
 
     def _result(self, sequence: int | None) -> JournalEntry | None:
         return self._entry(sequence) if sequence and sequence <= self._durable else None

@@ -21,6 +21,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 
+from core.blocklist import Blocklist
 from core.clock import Clock
 from core.data_directory import DataDirectory
 from core.errors import ConfigurationError, HaltIssuance
@@ -33,6 +34,7 @@ from signer.api import IssuerState
 from signer.vault import hierarchy as hierarchies
 from signer.vault import modules
 from signer.vault.activation import Activation
+from signer.vault.blocked import RefusedKeys
 from signer.vault.evidence import PinnedPerspective, Verifier
 from signer.vault.hardening import harden
 from signer.vault.journal import Journal, Kind
@@ -58,6 +60,7 @@ CALLERS: dict[str, frozenset[str]] = {
     api.LOCAL_SERVICE.name: frozenset({APP}),
     api.SIGN_OCSP.name: frozenset({APP, STATUS}),
     api.SIGN_CRL.name: frozenset({APP}),
+    api.BLOCK_KEY.name: frozenset({APP}),
     api.JOURNAL.name: frozenset({APP}),
     api.ACTIVATION.name: frozenset({APP}),
 }
@@ -96,6 +99,10 @@ async def serve(
         lint.start()
         journal = Journal(data.journal, clock)
         opened.callback(journal.close)
+        blocklist = Blocklist(settings.ca.blocklist)
+        opened.callback(blocklist.close)
+        following = asyncio.create_task(blocklist.follow())
+        opened.push_async_callback(_cancel, following)
         issuers = _issuing_keys(settings, hierarchy)
         signer = Signer(None, journal)
         responders = Responders(settings, issuers, signer, journal, lint, clock, randomness)
@@ -132,7 +139,7 @@ async def serve(
             settings,
             hierarchy,
             issuers,
-            own_keys,
+            RefusedKeys(own_keys, journal, blocklist),
             signer,
             responders,
             journal,
@@ -267,6 +274,7 @@ def _add_methods(rpc: RpcServer, service: Service, activation: Activation) -> No
     rpc.add(api.LOCAL_SERVICE, service.local_service)
     rpc.add(api.SIGN_OCSP, service.sign_ocsp)
     rpc.add(api.SIGN_CRL, service.sign_crl)
+    rpc.add(api.BLOCK_KEY, service.block_key)
     rpc.add(api.JOURNAL, service.journal)
     rpc.add(api.ACTIVATION, activation.state)
     rpc.add(api.ACTIVATE, activation.activate)

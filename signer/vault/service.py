@@ -12,10 +12,11 @@ RFC 5280 sections 4 and 5; RFC 6960 section 4.2; BR 4.3.1, 6.1.7, 6.3.2, 7; docs
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 
-from core import requirements
+from core import der, requirements
 from core.clock import Clock
 from core.errors import HaltIssuance, Refused, TransientError
 from core.randomness import Randomness, token
@@ -23,6 +24,7 @@ from core.settings import CtMode, Rules, Settings
 from signer import api, steps
 from signer.api import KeyUse
 from signer.vault import description, leaf, lifetimes, ocsp, precertificates, profiles
+from signer.vault.blocked import RefusedKeys
 from signer.vault.crl_check import Wanted
 from signer.vault.evidence import Verifier
 from signer.vault.journal import Journal
@@ -71,7 +73,7 @@ class Service:
         settings: Settings,
         hierarchy: Hierarchy,
         issuers: Mapping[str, IssuingKey],
-        own_keys: Set[bytes],
+        refused_keys: RefusedKeys,
         signer: Signer,
         responders: Responders,
         journal: Journal,
@@ -83,7 +85,7 @@ class Service:
         self._settings = settings
         self._hierarchy = hierarchy
         self._issuers = issuers
-        self._own_keys = own_keys
+        self._refused_keys = refused_keys
         self._signer = signer
         self._responders = responders
         self._journal = journal
@@ -187,6 +189,8 @@ class Service:
         now = self._now_of_issuance()
         if prepared is None or prepared.expires_at < now:
             raise Refused("token.unknown", "nothing is kept under this token (any more): prepare it again")
+        # It may have been blocked since, between precertificate and certificate too.
+        self._refused_keys.must_not_be_blocked(_key_sha256(prepared.tbs))
         by = self._issuers[prepared.issuer_id]
         lifetimes.must_issue(by.issuer, by.life, now)
         signed = await self._signer.certificate(
@@ -282,6 +286,11 @@ class Service:
         self.sampler.offer(Kind.CRL, signed)
         return api.Signed(signed)
 
+    async def block_key(self, request: api.BlockKeyRequest) -> api.Nothing:
+        """Refuse a key for ever (BR 6.1.1.3); durable before the reply."""
+        await self._refused_keys.block(request.spki_sha256)
+        return api.Nothing()
+
     async def journal(self, request: api.JournalRequest) -> api.Journal:
         """A page of the journal."""
         return api.Journal(self._journal.page(request.after, min(request.limit, MAX_PAGE)))
@@ -296,8 +305,7 @@ class Service:
         now: int,
         longest: int,
     ) -> tuple[bytes, api.LintRecord]:
-        if request.public_key in self._own_keys:
-            raise Refused("key.own", "this public key belongs to the CA itself (BR 6.1.1.3): use another")
+        self._refused_keys.must_not_be(request.public_key)
         profiles.admit(request, profile, by.issuer, now=now, longest=longest)
         tbs = leaf.build_tbs(by.issuer, profile, request)
         profiles.check(tbs, profile, request, by.issuer)
@@ -360,6 +368,15 @@ class Service:
             prepared.lint,
             precertificate=prepared.result is JournalKind.PRECERTIFICATE,
         )
+
+
+_SUBJECT_PUBLIC_KEY_INFO = 6
+"""Its place among the fields of a TBSCertificate (RFC 5280 section 4.1)."""
+
+
+def _key_sha256(tbs: bytes) -> bytes:
+    fields = islice(der.elements(der.only(tbs, der.SEQUENCE).content), _SUBJECT_PUBLIC_KEY_INFO, None)
+    return hashlib.sha256(next(fields).encoding).digest()
 
 
 def _must_not_be_later(this_update: int, now: int) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from core import audit, blocked_keys, certificates
+from core import audit, blocked_keys, certificates, compromise
 from core.certificates import (
     AlreadyRevoked,
     IllegalMove,
@@ -247,10 +247,10 @@ async def test_a_reserved_or_unknown_serial_cannot_be_revoked(register: Database
 @pytest.mark.clause("BR 6.1.1.3")
 async def test_a_key_that_is_proven_compromised_is_blocked_for_ever(register: Database) -> None:
     serial = await issue(register, 1)
-    await register.write(lambda tx: certificates.revoke_compromised(tx, serial, "proof"))
+    await register.write(lambda tx: compromise.prove_of_certificate(tx, serial, "proof"))
     assert blocked_keys.is_blocked(register.reader, bytes([1]) * 32)
     assert kinds(register)[-2:] == ["revocation", "key-blocked"]
-    again = partial(certificates.revoke_compromised, serial=serial, cause="again")
+    again = partial(compromise.prove_of_certificate, serial=serial, cause="again")
     await unchanged(register, again, AlreadyRevoked)
 
 
@@ -262,7 +262,7 @@ async def test_a_key_that_is_only_said_to_be_compromised_is_blocked_when_the_pro
     serial = await issue(register, 1)
     await register.write(lambda tx: certificates.revoke(tx, serial, said, "said"))
     assert not blocked_keys.is_blocked(register.reader, bytes([1]) * 32)
-    proven = await register.write(lambda tx: certificates.revoke_compromised(tx, serial, "proof"))
+    proven = await register.write(lambda tx: compromise.prove_of_certificate(tx, serial, "proof"))
     assert proven.reason == certificates.KEY_COMPROMISE
     assert blocked_keys.is_blocked(register.reader, bytes([1]) * 32)
 

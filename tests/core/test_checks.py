@@ -99,12 +99,19 @@ CT = ["ct.mode=on", "ct.log_list=l.json", "ct.log_list_signature=l.sig", "ct.log
 
 @pytest.mark.clause("Chrome CT policy")
 def test_a_public_ca_in_production_has_ct_and_a_signed_log_list() -> None:
-    production = [*PUBLIC, "deployment.production=true", "vault.pin_file=/run/secrets/pin"]
+    production = [*PUBLIC, "deployment.production=true", "ca.blocklist=b.dat"]
     load(None, [*production, *CT])
     with pytest.raises(ConfigurationError, match=r"ct\.mode = off"):
         load(None, production)
     with pytest.raises(ConfigurationError, match=r"ct\.log_list_key"):
         load(None, [*production, "ct.mode=on", "ct.log_list=l.json"])
+
+
+@pytest.mark.clause("BR 6.1.1.3")
+def test_a_public_ca_in_production_has_a_list_of_bad_keys() -> None:
+    load(None, ["deployment.production=true"])
+    with pytest.raises(ConfigurationError, match=r"ca\.blocklist"):
+        load(None, [*PUBLIC, *CT, "deployment.production=true"])
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from core import audit, blocked_keys, certificates, tables
+from core import audit, blocked_keys, certificates, compromise, tables
 from core.audit import AuditChain
 from core.certificates import AlreadyRevoked, IllegalMove, Reservation, State, UnknownCertificate
 from core.clock import FakeClock
@@ -110,7 +110,7 @@ class Register(RuleBasedStateMachine):
     def prove(self, number: int) -> None:
         said = self.reasons.get(number)
         try:
-            certificates.revoke_compromised(self.tx, serial(number), "proof")
+            compromise.prove_of_certificate(self.tx, serial(number), "proof")
         except UnknownCertificate:
             assert self.states.get(number) in (None, State.RESERVED, State.ABANDONED)
         except AlreadyRevoked:

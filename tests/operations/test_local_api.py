@@ -60,7 +60,7 @@ woken: list[bool] = []
 @pytest.fixture
 async def app(database: Database, data: DataDirectory) -> AsyncIterator[None]:
     woken.clear()
-    server = local_api.server(database, lambda: woken.append(True))
+    server = local_api.server(database, lambda: woken.append(True), lambda: None)
     await server.listen(data.app_socket)
     yield
     await server.close()
@@ -134,7 +134,7 @@ async def test_another_user_at_the_operators_socket_is_refused_and_recorded(
     database: Database, data: DataDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(local_api, "_ours", lambda peer, method: False)
-    server = local_api.server(database, lambda: None)
+    server = local_api.server(database, lambda: None, lambda: None)
     await server.listen(data.app_socket)
     with pytest.raises(Refused, match=r"rpc\.forbidden"):
         await local_api.revoke(data, SERIAL, 1, "a test")

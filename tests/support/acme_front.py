@@ -26,7 +26,7 @@ from acme_server.changes import Changes
 from acme_server.context import Context
 from acme_server.server import Server
 from acme_server.urls import Urls
-from core import certificates, issuers
+from core import blocked_keys, certificates, issuers, jobs
 from core.clock import FakeClock
 from core.database import Database, Transaction
 from core.ephemeral import Nonces
@@ -186,6 +186,7 @@ class Front:
     issuance: FakeIssuance
     handlers: Any
     access: list[str] = field(default_factory=list)
+    vault_told: list[str] = field(default_factory=list)
     wakes: list[str] = field(default_factory=list)
     raised: list[Exception] = field(default_factory=list)
 
@@ -275,16 +276,25 @@ async def running(
             wake_jobs=lambda: wakes.append("jobs"),
             on_revocation=lambda: wakes.append("revocation"),
         )
-        handlers = app.job_handlers(database, settings, clock, perspectives, issuance, changes)
+        told: list[str] = []
+
+        async def tell_vault(subject: str) -> None:
+            told.append(subject)
+            await database.write(lambda tx: jobs.done(tx, blocked_keys.KIND, subject))
+
+        handlers = {
+            **app.job_handlers(database, settings, clock, perspectives, issuance, changes),
+            blocked_keys.KIND: tell_vault,
+        }
         lines: list[str] = []
         server = Server(app.build(context), ["127.0.0.1:0"], None, settings.limits, clock, lines.append)
         await server.start()
         at = f"http://127.0.0.1:{server.ports[0]}"
         try:
             async with ClientSession() as http:
-                yield Front(
-                    http, at, context, clock, database, perspectives, issuance, handlers, lines, wakes
-                )
+                front = Front(http, at, context, clock, database, perspectives, issuance, handlers, lines)
+                front.wakes, front.vault_told = wakes, told
+                yield front
         finally:
             await server.close()
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
+from core.blocklist import Blocklist
 from core.clock import ClockSteppedBack, FakeClock
 from core.errors import HaltIssuance, Refused, TransientError
 from core.randomness import SystemRandomness
@@ -17,6 +18,7 @@ from core.settings import Ca, Deployment, Profile, Rules, Settings
 from signer import serials
 from signer.api import IssueRequest, KeyUse, LeafRequest, LintRecord, RecallRequest
 from signer.vault import service as service_module
+from signer.vault.blocked import RefusedKeys
 from signer.vault.evidence import Verifier
 from signer.vault.journal import Journal
 from signer.vault.keys import Key, KeyAlgorithm
@@ -103,7 +105,7 @@ def _world(directory: Path, settings: Settings) -> World:
         settings,
         Hierarchy(1, NOW, settings.ca.rules, ca.root, b"", (), ()),
         {"ec-p256": IssuingKey(ca.issuer, key, KeyUse.ISSUING)},
-        frozenset(),
+        RefusedKeys(frozenset(), journal, Blocklist()),
         signer,
         Responders.__new__(Responders),
         journal,

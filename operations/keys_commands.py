@@ -1,0 +1,119 @@
+"""The commands of `acme-server keys`; what they do is in operations/keys.py.
+
+Must never: write to the database itself, or print a private key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from core.errors import TransientError
+from operations.command import DATA, Config, Data, Json, Set, exit_with, group, invocation, say
+from operations.process import Exit
+
+application = group("keys", "Public keys that are never certified: check, block, list.")
+
+File = Annotated[Path, typer.Argument(exists=True, dir_okay=False)]
+Option = Annotated[Path | None, typer.Option(exists=True, dir_okay=False)]
+
+
+@application.command()
+def check(
+    file: File, config: Config = None, data: Data = DATA, set_: Set = None, json_: Json = False
+) -> None:
+    """Say why the key in FILE would be refused.
+
+    FILE is a CSR, a certificate or a key, PEM or DER.  Ends with exit code 0 when nothing speaks against it.
+    """
+
+    def judge() -> int:
+        from operations import keys
+
+        given = invocation(config, data, set_)
+        found = keys.read(file)
+        faults = keys.check(found, given.settings(), given.directory())
+        if json_:
+            told = {"what": found.what, "spki_sha256": found.spki_sha256.hex(), "faults": faults}
+            say(json.dumps(told))
+        else:
+            say(f"{found.what}, SHA-256 of its SubjectPublicKeyInfo {found.spki_sha256.hex()}")
+            for fault in faults:
+                say(f"refused: {fault}")
+            if not faults:
+                say("nothing speaks against this key")
+        return Exit.REFUSED if faults else Exit.DONE
+
+    exit_with(judge)
+
+
+@application.command()
+def block(
+    reason: Annotated[str, typer.Option(help="Why it counts as compromised: for the audit log.")],
+    spki: Annotated[str, typer.Option(help="SHA-256 of the SubjectPublicKeyInfo, hexadecimal.")] = "",
+    certificate: Option = None,
+    key_file: Option = None,
+    proof: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="A CSR by which its holder proves that he has it."),
+    ] = None,
+    config: Config = None,
+    data: Data = DATA,
+    set_: Set = None,
+    json_: Json = False,
+) -> None:
+    """Block a key that is proven compromised, for ever.
+
+    All its unexpired certificates are revoked with reason keyCompromise.  Cannot be undone.
+    """
+
+    def ask() -> int:
+        from operations import keys, local_api
+
+        spki_sha256, cause = keys.to_block(spki, certificate, key_file, proof, reason)
+        directory = invocation(config, data, set_).directory()
+        try:
+            done = asyncio.run(local_api.block_key(directory, spki_sha256, cause))
+        except TransientError as error:
+            raise TransientError(
+                f"no CA answers in {directory.root} ({error}); `acme-server status` says more"
+            ) from error
+        if json_:
+            told = {
+                "spki_sha256": spki_sha256.hex(),
+                "newly": done.newly,
+                "revoked": [serial.hex() for serial in done.revoked],
+                "upgraded": [serial.hex() for serial in done.upgraded],
+            }
+            say(json.dumps(told))
+        else:
+            say(f"{spki_sha256.hex()} is blocked{'' if done.newly else ', as it was before'}")
+            for serial in done.revoked:
+                say(f"{serial.hex()} is revoked (keyCompromise)")
+            for serial in done.upgraded:
+                say(f"{serial.hex()} was revoked before; its reason is keyCompromise now")
+        return Exit.DONE
+
+    exit_with(ask)
+
+
+@application.command("list-blocked")
+def list_blocked(config: Config = None, data: Data = DATA, set_: Set = None, json_: Json = False) -> None:
+    """List the keys that are blocked for ever, the oldest first."""
+
+    def show() -> int:
+        from operations import keys
+
+        for spki_sha256, reason, at in keys.blocked(invocation(config, data, set_).directory()):
+            if json_:
+                say(json.dumps({"spki_sha256": spki_sha256.hex(), "reason": reason, "blocked_at": at}))
+            else:
+                say(f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S}  {spki_sha256.hex()}  {reason}")
+        return Exit.DONE
+
+    exit_with(show)
