@@ -11,9 +11,8 @@ import contextlib
 import ssl
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from email.utils import format_datetime
 
-from acme_server.http import Application, Connection, Request, Response
+from acme_server.http import Application, Connection, Front, Request, Response
 from core.clock import Clock
 from core.errors import CaError, ConfigurationError
 from core.settings import Limits
@@ -22,11 +21,11 @@ SHUTDOWN = 10
 """Seconds that requests under way are given to end."""
 
 LOOK = 0.5
-"""Seconds between two looks at the connections; also how fine the Date and the access log's time are."""
+"""Seconds between two looks at the connections; also how fine the access log's time is."""
 
 
 class Server:
-    """One application on some addresses; `acme_server.http.Host` to its connections."""
+    """One application on some addresses."""
 
     def __init__(
         self,
@@ -38,34 +37,27 @@ class Server:
         access: Callable[[str], None],
     ) -> None:
         """`listen` holds "host:port" and "[v6]:port"; port 0 takes a free one.  `tls` None is for tests."""
-        self.application = application
-        self.body_octets = limits.body_octets
-        self.request_timeout = float(limits.request_timeout)
-        self.date = ""
         self._addresses = [address(each) for each in listen]
         self._tls = tls
         self._limits = limits
         self._clock = clock
         self._access = access
         self._stamp = ""
+        self._application = application
+        self._front: Front | None = None
         self._listening: list[asyncio.Server] = []
-        self._connections: set[Connection] = set()
         self._looking: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Listen.  Raises `ConfigurationError` when an address cannot be had."""
         loop = asyncio.get_running_loop()
         self._tell_time()
+        self._front = Front(self._application, self._limits, self._answered)
         handshake = float(self._limits.request_timeout) if self._tls is not None else None
         for host, port in self._addresses:
             try:
                 server = await loop.create_server(
-                    lambda: Connection(self),
-                    host,
-                    port,
-                    ssl=self._tls,
-                    backlog=1024,
-                    ssl_handshake_timeout=handshake,
+                    self._front, host, port, ssl=self._tls, backlog=1024, ssl_handshake_timeout=handshake
                 )
             except OSError as error:
                 await self.close()
@@ -73,7 +65,7 @@ class Server:
                     f"cannot listen on {host}:{port}: {error.strerror}; free it, or change acme.listen"
                 ) from error
             self._listening.append(server)
-        self._looking = loop.create_task(self._look_now_and_then())
+        self._looking = loop.create_task(self._look_now_and_then(self._front))
 
     @property
     def ports(self) -> list[int]:
@@ -84,52 +76,32 @@ class Server:
         """Take no more requests, let those under way end."""
         for server in self._listening:
             server.close()
-        for connection in list(self._connections):
-            connection.finish()
-        loop = asyncio.get_running_loop()
-        until = loop.time() + SHUTDOWN
-        while any(connection.busy for connection in self._connections) and loop.time() < until:
-            await asyncio.sleep(0.01)
+        if self._front is not None:
+            self._front.pre_shutdown()
+            await self._front.shutdown(SHUTDOWN)
         if self._looking is not None:
             self._looking.cancel()
-        for connection in list(self._connections):
-            connection.abort()
 
-    # acme_server.http.Host
-
-    def opened(self, connection: Connection) -> bool:
-        """A connection came in; False when it is one too many."""
-        if len(self._connections) >= self._limits.connections:
-            return False
-        self._connections.add(connection)
-        return True
-
-    def closed(self, connection: Connection) -> None:
-        """It is gone."""
-        self._connections.discard(connection)
-
-    def answered(self, request: Request, response: Response, seconds: float) -> None:
-        """One access line."""
+    def _answered(self, request: Request, response: Response, seconds: float) -> None:
         self._access(
             f"{self._stamp} {request.remote} {request.method} {request.target} {response.status} "
-            f"{seconds * 1000:.1f}ms {request.headers.get('user-agent', '-')}"
+            f"{seconds * 1000:.1f}ms {request.headers.get('User-Agent', '-')}"
         )
 
-    async def _look_now_and_then(self) -> None:
+    async def _look_now_and_then(self, front: Front) -> None:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(min(LOOK, self._limits.request_timeout))
             self._tell_time()
             now = loop.time()
-            for connection in [each for each in self._connections if each.deadline <= now]:
-                connection.expire()
+            for connection in front.connections:
+                if isinstance(connection, Connection) and connection.deadline <= now:
+                    connection.expire()
 
     def _tell_time(self) -> None:
         # A clock that stepped back stops issuance, not the answers that say so: they have the time before.
         with contextlib.suppress(CaError):
-            now = datetime.fromtimestamp(self._clock.now(), UTC)
-            self.date = format_datetime(now, usegmt=True)
-            self._stamp = now.strftime("%Y-%m-%dT%H:%M:%SZ")
+            self._stamp = datetime.fromtimestamp(self._clock.now(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def address(text: str) -> tuple[str, int]:
