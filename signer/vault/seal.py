@@ -22,6 +22,7 @@ from core.people import Person
 from signer.api import IssuerState as IssuerState
 from signer.api import KeyUse
 from signer.vault import adapter, algorithms
+from signer.vault.copies import SealedCopy
 from signer.vault.custody import Custody
 from signer.vault.keys import KeyAlgorithm
 from signer.vault.token_facts import TokenFacts
@@ -118,6 +119,7 @@ class Hierarchy:
     tokens: tuple[SealedToken, ...] = ()
     cross: tuple[CrossCertificate, ...] = ()
     root_custody: Custody = Custody.SEALED
+    copies: tuple[SealedCopy, ...] = ()
 
     def token(self, role: TokenRole) -> SealedToken:
         """The token of `role`, of which there is one.  Raises ValueError when there is none."""

@@ -15,6 +15,7 @@ from core.errors import HaltIssuance
 from signer.api import CrlEntry
 from signer.vault.algorithms import PublicKey
 from signer.vault.ceremony.step import ROOT
+from signer.vault.copies import SealedCopy
 from signer.vault.custody import Custody
 from signer.vault.seal import (
     VERSION,
@@ -62,6 +63,8 @@ class Draft:
     issuers: dict[str, SealedIssuer] = field(default_factory=dict)
     perspectives: tuple[SealedPerspective, ...] = ()
     cross: tuple[CrossCertificate, ...] = ()
+    copies: dict[str, SealedCopy] = field(default_factory=dict)
+    """By id."""
     revoked: dict[bytes, CrlEntry] = field(default_factory=dict)
     """By serial number: all that the next root CRL must list."""
     sealed: bytes = b""
@@ -80,7 +83,9 @@ class Draft:
         draft.keys = {ROOT: KnownKey(ROOT, root.label, hierarchy.root_custody, _spki(hierarchy.root))} | {
             each.label: KnownKey(each.label, issuing.label, each.custody, _spki(each.certificate))
             for each in hierarchy.issuers
+            if each.state is not IssuerState.DESTROYED
         }
+        draft.copies = {copy.id: copy for copy in hierarchy.copies}
         draft.perspectives, draft.cross = hierarchy.perspectives, hierarchy.cross
         crl = x509.load_der_x509_crl(hierarchy.root_crl)
         draft.crl_number = crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
@@ -123,6 +128,7 @@ class Draft:
             tokens=tuple(self.tokens.values()),
             cross=self.cross,
             root_custody=self.key(ROOT).custody,
+            copies=tuple(self.copies.values()),
         )
         if self.base is None:
             return made
@@ -133,6 +139,10 @@ class Draft:
         if label not in self.keys:
             raise HaltIssuance(f"the ceremony knows no key {label!r}")
         return self.keys[label]
+
+    def keys_of(self, token: str) -> list[KnownKey]:
+        """The keys in a token."""
+        return [each for each in self.keys.values() if each.token == token]
 
 
 def serial_of(certificate: bytes) -> bytes:

@@ -7,8 +7,10 @@ from signer.vault.ceremony.certificate_steps import (
     LocalServiceCertificate,
     RootCertificate,
 )
+from signer.vault.ceremony.copy_steps import Backup, Restore
 from signer.vault.ceremony.crl_steps import RevokeIssuer, RootCrl
 from signer.vault.ceremony.cross_steps import AddCrossCertificate, CrossCertificate
+from signer.vault.ceremony.destroy_step import Destroy
 from signer.vault.ceremony.key_steps import GenerateKey, MakeToken
 from signer.vault.ceremony.responder_step import ResponderCertificate
 from signer.vault.ceremony.seal_steps import PinPerspectives, RetireIssuer, Seal
@@ -29,6 +31,9 @@ KINDS: dict[str, StepKind] = {
         PinPerspectives,
         RetireIssuer,
         RevokeIssuer,
+        Backup,
+        Restore,
+        Destroy,
         Seal,
     )
 }

@@ -20,7 +20,7 @@ from core.people import Identity
 from core.randomness import Randomness
 from core.settings import Settings
 from signer import serials
-from signer.vault import adapter, algorithms, leaf
+from signer.vault import adapter, algorithms, leaf, lifetimes
 from signer.vault.ca_certificates import PrivateKey, Subject
 from signer.vault.ceremony.draft import Draft, KnownKey
 from signer.vault.ceremony.step import ROOT, Attempt, Plan
@@ -88,6 +88,7 @@ class Room:
         session, key = self.key(ROOT)
         serial = serials.draw(self.randomness)
         draft = build(adapter.unsigned(key.public_key), serial)
+        self._must_live(draft, kind)
         lint = await self.lint.lint(draft, kind)
         tbs = x509.load_der_x509_certificate(draft).tbs_certificate_bytes
         attempt.intend(Intent(by=ROOT, serial=serial, tbs=tbs, lint=lint))
@@ -97,6 +98,19 @@ class Room:
         must_be_as_linted(certificate, tbs)
         must_verify(key, signature, tbs)
         return certificate
+
+    def _must_live(self, draft: bytes, kind: Kind) -> None:
+        """See `lifetimes.admit_ca`: a key that was certified before is as old as its first certificate."""
+        known = [x509.load_der_x509_certificate(each.certificate) for each in self.draft.issuers.values()]
+        key = x509.load_der_x509_certificate(draft).public_key()
+        births = [each.not_valid_before_utc for each in known if each.public_key() == key]
+        lifetimes.admit_ca(
+            draft,
+            self.settings.ca.rules,
+            self.clock.now(),
+            parent=None if kind is Kind.ROOT else self.draft.root,
+            key_born=int(min(births).timestamp()) if births else None,
+        )
 
 
 def must_be_as_linted(certificate: bytes, tbs: bytes) -> None:

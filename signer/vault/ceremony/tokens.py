@@ -52,7 +52,7 @@ class Tokens:
 
     def must_be_free(self, label: str, role: TokenRole) -> None:
         """That a token's place is empty.  Raises `ConfigurationError`: a ceremony keeps what others made."""
-        place = self._place(label, role)
+        place = self.place(label, role)
         if place.exists() and any(place.iterdir()):
             raise ConfigurationError(
                 f"{place} is not empty: it may hold the tokens of another hierarchy; move them away, or name "
@@ -66,8 +66,8 @@ class Tokens:
         a try that was killed, holds no key, and is thrown away.  The security officer's PIN is derived from
         the user's, so that those who can open the token, and nobody else, can also set it up anew.
         """
-        self._shut()
-        place = self._place(label, role)
+        self.shut()
+        place = self.place(label, role)
         shutil.rmtree(place, ignore_errors=True)
         self._pins[label] = bytearray(pin)
         cryptoki = self._load(place)
@@ -91,23 +91,43 @@ class Tokens:
         """A session on the token, logged in.  Raises `Refused` when too few people can open it."""
         if self._open is not None and self._open[0] == token.label:
             return self._open[2]
+        return self._opened(token, token.label, self.place(token.label, token.role))
+
+    def elsewhere(self, token: SealedToken, place: Path) -> Session:
+        """A session on a copy of the token, opened by the same people.  Raises as `session`."""
+        return self._opened(token, f"{token.label} in {place}", place)
+
+    def place(self, label: str, role: TokenRole) -> Path:
+        """The directory of a token, for modules that keep one in a directory."""
+        plan = self._described.get(label)
+        return Path(plan.directory) if plan is not None and plan.directory else self._data.tokens / role
+
+    def shut(self) -> None:
+        """Close what is open: the token's files are at rest then.  The PINs stay known."""
+        if self._open is not None:
+            _, cryptoki, session = self._open
+            self._open = None
+            session.close()
+            cryptoki.close()
+
+    def close(self) -> None:
+        """Close what is open and forget the PINs."""
+        self.shut()
+        for pin in self._pins.values():
+            shares.wipe(pin)
+        self._pins.clear()
+
+    def _opened(self, token: SealedToken, name: str, place: Path) -> Session:
         pin = self._pin(token)
-        self._shut()
-        cryptoki = self._load(self._place(token.label, token.role))
+        self.shut()
+        cryptoki = self._load(place)
         try:
             session = Session(cryptoki.open(token.serial, pin.decode(), read_write=True), cryptoki)
         except BaseException:
             cryptoki.close()
             raise
-        self._open = token.label, cryptoki, session
+        self._open = name, cryptoki, session
         return session
-
-    def close(self) -> None:
-        """Close what is open and forget the PINs."""
-        self._shut()
-        for pin in self._pins.values():
-            shares.wipe(pin)
-        self._pins.clear()
 
     def _pin(self, token: SealedToken) -> bytearray:
         if token.label not in self._pins:
@@ -142,20 +162,9 @@ class Tokens:
     def _load(self, place: Path) -> Cryptoki:
         return Cryptoki(modules.configured(self._settings, place, self._configuration))
 
-    def _place(self, label: str, role: TokenRole) -> Path:
-        plan = self._described.get(label)
-        return Path(plan.directory) if plan is not None and plan.directory else self._data.tokens / role
-
     def _certificate(self, label: str) -> str:
         plan = self._described.get(label)
         return plan.certificate if plan is not None else ""
-
-    def _shut(self) -> None:
-        if self._open is not None:
-            _, cryptoki, session = self._open
-            self._open = None
-            session.close()
-            cryptoki.close()
 
 
 def laid_down_pin(path: Path, randomness: Randomness) -> bytearray:

@@ -194,3 +194,18 @@ async def test_the_last_responder_ends_with_its_issuer_and_is_not_renewed(world:
     await responders.renew()
     assert responders.all() == []
     assert world.journal.sequence == sequence
+
+
+async def test_a_restored_token_with_another_responder_key_gets_a_certificate_for_that_one(
+    world: World,
+) -> None:
+    first = world.started()
+    await first.renew()
+    world.token = SoftwareToken()
+    world.token.keeper.made["another"] = world.token.keeper.generate("another", KeyAlgorithm.EC_P256)  # type: ignore[attr-defined]
+    second = world.started()
+    await second.renew()
+    new = second.current("ec-p256")
+    assert new.key.spki != first.current("ec-p256").key.spki
+    certified = x509.load_der_x509_certificate(new.certificate).public_key()
+    assert certified == new.key.public_key
