@@ -187,14 +187,14 @@ def test_a_destroyed_key_is_in_no_place_any_more(ca: Ca, tmp_path: Path) -> None
     places = {entry.issuer: entry.places for entry in inventory.entries(sealed)}
     assert places["ec-1"] == ()
     assert len(places["local-1"]) == 3
+    for copy, place in zip(sealed.copies, (tmp_path / "one", tmp_path / "moved"), strict=True):
+        copies.check(place, copy)
     for place in (None, tmp_path / "one" / copies.TOKEN, tmp_path / "moved" / copies.TOKEN):
         assert ca.labels(place) == {"local-1"}
     tokens, session = ca.open()
     with pytest.raises(HaltIssuance, match="0 private keys"):
         session.find("ec-1")
     tokens.close()
-    for copy, place in zip(sealed.copies, (tmp_path / "one", tmp_path / "moved"), strict=True):
-        copies.check(place, copy)
 
 
 def test_no_key_is_destroyed_while_a_copy_of_it_is_out_of_reach(ca: Ca, tmp_path: Path) -> None:
