@@ -103,6 +103,16 @@ class Cryptoki:
         except tuple(_PIN_ERRORS) as error:
             raise ConfigurationError(_PIN_ERRORS[type(error)].format(serial=serial)) from error
 
+    def open_officer(self, serial: str, so_pin: str) -> pkcs11.Session:
+        """A session that logs the security officer in, whom no user's session may accompany."""
+        try:
+            return self._token(serial).open(rw=True, so_pin=so_pin)
+        except tuple(_PIN_ERRORS) as error:
+            raise ConfigurationError(
+                f"the security officer's PIN is not the one of token {serial} ({type(error).__name__}): "
+                "wrong ones may lock it for ever"
+            ) from error
+
     def join(self, serial: str, *, read_write: bool = False) -> pkcs11.Session:
         """One more session of the process that is logged in already."""
         return self._token(serial).open(rw=read_write)

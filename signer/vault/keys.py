@@ -107,12 +107,11 @@ def generate(
         raise HaltIssuance(
             f"the token already holds a key {label!r}: a key is made once; choose another label"
         )
-    identifier = hashlib.sha256(label.encode()).digest()[:20]
     if algorithm in _RSA_BITS:
         session.generate_keypair(
             KeyType.RSA,
             _RSA_BITS[algorithm],
-            id=identifier,
+            id=identifier(label),
             label=label,
             store=True,
             capabilities=MechanismFlag.SIGN | MechanismFlag.VERIFY,
@@ -125,7 +124,7 @@ def generate(
             local=True,
         )
         parameters.generate_keypair(
-            id=identifier,
+            id=identifier(label),
             label=label,
             store=True,
             capabilities=MechanismFlag.SIGN | MechanismFlag.VERIFY,
@@ -151,6 +150,11 @@ def destroy(session: pkcs11.Session, label: str) -> int:
     for each in found:
         each.destroy()
     return len(found)
+
+
+def identifier(label: str) -> bytes:
+    """CKA_ID of both halves: 20 octets, made from the label."""
+    return hashlib.sha256(label.encode()).digest()[:20]
 
 
 def exists(session: pkcs11.Session, label: str) -> bool:
