@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,19 +70,6 @@ def must_be_free(place: Path) -> None:
     """That nothing lies there.  Raises `ConfigurationError`."""
     if place.exists() and (not place.is_dir() or any(place.iterdir())):
         raise ConfigurationError(f"{place} is not empty: name an empty place for the copy")
-
-
-def copy(source: Path, target: Path) -> None:
-    """Copy a token's files durably, readable by the owner only; what `target` held is gone."""
-    shutil.rmtree(target, ignore_errors=True)
-    for path in [source, *sorted(source.rglob("*"))]:
-        to = target / path.relative_to(source)
-        if path.is_dir():
-            to.mkdir(parents=True, mode=0o700)
-        else:
-            _write(to, path.read_bytes())
-    for directory in [target, *(path for path in target.rglob("*") if path.is_dir()), target.parent]:
-        chain.sync_directory(directory)
 
 
 def describe(

@@ -32,7 +32,7 @@ from core.settings import Settings
 from signer import api
 from signer.api import IssuerState
 from signer.vault import hierarchy as hierarchies
-from signer.vault import modules
+from signer.vault import modules, seal_watch
 from signer.vault.activation import Activation
 from signer.vault.blocked import RefusedKeys
 from signer.vault.evidence import PinnedPerspective, Verifier
@@ -91,6 +91,7 @@ async def serve(
     Raises: `ConfigurationError` when it cannot start as configured, `HaltIssuance` when it must not.
     """
     harden(settings)
+    sealed = data.hierarchy.read_bytes() if hierarchies.exists(data) else b""
     hierarchy = hierarchies.load(data, settings)
     _must_have_people(settings, hierarchy)
     async with contextlib.AsyncExitStack() as opened:
@@ -168,7 +169,7 @@ async def serve(
         _say_how_it_opens(lock, activation)
         ready()
         try:
-            await asyncio.get_running_loop().create_future()
+            await seal_watch.until_sealed_anew(data.hierarchy, sealed)
         finally:
             await signer.close()
             await journal.append(Kind.STOP)

@@ -13,13 +13,14 @@ BR 6.2.4, 6.2.6; CPS 5.1.8, 6.2.4, 6.2.6.
 from __future__ import annotations
 
 import hashlib
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from core.errors import ConfigurationError, HaltIssuance, Refused
 from core.settings import ModuleKind
-from signer.vault import algorithms, copies
+from signer.vault import algorithms, cloning, copies
 from signer.vault.ceremony.draft import Draft, KnownKey
 from signer.vault.ceremony.key_steps import PROOF
 from signer.vault.ceremony.step import Attempt, Plan
@@ -63,7 +64,7 @@ class Backup:
         attempt.intend(Intent(note=f"copy {self.id} of token {self.token} in {target}"))
         token = draft.tokens[self.token]
         room.tokens.shut()  # nothing of ours is half-way in the files
-        copies.copy(room.tokens.place(token.label, token.role), target / copies.TOKEN)
+        _clone(room.tokens.place(token.label, token.role), target / copies.TOKEN)
         attempt.reached("copied")
         session = room.tokens.elsewhere(token, target / copies.TOKEN)
         proven = tuple(prove(session, key) for key in draft.keys_of(self.token))
@@ -111,7 +112,7 @@ class Restore:
             room.tokens.must_be_free(token.label, token.role)
         attempt.intend(Intent(note=f"token {token.label} from copy {copy.id}"))
         room.tokens.shut()
-        copies.copy(source / copies.TOKEN, room.tokens.place(token.label, token.role))
+        _clone(source / copies.TOKEN, room.tokens.place(token.label, token.role))
         attempt.reached("copied")
         session = room.session(token.label)
         missing = sorted(key.label for key in draft.keys_of(token.label) if not session.has(key.label))
@@ -126,6 +127,12 @@ class Restore:
 
     def apply(self, draft: Draft, done: Restored) -> None:
         pass  # the keys are the same, and the transcript tells how they came there
+
+
+def _clone(source: Path, target: Path) -> None:
+    # What is there now is of a try of this step that was killed: the place was free before.
+    shutil.rmtree(target, ignore_errors=True)
+    cloning.clone(source, target)
 
 
 def prove(session: Session, known: KnownKey) -> CopiedKey:
