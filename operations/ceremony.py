@@ -1,7 +1,8 @@
 """The embedded set-up: perspective keys, then the hierarchy, in a process of its own.
 
 The supervisor starts `python -m operations.ceremony --data D [--config F] [--set k=v]`, which ends: the
-process that stays never maps the token's library.  What is made is signer/vault/hierarchy.py's matter.
+process that stays never maps the token's library.  What is made is the matter of
+signer/vault/ceremony/embedded.py.
 
 Must never: overwrite a hierarchy; print a PIN.
 """
@@ -13,6 +14,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 from core.clock import Clock, SystemClock
@@ -21,7 +23,7 @@ from core.data_directory import DataDirectory
 from core.errors import CaError, ConfigurationError
 from core.randomness import Randomness, SystemRandomness
 from core.settings import Settings
-from operations.process import LOG_FORMAT, Exit
+from operations.process import LOG_FORMAT, Exit, crash_at
 
 
 def hold(
@@ -35,7 +37,7 @@ def hold(
     from signer.vault.ceremony import embedded
 
     embedded.create(
-        data, settings, clock, randomness, _perspective_keys(settings, data, randomness, progress), progress
+        data, settings, clock, randomness, perspective_keys(settings, data, randomness, progress), progress
     )
 
 
@@ -45,8 +47,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--config", type=Path, default=None)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
+    parser.add_argument("--crash-at", default="", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format=LOG_FORMAT)
+    if options.crash_at:
+        crash_at(options.crash_at)
     os.umask(0o077)
     try:
         settings = load(options.config, options.set)
@@ -66,16 +71,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return Exit.DONE
 
 
-def _perspective_keys(
-    settings: Settings, data: DataDirectory, randomness: Randomness, progress: Callable[[str], None]
+def perspective_keys(
+    settings: Settings,
+    data: DataDirectory,
+    randomness: Randomness,
+    progress: Callable[[str], None],
+    elsewhere: AbstractSet[str] = frozenset(),
 ) -> dict[str, bytes]:
-    """Each perspective's SubjectPublicKeyInfo by its code; a key of an interrupted ceremony is used again."""
+    """Each perspective's SubjectPublicKeyInfo by its code, but for those `elsewhere`.
+
+    A key that lies here is used again; one that is missing is made.
+    """
     from validation import keys
 
     named = settings.validation.key_passphrase_file
     passphrase = Path(named) if named else None
     found = {}
     for perspective in settings.validation.perspectives:
+        if perspective.code in elsewhere:
+            continue
         directory = data.perspective(perspective.code)
         if (directory / keys.KEY_FILE).exists():
             found[perspective.code] = keys.public_key_octets(keys.load_private_key(directory, passphrase))

@@ -20,7 +20,7 @@ import typer
 from core import checks
 from core.clock import SystemClock
 from core.errors import ConfigurationError, TransientError
-from operations import keys_commands
+from operations import ceremony_commands, keys_commands
 from operations.command import DATA as _DATA
 from operations.command import Config, Data, Json, Set
 from operations.command import exit_with as _exit
@@ -42,6 +42,7 @@ application = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+application.add_typer(ceremony_commands.application)
 application.add_typer(keys_commands.application)
 
 

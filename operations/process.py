@@ -63,8 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parse(arguments)
     logging.basicConfig(stream=sys.stderr, level=options.log_level.upper(), format=LOG_FORMAT)
     if options.crash_at:
-        logging.getLogger().addHandler(_Crash(options.crash_at, options.crash_pid or os.getpid()))
-        logging.getLogger("signer").setLevel(logging.DEBUG)
+        crash_at(options.crash_at, options.crash_pid)
     if options.parent:
         _die_with(options.parent)
     # Sockets and files are for our own group at most; what the public may read is opened up by its writer.
@@ -84,6 +83,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _log.critical("the %s process failed", options.role, exc_info=True)
         return Exit.FAULT
     return Exit.DONE
+
+
+def crash_at(step: str, pid: int = 0) -> None:
+    """For the crash tests: `kill -9` of this process or `pid` when `step` is reached (signer/steps.py)."""
+    logging.getLogger().addHandler(_Crash(step, pid or os.getpid()))
+    logging.getLogger("signer").setLevel(logging.DEBUG)
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -77,7 +77,7 @@ def run(invocation: Invocation, say: Say, clock: Clock, crash_at: str = "") -> i
     data.root.mkdir(parents=True, exist_ok=True)
     walls = isolation.decide(settings, data)
     isolation.arrange(walls, data)
-    with _alone(data):
+    with alone(data):
         check_ports(settings)
         if not data.hierarchy.exists():
             if settings.deployment.production:
@@ -200,7 +200,7 @@ async def _start_all(family: Children, settings: Settings, say: Say) -> None:
 
 
 @contextlib.contextmanager
-def _alone(data: DataDirectory) -> Iterator[None]:
+def alone(data: DataDirectory) -> Iterator[None]:
     """One supervisor for one data directory, by a lock that the kernel lets go of with the process."""
     path = data.run / "supervisor.pid"
     with path.open("a+") as file:

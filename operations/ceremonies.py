@@ -1,0 +1,161 @@
+"""Ceremonies from the command line: who is there, on which data directory, for real or for nothing.
+
+Must never: hold a ceremony beside a running CA; ask for a passphrase that anybody else can see.
+
+CPS 5.2, 6.1.1, 6.2.2.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import os
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+
+from core.clock import Clock
+from core.data_directory import DataDirectory
+from core.errors import ConfigurationError
+from core.people import Identity
+from core.randomness import Randomness
+from core.settings import Settings
+from operations import isolation
+from operations.ceremony import perspective_keys
+from operations.supervisor import Say, alone, check_prerequisites
+from signer.vault import hardening
+from signer.vault import hierarchy as hierarchies
+from signer.vault.ceremony import engine, rehearsal, words
+from signer.vault.ceremony.engine import Held, Place
+from signer.vault.ceremony.script import Script, load
+from signer.vault.ceremony.seal_steps import PinPerspectives
+from signer.vault.seal import Hierarchy
+
+
+def hold(
+    settings: Settings,
+    data: DataDirectory,
+    path: Path,
+    identities: Sequence[Identity],
+    clock: Clock,
+    randomness: Randomness,
+    say: Say,
+) -> Held:
+    """Hold the ceremony of the script at `path`.  Raises `CaError` with the remedy."""
+    hardening.harden(settings)
+    os.umask(0o077)
+    script = load(path)
+    check_prerequisites(settings, data)
+    data.root.mkdir(parents=True, exist_ok=True, mode=0o755)
+    walls = isolation.decide(settings, data)
+    isolation.arrange(walls, data)
+    with alone(data):
+        _must_not_run(data)
+        try:
+            place = Place(
+                data,
+                settings,
+                clock,
+                randomness,
+                path.parent,
+                _perspectives(settings, data, randomness, script, say),
+                say,
+            )
+            return asyncio.run(engine.hold(place, script, identities))
+        finally:
+            isolation.arrange(walls, data)
+
+
+def rehearse(
+    settings: Settings, data: DataDirectory, path: Path, clock: Clock, randomness: Randomness, say: Say
+) -> None:
+    """The same for nothing; ends with the text of every certificate.  Raises `CaError`."""
+    base = sealed(settings, data)
+    done = asyncio.run(
+        rehearsal.rehearse(load(path), path.parent, settings, clock, randomness, base, say)
+    ).hierarchy
+    for id, certificate in [("root", done.root), *((each.id, each.certificate) for each in done.issuers)]:
+        say("")
+        say(f"{id}, with a throwaway key:")
+        for line in words.certificate(certificate):
+            say(f"  {line}")
+    say("")
+    say("A dry run: nothing of this was kept.")
+
+
+def sealed(settings: Settings, data: DataDirectory) -> Hierarchy | None:
+    """The hierarchy in force, if there is one."""
+    return hierarchies.load(data, settings) if hierarchies.exists(data) else None
+
+
+def first_screen(settings: Settings, data: DataDirectory) -> list[str]:
+    """What a ceremony is, who is needed, and what comes next here."""
+    lines = [
+        "A ceremony makes or changes the CA's keys and certificates: several people carry out a script, step",
+        "by step, and sign the transcript.  The private keys are born in tokens that nobody opens alone.",
+        "",
+        f"In {data.root}:",
+    ]
+    base = sealed(settings, data)
+    if engine.interrupted(data):
+        lines.append(f"  a ceremony was interrupted ({engine.transcripts(data)[-1]}).")
+        return [*lines, "Next: `acme-server ceremony run` the same script again; it goes on where it was."]
+    if base is None:
+        return [
+            *(*lines, "  no hierarchy yet.", ""),
+            "Next:",
+            "  1. acme-server ceremony identity NAME    each person, on a machine of their own",
+            "  2. acme-server ceremony example > first.toml    and change it to what you want",
+            "  3. acme-server ceremony show first.toml         read it together",
+            "  4. acme-server ceremony run first.toml --dry-run",
+            "  5. acme-server ceremony run first.toml --identity ... --identity ...",
+            "  6. acme-server ceremony verify TRANSCRIPT       anybody, anywhere",
+            "To try things out without people: `acme-server run` makes a hierarchy itself (not conforming).",
+        ]
+    lines += [f"  hierarchy {base.sequence}, sealed in ceremony {base.ceremony}, {base.rules} rules"]
+    for token in base.tokens:
+        if token.activation is None:
+            lines.append(f"  token {token.label!r}: its PIN lies in a file (does not conform to BR 6.2.8)")
+        else:
+            holders = ", ".join(person.name for person in token.activation.holders)
+            lines.append(f"  token {token.label!r}: any {token.activation.threshold} of {holders}")
+    lines += [f"  issuer {each.id}: {each.state}" for each in base.issuers]
+    return [*lines, "Next: write a script for what is to change (`ceremony example` shows the form)."]
+
+
+def identities(paths: Sequence[Path], passphrases: Sequence[Path]) -> list[Identity]:
+    """The people present.  Passphrases are asked at the terminal, or read from a file for each identity."""
+    if passphrases and len(passphrases) != len(paths):
+        raise ConfigurationError(
+            f"{len(paths)} --identity and {len(passphrases)} --passphrase-file: give one for each, in order, "
+            "or none, and each is asked"
+        )
+    found = []
+    for number, path in enumerate(paths):
+        if passphrases:
+            passphrase = passphrases[number].read_text().rstrip("\n")
+        else:
+            passphrase = getpass.getpass(f"passphrase of {path}: ")
+        found.append(Identity.load(path, passphrase))
+    return found
+
+
+def _must_not_run(data: DataDirectory) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(os.fspath(data.vault_socket))
+        except OSError:
+            return
+    raise ConfigurationError(
+        f"the vault of {data.root} runs: stop it first, a ceremony is held while the CA rests"
+    )
+
+
+def _perspectives(
+    settings: Settings, data: DataDirectory, randomness: Randomness, script: Script, say: Say
+) -> dict[str, bytes]:
+    """The public keys that lie here, made where they are missing, if the script pins them."""
+    pins = [step for step in script.steps if isinstance(step, PinPerspectives)]
+    if not pins:
+        return {}
+    return perspective_keys(settings, data, randomness, say, {code for step in pins for code in step.keys})

@@ -1,0 +1,196 @@
+"""The commands of `acme-server ceremony`; what they do is in operations/ceremonies.py.
+
+Must never: print a secret, or take one from the command line or the environment.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import logging
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from core.clock import SystemClock
+from core.errors import ConfigurationError
+from core.randomness import SystemRandomness
+from operations.command import DATA, Config, Data, Json, Set, exit_with, group, invocation, say
+from operations.process import Exit
+
+application = group("ceremony", "The CA's keys: made and changed by several people, with a transcript.")
+application.info.no_args_is_help = False
+application.info.invoke_without_command = True
+
+Script = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A script (TOML).")]
+PassphraseFile = Annotated[
+    Path | None, typer.Option(exists=True, dir_okay=False, help="For automation; else it is asked.")
+]
+
+
+@application.callback()
+def ceremony(context: typer.Context, config: Config = None, data: Data = DATA, set_: Set = None) -> None:
+    """The CA's keys: made and changed by several people, with a transcript.
+
+    Without a command: what a ceremony is, and what comes next here.
+    """
+    if context.invoked_subcommand is not None:
+        return
+
+    def tell() -> int:
+        from operations import ceremonies
+
+        given = invocation(config, data, set_)
+        for line in ceremonies.first_screen(given.settings(), given.directory()):
+            say(line)
+        say("Commands: identity, example, show, run, verify; --help shows more.")
+        return Exit.DONE
+
+    exit_with(tell)
+
+
+@application.command()
+def identity(
+    name: Annotated[str, typer.Argument(help="As it shall stand in the transcripts.")],
+    role: Annotated[str, typer.Option(help="The trusted role.")] = "key custodian",
+    directory: Annotated[Path, typer.Option(file_okay=False, exists=True)] = Path(),
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """Make a person's keys, on a machine of their own.
+
+    NAME.identity stays with the person, encrypted; NAME.person.json is for everybody.
+    """
+
+    def make() -> int:
+        from core.people import PUBLIC_SUFFIX, Identity
+
+        if passphrase_file is not None:
+            passphrase = passphrase_file.read_text().rstrip("\n")
+        else:
+            passphrase = getpass.getpass("passphrase (five words or more): ")
+            if getpass.getpass("again: ") != passphrase:
+                raise ConfigurationError("the two passphrases differ: once more")
+        randomness = SystemRandomness()
+        made = Identity.make(name, role, randomness)
+        public = made.person.save(directory)
+        private = public.with_name(public.name.removesuffix(PUBLIC_SUFFIX) + ".identity")
+        try:
+            made.save(private, passphrase, randomness)
+        except ConfigurationError:
+            public.unlink()
+            raise
+        say(f"{public}: for the ceremony's script and for everybody ({made.person.id})")
+        say(f"{private}: stays with {name}, and so does its passphrase")
+        return Exit.DONE
+
+    exit_with(make)
+
+
+@application.command()
+def example() -> None:
+    """Print a script to start from: an offline root, RSA and EC issuing CAs, 3 of 5 people."""
+
+    def tell() -> int:
+        import signer.vault.ceremony
+
+        say(Path(signer.vault.ceremony.__path__[0], "example.toml").read_text(encoding="utf-8").rstrip())
+        return Exit.DONE
+
+    exit_with(tell)
+
+
+@application.command()
+def show(script: Script, config: Config = None, data: Data = DATA, set_: Set = None) -> None:
+    """Say in words what a script will make, and by whom.
+
+    Changes nothing.
+    """
+
+    def tell() -> int:
+        from operations import ceremonies
+        from signer.vault.ceremony.script import load
+
+        given = invocation(config, data, set_)
+        found = load(script)
+        steps = found.words(ceremonies.sealed(given.settings(), given.directory()))
+        say(f"{found.title} ({given.settings().ca.rules.value} rules)")
+        say(f"script SHA-256 {found.sha256.hex()}")
+        say(f"present: at least {found.policy.present} of {found.policy.of}")
+        for person in found.people:
+            say(f"  {person.id}  {person.name}, {person.role}")
+        for number, words in enumerate(steps, 1):
+            say(f"{number:3}  {words}")
+        return Exit.DONE
+
+    exit_with(tell)
+
+
+@application.command()
+def run(
+    script: Script,
+    identity: Annotated[
+        list[Path] | None, typer.Option(exists=True, dir_okay=False, help="Of each person present.")
+    ] = None,
+    passphrase_file: Annotated[
+        list[Path] | None,
+        typer.Option(exists=True, dir_okay=False, help="One for each --identity; else they are asked."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="On throwaway tokens; keeps nothing.")] = False,
+    config: Config = None,
+    data: Data = DATA,
+    set_: Set = None,
+    crash_at: Annotated[str, typer.Option(hidden=True, metavar="STEP")] = "",
+) -> None:
+    """Hold the ceremony of a script, or go on with one that was interrupted.
+
+    The CA must rest meanwhile.  Those present sign the script at the begin and the transcript at the end.
+    """
+
+    def hold() -> int:
+        from operations import ceremonies, process
+
+        if crash_at:
+            process.crash_at(crash_at)
+        given = invocation(config, data, set_)
+        settings, directory = given.settings(), given.directory()
+        logging.basicConfig(level=logging.WARNING, format=process.LOG_FORMAT)
+        clock, randomness = SystemClock(), SystemRandomness()
+        if dry_run:
+            ceremonies.rehearse(settings, directory, script, clock, randomness, say)
+            return Exit.DONE
+        present = ceremonies.identities(identity or [], passphrase_file or [])
+        held = ceremonies.hold(
+            settings, directory, script, present, clock, randomness, lambda words: say(f"  {words}")
+        )
+        say(f"hierarchy {held.hierarchy.sequence} is in force.")
+        say(f"transcript: {held.transcript}")
+        say("Let everybody take a copy of it along; `acme-server ceremony verify` judges it anywhere.")
+        return Exit.DONE
+
+    exit_with(hold)
+
+
+@application.command()
+def verify(
+    transcript: Annotated[Path, typer.Argument(exists=True, dir_okay=False)], json_: Json = False
+) -> None:
+    """Judge a transcript: its chain, its people, all that was signed.
+
+    Needs no key and no data directory.
+    """
+
+    def judge() -> int:
+        from signer.vault.ceremony.verify import verify
+
+        report = verify(transcript.read_bytes())
+        if json_:
+            say(json.dumps(asdict(report)))
+        else:
+            for line in report.words():
+                say(line)
+            say("The transcript is whole.  Compare the root's fingerprint and the people with what you know.")
+        return Exit.DONE
+
+    exit_with(judge)
