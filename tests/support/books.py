@@ -70,10 +70,10 @@ class Books:
         register = {row["serial"]: row["state"] for row in db.all("SELECT * FROM certificates")}
         revoked = {row["serial"] for row in db.all("SELECT serial FROM revocations")}
         for entry in self.journal():
-            if entry.kind not in ("intent", "ocsp-responder-intent"):
+            if entry.kind not in ("precertificate-intent", "intent", "ocsp-responder-intent"):
                 continue
             name = entry.serial.hex()
-            if register.get(entry.serial) not in ("issued", "lost"):
+            if register.get(entry.serial) not in ("precertified", "issued", "lost"):
                 found.append(f"serial {name}: the key may have been used; the register says "
                              f"{register.get(entry.serial)}")  # fmt: skip
                 continue
