@@ -21,6 +21,7 @@ from bench.client import AcmeClient, ChallengeServer, FlowFailed, open_session
 from signer import steps
 from tests.support.books import Books
 from tests.support.ca import RunningCa
+from tests.support.ct_log import RunningLogs
 from tests.support.pieces import ROOMS, Pieces
 from tests.support.subscriber import Ended, Subscriber
 from tests.world.world import World
@@ -51,6 +52,10 @@ class Site:
     """Chains whose revocation was acknowledged."""
 
 
+CT_STEPS = sorted((room, step) for step, room in steps.STEPS.items() if step[0] in "567" and room == "app")
+"""The vault's part of them is in tests/signer/test_crash_transparency.py."""
+
+
 @pytest.fixture(scope="module")
 def site(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     ca = RunningCa(
@@ -64,6 +69,23 @@ def site(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sit
         yield Site(ca, pieces)
     finally:
         pieces.stop()
+
+
+@pytest.fixture(scope="module")
+def logged_site(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """The same with Certificate Transparency."""
+    with RunningLogs(tmp_path_factory.mktemp("logs")) as logs:
+        ca = RunningCa(
+            tmp_path_factory.mktemp("crash-ct"),
+            {"validation.resolvers": [world.resolver], "status.crl_delay": 1, **logs.overrides()},
+        )
+        ca.start()
+        ca.stop()
+        pieces = Pieces(ca)
+        try:
+            yield Site(ca, pieces)
+        finally:
+            pieces.stop()
 
 
 def test_the_code_names_the_steps_of_the_cycle() -> None:
@@ -83,6 +105,13 @@ def test_a_crash_at_a_step_breaks_no_promise(site: Site, room: str, step: str, w
     site.pieces.kill9(room)
     site.pieces.start(room, crash_at=step)
     _live_through(site, crash)
+
+
+@pytest.mark.parametrize(("room", "step"), CT_STEPS)
+def test_a_crash_between_precertificate_and_certificate_breaks_no_promise(
+    logged_site: Site, room: str, step: str
+) -> None:
+    test_a_crash_at_a_step_breaks_no_promise(logged_site, room, step, whole_tree=False)
 
 
 @pytest.mark.parametrize("victim", ["perspective", "status"])

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from core.evidence import SignedStatement
 from tests.support.books import Books
 from tests.support.ca import REPOSITORY, RunningCa
 from tests.support.clients import Certbot, load, ocsp, run, verify
+from tests.support.ct_log import Fault, RunningLogs
 from tests.world.world import World
 
 pytestmark = pytest.mark.clause("BR 4.3.1.2")
@@ -24,7 +27,15 @@ PRESET = REPOSITORY / "deploy/public-loopback.toml"
 
 
 @pytest.fixture(scope="module")
-def public_ca(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCa]:
+def logs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningLogs]:
+    with RunningLogs(tmp_path_factory.mktemp("logs")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def public_ca(
+    world: World, logs: RunningLogs, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningCa]:
     directory = tmp_path_factory.mktemp("public")
     running = RunningCa(
         directory,
@@ -32,6 +43,7 @@ def public_ca(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterato
             "validation.resolvers": [world.resolver],
             # Certificates carry a public-looking URL, as the lints want; the server is on loopback.
             "repository.base_url": "http://pki.example.com",
+            **logs.overrides(),
         },
         config=PRESET,
     )
@@ -100,3 +112,45 @@ def test_an_internal_name_is_refused(certbot: Certbot, name: str) -> None:
     ran = certbot.http01(name)
     assert ran.code != 0
     assert not certbot.live(name).exists()
+
+
+@pytest.mark.clause("Chrome CT policy")
+def test_a_public_certificate_was_logged_before_and_is_logged_afterwards(
+    public_ca: RunningCa, logs: RunningLogs, certbot: Certbot
+) -> None:
+    name = "logged.example.com"
+    assert certbot.http01(name).code == 0
+    leaf = load(certbot.certificate(name))
+    found = leaf.extensions.get_extension_for_class(x509.PrecertificateSignedCertificateTimestamps)
+    assert {each.log_id for each in found.value} == {log.id for log in logs.logs}
+    for log in logs.logs:
+        assert sum(leaf.tbs_precertificate_bytes in entry for entry in log.entries) == 1
+    der = leaf.public_bytes(Encoding.DER)
+    deadline = time.monotonic() + 30
+    while not any(der in entry for log in logs.logs for entry in log.entries):
+        assert time.monotonic() < deadline, "the final certificate is in no log"
+        time.sleep(0.05)
+    with Books(public_ca).database() as db:
+        assert db.all("SELECT * FROM certificates WHERE state = 'precertified'") == []
+
+
+@pytest.mark.clause("Mozilla Root Store Policy 5.4")
+def test_an_order_without_scts_stays_open_and_its_precertificate_is_good_until_it_is_revoked(
+    public_ca: RunningCa, logs: RunningLogs, certbot: Certbot
+) -> None:
+    for log in logs.logs[1:]:
+        log.fault = Fault.BUSY
+    name = "waiting.example.com"
+    ran = certbot.http01(name, options=("--issuance-timeout", "3"))
+    assert ran.code != 0
+    books = Books(public_ca)
+    with books.database() as db:
+        row = db.one("SELECT * FROM certificates WHERE state = 'precertified'")
+        assert row is not None
+        assert [each["status"] for each in db.all("SELECT * FROM orders WHERE status = 'processing'")]
+        issuer = db.one("SELECT certificate FROM issuers WHERE id = ?", (row["issuer_id"],))
+        assert issuer is not None
+    serial = int.from_bytes(row["serial"])
+    assert books.ocsp(issuer["certificate"], serial) == "GOOD"
+    for log in logs.logs:
+        log.fault = None
