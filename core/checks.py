@@ -84,10 +84,22 @@ def dated(settings: Settings, at: int) -> None:
         "acme.authorization_reuse": (settings.acme.authorization_reuse, Limit.VALIDATION_REUSE),
         "status.ocsp_validity": (settings.status.ocsp_validity, Limit.OCSP_VALIDITY_MOST),
         "status.crl_validity": (settings.status.crl_validity, Limit.CRL_VALIDITY),
-        "status.crl_refresh": (settings.status.crl_refresh, Limit.CRL_REFRESH),
+        "status.crl_refresh": (
+            settings.status.crl_refresh,
+            Limit.CRL_REFRESH
+            if all(profile.ocsp for profile in settings.profiles.values())
+            else Limit.CRL_REFRESH_WITHOUT_OCSP,
+        ),
+        "status.crl_delay": (settings.status.crl_delay, Limit.CRL_AFTER_REVOCATION),
+        # A challenge's token is never older than its order.
+        "acme.order_lifetime": (settings.acme.order_lifetime, Limit.TOKEN_LIFETIME),
     }
     for name, profile in settings.profiles.items():
-        most[f"profiles.{name}.validity"] = (profile.validity, Limit.LEAF_VALIDITY)
+        revocable = profile.crl or profile.ocsp
+        most[f"profiles.{name}.validity"] = (
+            profile.validity,
+            Limit.LEAF_VALIDITY if revocable else Limit.SHORT_LIVED_VALIDITY,
+        )
     for key, (value, name) in most.items():
         rule = row(name, at)
         if value > rule.value:

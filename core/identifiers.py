@@ -55,7 +55,7 @@ def normalise_dns(value: str, *, public: bool, local_names: Iterable[str] = ()) 
     name = value.lower()
     base, wildcard = split_wildcard(name)
     _require_host_name(value, base)
-    if _below(base, REVERSE):
+    if is_reverse(base):
         raise _rejected(value, "names of IP reverse zones are not certified")
     if public:
         _require_public(value, base, wildcard)
@@ -71,6 +71,11 @@ def is_local(name: str, local_names: Iterable[str]) -> bool:
         if name == listed.lower() or (subtree and name.endswith("." + base)):
             return True
     return False
+
+
+def is_reverse(name: str) -> bool:
+    """Whether `name`, in lower case, with or without "*.", lies in a reverse zone."""
+    return _below(split_wildcard(name)[0], REVERSE)
 
 
 def _require_host_name(value: str, base: str) -> None:

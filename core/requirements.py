@@ -22,7 +22,7 @@ HOUR = 3600
 
 
 class Limit(StrEnum):
-    """What can be asked.  Durations are seconds."""
+    """What can be asked.  Durations are seconds; what is allowed or not, or asked for or not, is 1 or 0."""
 
     LEAF_VALIDITY = "leaf-validity"
     SHORT_LIVED_VALIDITY = "short-lived-validity"
@@ -40,6 +40,12 @@ class Limit(StrEnum):
     CRL_REFRESH = "crl-refresh"
     RESPONDER_VALIDITY = "responder-validity"
     SERIAL_BITS = "serial-bits"
+    REVERSE_ZONE_NAMES = "reverse-zone-names"
+    SHA1_SIGNATURES = "sha1-signatures"
+    CAA_PARAMETERS = "caa-parameters"
+    CRL_REFRESH_WITHOUT_OCSP = "crl-refresh-without-ocsp"
+    CRL_AFTER_REVOCATION = "crl-after-revocation"
+    RSA_BITS = "rsa-bits"
     CA_KEY_LIFETIME = "ca-key-lifetime"
     CA_BACKDATE = "ca-backdate"
     ROOT_VALIDITY_LEAST = "root-validity-least"
@@ -105,12 +111,31 @@ TABLE: dict[Limit, tuple[Row, ...]] = {
     Limit.OCSP_VALIDITY_LEAST: (_from("2020-09-30", 8 * HOUR, "BR 4.9.10"),),
     Limit.OCSP_VALIDITY_MOST: (_from("2020-09-30", 10 * DAY, "BR 4.9.10"),),
     Limit.CRL_VALIDITY: (_from("2020-09-30", 10 * DAY, "BR 4.9.7"),),
-    # A new CRL at the latest this long after the one before it, when OCSP is offered, too.
+    # A new CRL at the latest this long after the one before it, when every certificate names an OCSP
+    # responder, and when not.
     Limit.CRL_REFRESH: (_from("2024-03-15", 7 * DAY, "BR 4.9.7"),),
+    Limit.CRL_REFRESH_WITHOUT_OCSP: (_from("2024-03-15", 4 * DAY, "BR 4.9.7"),),
+    Limit.CRL_AFTER_REVOCATION: (_from("2024-03-15", 24 * HOUR, "BR 4.9.7"),),
     # Ours: ocsp-nocheck makes a stolen responder key good until its certificate ends (docs/revocation.md).
     Limit.RESPONDER_VALIDITY: (_from("2020-09-30", 30 * DAY, "CP/CPS 7.1"),),
     # Bits from a CSPRNG in a serial number.
     Limit.SERIAL_BITS: (_from("2016-09-30", 64, "BR 7.1.2.7"),),
+    # Names below in-addr.arpa and ip6.arpa.
+    Limit.REVERSE_ZONE_NAMES: (
+        _from("2012-07-01", 1, "BR 4.2.2"),
+        _from("2026-03-15", 0, "BR 4.2.2"),
+    ),
+    # In certificates and CRLs.  (In an OCSP CertID SHA-1 is a name, no signature.)
+    Limit.SHA1_SIGNATURES: (
+        _from("2012-07-01", 1, "BR 7.1.3.2.1"),
+        _from("2026-09-15", 0, "BR 7.1.3.2.1"),
+    ),
+    # accounturi and validationmethods (RFC 8657).  We honour them at any time.
+    Limit.CAA_PARAMETERS: (
+        _from("2017-09-08", 0, "BR 4.2.2.1"),
+        _from("2027-03-15", 1, "BR 4.2.2.1"),
+    ),
+    Limit.RSA_BITS: (_from("2014-01-01", 2048, "BR 6.1.5"),),
     # The hard stop for any CA key, from its making on: years of 365 days, so never a day too long.
     Limit.CA_KEY_LIFETIME: (_from("2019-06-17", 20 * 365 * DAY, "CPS 6.3.2"),),
     # A CA certificate's notBefore lies within this before its signing, and not after it.
@@ -152,6 +177,12 @@ def row(name: Limit | str, at: int) -> Row:
     if index == 0:
         raise ValueError(f"no rule for {name} is known at {at}: is the clock right?")
     return rows[index - 1]
+
+
+def next_change(after: int) -> int | None:
+    """When the next rule of the table begins that does not bind at `after` yet; None when there is none."""
+    place = bisect_right(_DAYS, after)
+    return _DAYS[place] if place < len(_DAYS) else None
 
 
 def changes(after: int) -> list[tuple[Limit, Row]]:

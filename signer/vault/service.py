@@ -23,7 +23,7 @@ from core.randomness import Randomness, token
 from core.settings import CtMode, Rules, Settings
 from signer import api, steps
 from signer.api import KeyUse
-from signer.vault import description, leaf, lifetimes, ocsp, precertificates, profiles
+from signer.vault import dated, description, leaf, lifetimes, ocsp, precertificates, profiles
 from signer.vault.blocked import RefusedKeys
 from signer.vault.crl_check import Wanted
 from signer.vault.evidence import Verifier
@@ -132,17 +132,19 @@ class Service:
         if allowed and by.issuer.id not in allowed:
             raise Refused("profile.issuer", f"profiles.{request.profile}.issuers names only {allowed}")
         self._must_be_fresh(request)
-        # All that is dated must still hold when the certificate follows its precertificate at the latest.
+        # All that is dated must still hold when the certificate is signed at the latest: with CT that is when
+        # it follows its precertificate; without, `expiry` is no later than the day before a new rule.
         until = now + precertificates.FINAL_WITHIN if profile.ct else now
         longest = profile.validity
         if self._settings.ca.rules is Rules.PUBLIC:
             longest = requirements.limit(requirements.Limit.LEAF_VALIDITY, until)
-        self._verifier.verify(request, now, until)
+            dated.must_suit_leaf(request, profile, now)
+        self._verifier.verify(request, now, max(until, now + PREPARED_LIFETIME))
         kind = Kind.PRECERTIFICATE if profile.ct else Kind.LEAF
         tbs, lint = await self._build(request, by, profile, kind, now=now, longest=longest)
         await self._signer.must_work(by.key)
         prepared = _Prepared(
-            by.issuer.id, request.issuance_id, request.serial, tbs, lint, now + PREPARED_LIFETIME
+            by.issuer.id, request.issuance_id, request.serial, tbs, lint, dated.expiry(now, PREPARED_LIFETIME)
         )
         if profile.ct:
             prepared = replace(
@@ -172,7 +174,7 @@ class Service:
         tbs = precertificates.final_tbs(signed.certificate, signed.at, request.scts, now)
         lint = await self._lint.lint(leaf.dummy_signed(tbs, by.issuer), Kind.LEAF, at=now)
         await self._signer.must_work(by.key)
-        expires_at = min(now + PREPARED_LIFETIME, signed.at + precertificates.FINAL_WITHIN)
+        expires_at = min(dated.expiry(now, PREPARED_LIFETIME), signed.at + precertificates.FINAL_WITHIN)
         prepared = _Prepared(
             by.issuer.id, request.issuance_id, signed.serial, tbs, lint, expires_at, follows=True
         )
@@ -259,6 +261,8 @@ class Service:
         lifetimes.must_answer(by.issuer, by.life, now)
         responder = self._responders.current(request.issuer_id)
         _must_not_be_later(request.this_update, now)
+        if self._settings.ca.rules is Rules.PUBLIC:
+            dated.must_suit_ocsp(request, now)
         data = await self._status_lint.ocsp(by.issuer, responder, request, now)
         signature = await self._signer.plain(responder.key, data)
         algorithm = responder.algorithm.identifier
@@ -273,6 +277,8 @@ class Service:
         by = self._issuing_key(request.issuer_id, KeyUse.ISSUING, KeyUse.LOCAL_SERVICE)
         lifetimes.must_answer(by.issuer, by.life, now)
         _must_not_be_later(request.this_update, now)
+        if self._settings.ca.rules is Rules.PUBLIC:
+            dated.must_suit_crl(request, now)
         shards = self._settings.status.crl_shards
         if not 0 <= request.shard < shards:
             raise Refused("crl.shard", f"{request.issuer_id} has the shards 0 to {shards - 1}")

@@ -12,39 +12,78 @@ def at(date: str) -> int:
     return int(datetime.fromisoformat(date).replace(tzinfo=UTC).timestamp())
 
 
-@pytest.mark.parametrize(
-    ("name", "date", "before", "since"),
-    [
-        pytest.param(
-            "leaf-validity", "2026-03-15", 398 * DAY, 200 * DAY, marks=pytest.mark.clause("BR 6.3.2")
-        ),
-        pytest.param(
-            "leaf-validity", "2027-03-15", 200 * DAY, 100 * DAY, marks=pytest.mark.clause("BR 6.3.2")
-        ),
-        pytest.param(
-            "leaf-validity", "2029-03-15", 100 * DAY, 47 * DAY, marks=pytest.mark.clause("BR 6.3.2")
-        ),
-        pytest.param(
-            "validation-reuse", "2026-03-15", 398 * DAY, 200 * DAY, marks=pytest.mark.clause("BR 4.2.1")
-        ),
-        pytest.param(
-            "validation-reuse", "2027-03-15", 200 * DAY, 100 * DAY, marks=pytest.mark.clause("BR 4.2.1")
-        ),
-        pytest.param(
-            "validation-reuse", "2029-03-15", 100 * DAY, 10 * DAY, marks=pytest.mark.clause("BR 4.2.1")
-        ),
-        pytest.param("remote-perspectives", "2026-03-15", 2, 3, marks=pytest.mark.clause("BR 3.2.2.9")),
-        pytest.param("remote-perspectives", "2026-06-15", 3, 4, marks=pytest.mark.clause("BR 3.2.2.9")),
-        pytest.param("remote-perspectives", "2026-12-15", 4, 5, marks=pytest.mark.clause("BR 3.2.2.9")),
-        pytest.param("regions", "2026-03-15", 1, 2, marks=pytest.mark.clause("BR 3.2.2.9")),
-        pytest.param(
-            "short-lived-validity", "2026-03-15", 10 * DAY, 7 * DAY, marks=pytest.mark.clause("BR 1.6.1")
-        ),
+RULES: dict[str, list[tuple[str, int]]] = {
+    # Written out once more from the requirements' own table, with the days as their sources give them.
+    "leaf-validity": [
+        ("2020-09-01", 398 * DAY),
+        ("2026-03-15", 200 * DAY),
+        ("2027-03-15", 100 * DAY),
+        ("2029-03-15", 47 * DAY),
     ],
+    "short-lived-validity": [("2024-03-15", 10 * DAY), ("2026-03-15", 604_800)],
+    "not-before-skew": [("2020-09-01", 48 * HOUR)],
+    "validation-reuse": [
+        ("2021-10-01", 398 * DAY),
+        ("2026-03-15", 200 * DAY),
+        ("2027-03-15", 100 * DAY),
+        ("2029-03-15", 10 * DAY),
+    ],
+    "persist-reuse": [("2025-10-01", 10 * DAY)],
+    "token-lifetime": [("2018-08-01", 30 * DAY)],
+    "caa-reuse": [("2017-09-08", 28_800)],
+    "remote-perspectives": [("2025-03-15", 2), ("2026-03-15", 3), ("2026-06-15", 4), ("2026-12-15", 5)],
+    "regions": [("2025-03-15", 1), ("2026-03-15", 2)],
+    "perspective-distance": [("2025-03-15", 500)],
+    "ocsp-validity-least": [("2020-09-30", 8 * HOUR)],
+    "ocsp-validity-most": [("2020-09-30", 10 * DAY)],
+    "crl-validity": [("2020-09-30", 10 * DAY)],
+    "crl-refresh": [("2024-03-15", 7 * DAY)],
+    "crl-refresh-without-ocsp": [("2024-03-15", 4 * DAY)],
+    "crl-after-revocation": [("2024-03-15", 24 * HOUR)],
+    "responder-validity": [("2020-09-30", 30 * DAY)],
+    "serial-bits": [("2016-09-30", 64)],
+    "reverse-zone-names": [("2012-07-01", 1), ("2026-03-15", 0)],
+    "sha1-signatures": [("2012-07-01", 1), ("2026-09-15", 0)],
+    "caa-parameters": [("2017-09-08", 0), ("2027-03-15", 1)],
+    "rsa-bits": [("2014-01-01", 2048)],
+    "ca-key-lifetime": [("2019-06-17", 20 * 365 * DAY)],
+    "ca-backdate": [("2023-09-15", DAY)],
+    "root-validity-least": [("2023-09-15", 2922 * DAY)],
+    "root-validity-most": [("2023-09-15", 9132 * DAY)],
+    "scts": [("2022-04-15", 2)],
+    "scts-validity": [("2022-04-15", 180 * DAY)],
+    "scts-long": [("2022-04-15", 3)],
+    "sct-operators": [("2022-04-15", 2)],
+    "log-list-age": [("2022-04-15", 70 * DAY)],
+}
+
+
+def test_every_rule_is_here_and_nothing_else() -> None:
+    written = {
+        name.value: [(row.since, row.value) for row in rows] for name, rows in requirements.TABLE.items()
+    }
+    assert written == {name: [(at(day), value) for day, value in rows] for name, rows in RULES.items()}
+
+
+@pytest.mark.clause("BR 1.2.2")
+@pytest.mark.parametrize(
+    ("name", "place"), [(name, place) for name, rows in RULES.items() for place in range(len(rows))]
 )
-def test_a_rule_changes_at_its_very_second(name: str, date: str, before: int, since: int) -> None:
-    assert limit(name, at(date) - 1) == before
-    assert limit(name, at(date)) == since
+def test_a_rule_changes_at_its_very_second(name: str, place: int) -> None:
+    day, value = RULES[name][place]
+    assert limit(name, at(day)) == value
+    if place:
+        assert limit(name, at(day) - 1) == RULES[name][place - 1][1]
+    else:
+        with pytest.raises(ValueError, match="clock"):
+            limit(name, at(day) - 1)
+
+
+def test_the_next_change_is_the_first_day_on_which_a_rule_begins() -> None:
+    assert requirements.next_change(at("2026-11-24")) == at("2026-12-15")
+    assert requirements.next_change(at("2026-12-15") - 1) == at("2026-12-15")
+    assert requirements.next_change(at("2026-12-15")) == at("2027-03-15")
+    assert requirements.next_change(at("2029-03-15")) is None
 
 
 def test_today_four_remotes_and_two_hundred_days_bind() -> None:
@@ -70,7 +109,7 @@ def test_a_time_before_all_rules_and_an_unknown_limit_are_refused() -> None:
 
 def test_the_newest_rule_names_the_state_of_all_rules() -> None:
     coming = at("2026-12-15")
-    assert requirements.newest(coming - 1) == at("2026-06-15")
+    assert requirements.newest(coming - 1) == at("2026-09-15")
     assert requirements.newest(coming) == requirements.newest(coming + 1) == coming
     assert requirements.newest(0) == 0
 

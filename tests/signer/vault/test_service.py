@@ -94,9 +94,10 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     made.journal.close()
 
 
-def _world(directory: Path, settings: Settings) -> World:
+def _world(directory: Path, settings: Settings, at: int = NOW) -> World:
     ca = software_ca("ec-p256")
-    clock = FakeClock(NOW)
+    issuer = replace(ca.issuer, not_before=min(at, ca.issuer.not_before))
+    clock = FakeClock(at)
     journal = Journal(directory / "journal", clock)
     token, lint = SoftwareToken(), Lint()
     signer = Signer(token, journal)
@@ -104,7 +105,7 @@ def _world(directory: Path, settings: Settings) -> World:
     service = Service(
         settings,
         Hierarchy(1, NOW, settings.ca.rules, ca.root, b"", (), ()),
-        {"ec-p256": IssuingKey(ca.issuer, key, KeyUse.ISSUING)},
+        {"ec-p256": IssuingKey(issuer, key, KeyUse.ISSUING)},
         RefusedKeys(frozenset(), journal, Blocklist()),
         signer,
         Responders.__new__(Responders),
