@@ -54,6 +54,7 @@ _HOST_NAME = re.compile(
 )
 _LISTEN = re.compile(r"(?:\[[0-9a-fA-F:.%]+]|[^\s:/\[\]]+):(\d{1,5})")
 _OID = re.compile(r"[012](\.(0|[1-9]\d*))+")
+_SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _CODE = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
 
 
@@ -64,6 +65,7 @@ def undated(settings: Settings) -> None:
     _addresses(settings)
     _perspectives(settings)
     _periods(settings)
+    _approved_tokens(settings)
     _profiles(settings)
     _ct(settings)
     if settings.ca.rules is Rules.PUBLIC:
@@ -229,6 +231,21 @@ def _periods(settings: Settings) -> None:
             settings.acme.authorization_reuse,
             "an authorization cannot be used longer than acme.authorization_lifetime",
         )
+
+
+def _approved_tokens(settings: Settings) -> None:
+    for each in settings.vault.approved_tokens:
+        for name in ("manufacturer", "model", "firmware", "certificate"):
+            if not getattr(each, name):
+                raise _wrong(
+                    f"vault.approved_tokens.{name}", '""', "an approval names all that the ceremony recorded"
+                )
+        if not _SHA256.fullmatch(each.module_sha256):
+            raise _wrong(
+                "vault.approved_tokens.module_sha256",
+                each.module_sha256,
+                "it is 64 hexadecimal digits: sha256sum of the module's file",
+            )
 
 
 def _profiles(settings: Settings) -> None:

@@ -106,12 +106,28 @@ class Validation:
 
 
 @dataclass(frozen=True, slots=True)
+class ApprovedToken:
+    """[[vault.approved_tokens]]  A kind of token that production may use (signer/vault/approval.py).
+
+    `certificate` is the device's validation as the ceremony recorded it ("FIPS 140-3 #4735"); `module_sha256`
+    is over the PKCS#11 module's file, hex.
+    """
+
+    manufacturer: str = ""
+    model: str = ""
+    firmware: str = ""
+    certificate: str = ""
+    module_sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Vault:
     """[vault]  The process that holds the token."""
 
     module: str = "/usr/lib/softhsm/libsofthsm2.so"
     module_kind: ModuleKind = ModuleKind.SOFTHSM2
     token_timeout: int = 10
+    approved_tokens: tuple[ApprovedToken, ...] = ()
     pin_file: str = ""
     threads: int = 2
     lint_workers: int = 2

@@ -31,10 +31,11 @@ from core.rpc import Allow, Peer, RpcServer
 from core.settings import Settings
 from signer import api
 from signer.api import IssuerState
+from signer.vault import approval, modules, seal_watch, wrapping
 from signer.vault import hierarchy as hierarchies
-from signer.vault import modules, seal_watch
 from signer.vault.activation import Activation
 from signer.vault.blocked import RefusedKeys
+from signer.vault.custody import Custody
 from signer.vault.evidence import PinnedPerspective, Verifier
 from signer.vault.hardening import harden
 from signer.vault.journal import Journal, Kind
@@ -94,6 +95,8 @@ async def serve(
     sealed = data.hierarchy.read_bytes() if hierarchies.exists(data) else b""
     hierarchy = hierarchies.load(data, settings)
     _must_have_people(settings, hierarchy)
+    token = hierarchy.token(TokenRole.ISSUING)
+    approval.must_be_approved(settings, token.facts, modules.HABITS[settings.vault.module_kind])
     async with contextlib.AsyncExitStack() as opened:
         lint = LintPool(settings.vault.lint_workers, settings.ca.rules)
         opened.callback(lint.close)
@@ -108,12 +111,11 @@ async def serve(
         signer = Signer(None, journal)
         responders = Responders(settings, issuers, signer, journal, lint, clock, randomness)
         own_keys = _own_keys(hierarchy, issuers, responders)
-        token = hierarchy.token(TokenRole.ISSUING)
 
         def open_token(pin: bytearray) -> TokenThreads:
             tokens = _logged_in(settings, data, token, pin)
             try:
-                _must_hold(issuers, tokens)
+                _must_hold(settings, hierarchy, issuers, tokens)
                 responders.take(tokens.keeper)
                 tokens.self_test([*(by.key for by in issuers.values()), *responders.keys])
             except BaseException:
@@ -219,6 +221,7 @@ def _logged_in(settings: Settings, data: DataDirectory, token: SealedToken, pin:
     module = modules.configured(settings, data.tokens / "issuing", data.vault / "softhsm2.conf")
     cryptoki = Cryptoki(module)
     try:
+        approval.must_be_the_recorded(settings, token.facts, cryptoki.facts(token.serial))
         return TokenThreads(
             cryptoki,
             token.serial,
@@ -234,10 +237,15 @@ def _logged_in(settings: Settings, data: DataDirectory, token: SealedToken, pin:
         raise
 
 
-def _must_hold(issuers: Mapping[str, IssuingKey], tokens: TokenThreads) -> None:
-    """The keys in the token must be those in the certificates.  Raises `HaltIssuance`."""
+def _must_hold(
+    settings: Settings, hierarchy: Hierarchy, issuers: Mapping[str, IssuingKey], tokens: TokenThreads
+) -> None:
+    """The keys in the token must be those in the certificates, in their custody.  Raises `HaltIssuance`."""
+    custodies = {sealed.id: sealed.custody for sealed in hierarchy.issuers if sealed.id in issuers}
+    if settings.deployment.production and Custody.WRAPPED in custodies.values():
+        wrapping.must_enforce_trust(tokens.keeper.raw)
     for id, by in issuers.items():
-        if tokens.keeper.find(by.key.label).public_key != by.key.public_key:
+        if tokens.keeper.find(by.key.label, custodies[id]).public_key != by.key.public_key:
             raise HaltIssuance(
                 f"the key {by.key.label!r} in the token is not the one in the certificate of {id}: "
                 "this is another data directory's token"

@@ -112,6 +112,11 @@ class Session:
             self._open.close()
 
     @property
+    def raw(self) -> pkcs11.Session:
+        """The session itself, for what ceremonies and start-up checks do with it (wrapping.py)."""
+        return self._session
+
+    @property
     def _session(self) -> pkcs11.Session:
         if self._open is None:
             assert self._renew is not None  # without it `_forget` keeps what there is
