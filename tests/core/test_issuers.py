@@ -13,12 +13,13 @@ ISSUER = Issuer("r1", "issuing", "rsa-2048", b"der", b"pem", 2)
 
 
 async def test_an_issuer_is_added_once(database: Database) -> None:
+    before = audit.head(database.reader).sequence
     for _ in range(2):
         await database.write(lambda tx: issuers.put_issuer(tx, ISSUER))
     assert issuers.issuers(database.reader) == [ISSUER]
     assert issuers.issuer_by_id(database.reader, "r1") == ISSUER
     assert issuers.issuer_by_id(database.reader, "x") is None
-    assert audit.head(database.reader).sequence == 2
+    assert audit.head(database.reader).sequence == before + 1
 
 
 async def test_shards_may_be_added(database: Database) -> None:
