@@ -26,9 +26,29 @@ def hop(host: str = "name.example", target: str = "/x") -> Hop:
 @pytest.mark.parametrize("literal", ["127.0.0.1", "::1", "::ffff:127.0.0.1"])
 async def test_a_literal_in_the_url_cannot_lead_beside_the_pinned_address(literal: str) -> None:
     async with WebServer(good) as four, WebServer(good, "::1", port=four.port) as six:
-        with pytest.raises(TransientError, match="refused to connect"):
+        with pytest.raises(ConnectFailed, match=r"192\.0\.2\.1"):
             await DIALER.get(hop(literal), ip_address("192.0.2.1"), four.port, 10)
         assert (four.connections, six.connections) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("host", "target"),
+    [("name.example", "/x HTTP/1.1\r\nHost: b"), ("name.example", ""), ("a b", "/x"), ("a\r\nX: y", "/x")],
+)
+async def test_nothing_is_sent_that_would_be_another_request(host: str, target: str) -> None:
+    async with WebServer(good) as server:
+        with pytest.raises(TransientError, match="refused to send"):
+            await DIALER.get(hop(host, target), ip_address("127.0.0.1"), server.port, 10)
+        assert server.connections == 0
+
+
+@pytest.mark.clause("RFC 9110 section 15.2")
+async def test_the_answer_after_an_interim_one_counts() -> None:
+    interim = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nLocation: /no\r\n\r\n"
+    raw = interim + web.head("200 OK", "Content-Length: 4")
+    async with WebServer(web.octets(raw + b"body")) as server:
+        reply = await DIALER.get(hop(), ip_address("127.0.0.1"), server.port, 10)
+    assert (reply.status, reply.location, reply.body) == (200, None, b"body")
 
 
 async def test_a_redirect_is_handed_back_and_not_followed() -> None:
