@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from typer.testing import CliRunner, Result
 from core.data_directory import DataDirectory
 from operations import cli
 from operations.process import Exit
+from signer.vault.ceremony.verify import verify
 from tests.support.ceremonies import FIRST, HEAD, hold, people, script
 
 NAMES = ("Alice Abe", "Bob Baba", "Carol Chiba")
@@ -138,6 +140,18 @@ def test_people_hold_a_ceremony_and_anybody_verifies_it(desk: Path, tmp_path: Pa
     judged = command("verify", changed)
     assert judged.exit_code == Exit.REFUSED
     assert "breaks the chain" in judged.output
+
+
+@pytest.mark.parametrize("step", ["ceremony 4 key", "ceremony 9 signed", "ceremony hierarchy"])
+def test_an_embedded_set_up_that_was_killed_goes_on_when_it_is_run_again(tmp_path: Path, step: str) -> None:
+    arguments = [sys.executable, "-m", "operations.ceremony", "--data", str(tmp_path)]
+    killed = subprocess.run([*arguments, "--crash-at", step], check=False, capture_output=True, timeout=60)
+    assert killed.returncode == -signal.SIGKILL
+    again = subprocess.run(arguments, check=False, capture_output=True, text=True, timeout=60)
+    assert again.returncode == Exit.DONE, again.stderr
+    report = verify((tmp_path / "vault" / "ceremonies" / "0001" / "transcript").read_bytes())
+    assert report.state == "in force"
+    assert report.voids == int(step != "ceremony hierarchy")
 
 
 def test_a_wrong_passphrase_is_told_before_anything_is_made(desk: Path, tmp_path: Path) -> None:
