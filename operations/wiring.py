@@ -148,7 +148,9 @@ async def serve(
         issuer_revocation.serve(operator, database, crls.wake)
         await operator.listen(data.app_socket)
         closing.push_async_callback(operator.close)
-        await observation.start(closing, settings, vault, database, lambda: issuance.halted)
+        await observation.start(
+            closing, settings, vault, database, lambda: issuance.halted or (logs.trouble() if logs else "")
+        )
 
         async with asyncio.TaskGroup() as loops:
             for loop in (

@@ -150,7 +150,10 @@ class Issuance:
 
     async def chain_of(self, issuer_id: str) -> tuple[bytes, ...]:
         """The certificates of an issuer up to the root, in DER, its own first."""
-        return next(each for each in (await self._describe()).issuers if each.id == issuer_id).chain
+        for issuer in (await self._describe()).issuers:
+            if issuer.id == issuer_id:
+                return issuer.chain
+        raise TransientError(f"the vault does not tell of issuing CA {issuer_id} (any more)")
 
     @property
     def halted(self) -> str:

@@ -1,7 +1,7 @@
 """The log list as browsers publish it (JSON, version 3): which logs there are, whose, and in what state.
 
 Read from a file that the operator keeps new, checked against its signature with a public key from the
-settings.  A list that cannot be read leaves the one before in force; age is judged by who uses it.
+settings, by the vault for itself, too.  A list that cannot be read leaves the one before in force.
 
 Must never: fetch anything; use a log whose id is not the hash of its key.
 
@@ -27,8 +27,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import load_der_public_key, load_pem_public_key
 
 from core.clock import Clock
-from core.errors import ConfigurationError
-from core.settings import Ct
+from core.errors import ConfigurationError, TransientError
+from core.requirements import DAY, Limit, limit
+from core.settings import Ct, Rules
 
 LOOK_EVERY = 60
 """Seconds between two looks at the file."""
@@ -155,6 +156,16 @@ def parse(octets: bytes) -> LogList:
     if len({each.id for each in logs}) != len(logs):
         raise ValueError("one log stands in it twice")
     return LogList(_posix(document.log_list_timestamp), tuple(logs))
+
+
+def must_be_young(found: LogList, rules: Rules, now: int) -> None:
+    """Under public rules a list too old is no list.  Raises `TransientError` with the remedy."""
+    age, most = now - found.at, limit(Limit.LOG_LIST_AGE, now)
+    if age > most and rules is Rules.PUBLIC:
+        raise TransientError(
+            f"the log list is {age // DAY} days old and {most // DAY} are allowed: nothing is issued until "
+            "ct.log_list and its signature are fetched again"
+        )
 
 
 class _Interval(msgspec.Struct):

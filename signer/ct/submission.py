@@ -33,7 +33,7 @@ from core.requirements import DAY, Limit, limit
 from core.settings import Ct, Rules
 from signer.ct import sct, tbs
 from signer.ct.client import LogClient, LogFailed
-from signer.ct.log_list import Log, LogLists
+from signer.ct.log_list import Log, LogLists, must_be_young
 from signer.ct.policy import AIM, Policy, in_order, policy_for
 from signer.ct.verification import Answer, verified
 
@@ -98,6 +98,15 @@ class Logs:
         now = self._clock.now()
         self._possible(policy_for(not_after - not_before + 1, now), not_after, now)
 
+    def trouble(self) -> str:
+        """Why no SCTs for a certificate of 90 days are to be had now; "" when they are."""
+        now = self._clock.now()
+        try:
+            self.must_be_possible(now, now + 90 * DAY)
+        except TransientError as error:
+            return str(error)
+        return ""
+
     async def collect(self, precertificate: bytes, chain: Sequence[bytes], since: int) -> tuple[bytes, ...]:
         """Verified, encoded SCTs of a precertificate that fulfil the policy.
 
@@ -156,7 +165,9 @@ class Logs:
     def _possible(self, policy: Policy, not_after: int, now: int) -> list[Log]:
         """The logs that may be asked now, in chance's order.  Raises `TransientError` when they cannot do."""
         current = self._lists.current()
-        self._judge_age(now - current.at, now)
+        LIST_AGE.set(now - current.at)
+        must_be_young(current, self._rules, now)
+        self._warn_of_age(now - current.at, now)
         usable = [log for log in current.logs if log.takes(not_after, now)]
         if not policy.fulfilled(usable):
             raise TransientError(
@@ -171,14 +182,8 @@ class Logs:
             )
         return sorted(ready, key=lambda log: self._randomness.octets(8))
 
-    def _judge_age(self, age: int, now: int) -> None:
-        LIST_AGE.set(age)
+    def _warn_of_age(self, age: int, now: int) -> None:
         most = limit(Limit.LOG_LIST_AGE, now)
-        if age > most and self._rules is Rules.PUBLIC:
-            raise TransientError(
-                f"the log list is {age // DAY} days old and {most // DAY} are allowed: nothing is issued "
-                "until ct.log_list and its signature are fetched again"
-            )
         if age > most // 2 and now - self._warned_at >= DAY:
             self._warned_at = now
             _log.warning("the log list is %d days old: fetch it again before %d", age // DAY, most // DAY)

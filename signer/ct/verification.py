@@ -37,10 +37,7 @@ class Answer(msgspec.Struct):
 
 
 def verified(answer: Answer, log: Log, entry_type: int, entry: bytes, *, since: int, now: int) -> bytes:
-    """The encoded SCT of an answer to `entry`.  Raises ValueError.
-
-    `since`, POSIX seconds, is a time before which `entry` did not exist.
-    """
+    """The encoded SCT of an answer to `entry`.  Arguments and errors as `verify`."""
     if answer.sct_version != 0:
         raise ValueError(f"version {answer.sct_version} of an SCT is unknown")
     if _octets(answer.id) != log.id:
@@ -49,17 +46,22 @@ def verified(answer: Answer, log: Log, entry_type: int, entry: bytes, *, since: 
     found = Sct(log.id, answer.timestamp, _octets(answer.extensions), hash, algorithm, signature)
     if not 0 <= found.timestamp < 1 << 64:
         raise ValueError("the timestamp is no number of 64 bits")
+    verify(found, log, entry_type, entry, since=since, now=now)
+    return sct.encode(found)
+
+
+def verify(found: Sct, log: Log, entry_type: int, entry: bytes, *, since: int, now: int) -> None:
+    """Require that `found` is an SCT of `log` for `entry`.  Raises ValueError.
+
+    `since`, POSIX seconds, is a time before which `entry` did not exist.
+    """
     if found.timestamp > (now + CLOCK_TOLERANCE) * 1000:
         raise ValueError("the timestamp lies in the future")
     if found.timestamp < (since - CLOCK_TOLERANCE) * 1000:
         raise ValueError("the timestamp is older than what was sent")
     if log.tiled:
         sct.leaf_index(found.extensions)
-    _verify(log, found, sct.signed_octets(found.timestamp, found.extensions, entry_type, entry))
-    return sct.encode(found)
-
-
-def _verify(log: Log, found: Sct, octets: bytes) -> None:
+    octets = sct.signed_octets(found.timestamp, found.extensions, entry_type, entry)
     wanted = _ECDSA if isinstance(log.key, ec.EllipticCurvePublicKey) else _RSA
     if (found.hash, found.algorithm) != (_SHA256, wanted):
         raise ValueError("the signature is of another algorithm than the log's key")

@@ -35,6 +35,7 @@ from signer.vault.responders import Responders
 from signer.vault.seal import Hierarchy
 from signer.vault.signing import IssuingKey, Signer
 from signer.vault.status_lint import StatusLint
+from signer.vault.transparency import Transparency
 
 PREPARED_LIFETIME = 300
 """Seconds between `prepare` and `issue`, which follow each other at once: judgements do not grow old."""
@@ -94,6 +95,7 @@ class Service:
         self._clock = clock
         self._randomness = randomness
         self._profiles = profiles.from_settings(settings)
+        self._transparency = Transparency(settings, clock)
         self._prepared: dict[str, _Prepared] = {}
         self._status_lint = StatusLint(lint)
         self.sampler = Sampler(lint, settings.vault.lint_sample, randomness, self._was_wrong)
@@ -134,7 +136,7 @@ class Service:
         self._must_be_fresh(request)
         # All that is dated must still hold when the certificate is signed at the latest: with CT that is when
         # it follows its precertificate; without, `expiry` is no later than the day before a new rule.
-        until = now + precertificates.FINAL_WITHIN if profile.ct else now
+        until = now + PREPARED_LIFETIME + precertificates.FINAL_WITHIN if profile.ct else now
         longest = profile.validity
         if self._settings.ca.rules is Rules.PUBLIC:
             longest = requirements.limit(requirements.Limit.LEAF_VALIDITY, until)
@@ -171,7 +173,9 @@ class Service:
             raise Refused("issuance.used", f"issuance {request.issuance_id} was begun before: recall it")
         by = self._issuing_key(signed.issuer_id, KeyUse.ISSUING)
         lifetimes.must_issue(by.issuer, by.life, now)
-        tbs = precertificates.final_tbs(signed.certificate, signed.at, request.scts, now)
+        precertificates.must_be_in_time(signed.at, now)
+        self._transparency.must_suffice(signed.certificate, by.key.spki, request.scts, signed.at, now)
+        tbs = precertificates.final_tbs(signed.certificate, request.scts)
         lint = await self._lint.lint(leaf.dummy_signed(tbs, by.issuer), Kind.LEAF, at=now)
         await self._signer.must_work(by.key)
         expires_at = min(dated.expiry(now, PREPARED_LIFETIME), signed.at + precertificates.FINAL_WITHIN)

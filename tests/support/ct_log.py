@@ -132,6 +132,13 @@ class CtLog:
             entry["temporal_interval"] = {"start_inclusive": _date(first), "end_exclusive": _date(end)}
         return entry
 
+    def sct(self, chain: Sequence[bytes]) -> bytes:
+        """The encoded SCT for a precertificate, as if it had been submitted with its chain."""
+        answer = self._answer(*self._entry(chain, precertificate=True))
+        octets = {name: base64.b64decode(answer[name]) for name in ("id", "extensions", "signature")}
+        head = struct.pack(">B32sQH", 0, octets["id"], answer["timestamp"], len(octets["extensions"]))
+        return head + octets["extensions"] + octets["signature"]
+
     async def _add_pre_chain(self, request: web.Request) -> web.StreamResponse:
         return await self._add(request, "add-pre-chain")
 

@@ -69,7 +69,7 @@ class MemoryVault:
     async def prepare_final(self, request: api.FinalRequest) -> api.Prepared:
         self._pass("prepare-final")
         (signed,) = self._entries(request.issuance_id, "precertificate")
-        tbs = precertificates.final_tbs(signed.certificate, NOW, request.scts, NOW)
+        tbs = precertificates.final_tbs(signed.certificate, request.scts)
         wanted = leaf_request(
             issuance_id=request.issuance_id, issuer_id=signed.issuer_id, serial=signed.serial
         )

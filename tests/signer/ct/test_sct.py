@@ -109,7 +109,7 @@ def test_without_an_index_of_five_octets_there_is_none(octets: bytes) -> None:
 def test_the_octets_that_logs_sign_are_those_that_cryptography_finds_in_the_certificate() -> None:
     signed = leaf.assemble(POISONED, CA.issuer.algorithm.identifier, sign(CA.key, POISONED))
     encoded = [sct.encode(Sct(bytes([log]) * 32, NOW * 1000, b"", 4, 3, b"s")) for log in range(2)]
-    final = precertificates.final_tbs(signed, NOW, encoded, NOW)
+    final = precertificates.final_tbs(signed, encoded)
     certificate = x509.load_der_x509_certificate(
         leaf.assemble(final, CA.issuer.algorithm.identifier, sign(CA.key, final))
     )

@@ -91,7 +91,7 @@ async def test_three_scts_of_three_operators_one_of_them_of_a_classic_log(
 
 async def test_the_final_certificate_holds_what_the_logs_signed(make: Make, logs: list[CtLog]) -> None:
     scts = await make(logs).collect(PRECERTIFICATE, CHAIN, NOW)
-    tbs = precertificates.final_tbs(PRECERTIFICATE, NOW, scts, NOW)
+    tbs = precertificates.final_tbs(PRECERTIFICATE, scts)
     found = x509.load_der_x509_certificate(signed(tbs)).extensions.get_extension_for_class(
         x509.PrecertificateSignedCertificateTimestamps
     )
@@ -257,7 +257,7 @@ async def test_half_of_its_life_is_warned_of(
 async def test_a_final_certificate_goes_to_one_log(make: Make, logs: list[CtLog]) -> None:
     ours = make(logs)
     scts = await ours.collect(PRECERTIFICATE, CHAIN, NOW)
-    final = signed(precertificates.final_tbs(PRECERTIFICATE, NOW, scts, NOW))
+    final = signed(precertificates.final_tbs(PRECERTIFICATE, scts))
     name = await ours.log_certificate(final, CHAIN, NOW)
     (taken,) = [log for log in logs if "add-chain" in log.asked]
     assert taken.name == name
