@@ -67,7 +67,7 @@ def check(found: Found, settings: Settings, data: DataDirectory) -> list[str]:
     """
     faults = []
     try:
-        public_keys.check(found.spki)
+        public_keys.check(found.spki, thoroughly=True)
     except WeakKey as weak:
         faults.append(str(weak))
     blocklist = Blocklist(settings.ca.blocklist)

@@ -40,7 +40,7 @@ def read(der: bytes, blocklist: Blocklist) -> Requested:
         _check_extensions(csr)
         names = _names(csr)
         public_key = public_key_of(csr)
-        info = public_keys.check(public_key)
+        info = public_keys.check(public_key, thoroughly=True)
     except public_keys.WeakKey as weak:
         raise _bad(f"the key of the CSR cannot be certified: {weak}") from weak
     except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
