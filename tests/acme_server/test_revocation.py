@@ -197,3 +197,21 @@ async def test_a_revoked_certificate_can_still_be_downloaded(front: Front, subsc
     chain = await subscriber.post(order.body["certificate"])
     assert chain.octets.startswith(b"-----BEGIN CERTIFICATE-----\n")
     assert x509.load_pem_x509_certificates(chain.octets)[0] == certificate
+
+
+@pytest.mark.clause("RFC 8555 section 7.6")
+@pytest.mark.clause("Mozilla Root Store Policy 5.4")
+@pytest.mark.parametrize("state", ["precertified", "issued"])
+async def test_a_precertificate_revokes_too_whether_its_certificate_came_or_not(
+    front: Front, subscriber: AcmeClient, state: str
+) -> None:
+    _, certificate = await front.issued(subscriber, *NAMES)
+    # To the register a precertificate is octets: those that a log shows to everybody.
+    await front.database.write(
+        lambda tx: tx.execute(
+            "UPDATE certificates SET precertificate = certificate, state = ?, certificate = ?",
+            (state, None if state == "precertified" else b"the final one"),
+        )
+    )
+    assert (await revoke(subscriber, certificate)).status == 200
+    assert [row[0] for row in revoked(front)] == [0]

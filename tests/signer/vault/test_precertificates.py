@@ -346,3 +346,33 @@ def test_extensions_moved_doubled_or_left_out_do_not_correspond() -> None:
             precertificates.must_correspond(poisoned, tbs.joined(head, wrong))
     # The list's own place among the extensions is not part of what a log signs.
     precertificates.must_correspond(poisoned, tbs.joined(head, [list_, *others]))
+
+
+@pytest.mark.clause("BR 4.3.1.2")
+@pytest.mark.parametrize("part", range(8))
+async def test_a_fault_in_the_making_of_a_certificate_never_reaches_the_key(
+    world: Logged, monkeypatch: pytest.MonkeyPatch, part: int
+) -> None:
+    wanted = request()
+    await precertificate(world, wanted)
+    timestamps = world.scts(wanted.issuance_id)
+    made = precertificates.final_tbs(world.journal.page(1, 1)[0].certificate, timestamps)
+    list_at = made.index(der.oid(sct.SCT_LIST))
+    at = part * list_at // 8
+
+    joined = tbs.joined
+
+    def wrong(head: bytes, extensions: list[bytes]) -> bytes:
+        if not any(der.oid(sct.SCT_LIST) in each for each in extensions):
+            return joined(head, extensions)
+        monkeypatch.undo()  # the check that follows is whole
+        octets = bytearray(made)
+        octets[at] ^= 1
+        return bytes(octets)
+
+    monkeypatch.setattr("signer.vault.precertificates.tbs.joined", wrong)
+    uses = world.token.uses
+    with pytest.raises(HaltIssuance, match="correspond"):
+        await world.service.prepare_final(api.FinalRequest(wanted.issuance_id, timestamps))
+    assert world.token.uses == uses
+    assert kinds(world) == ["precertificate-intent", "precertificate"]

@@ -38,8 +38,10 @@ class SoftwareToken(TokenThreads):
         self.error: Exception | None = None
         self.wrong = False
         self.gate: asyncio.Event | None = None
+        self.uses = 0
 
     async def sign(self, key: Key, data: bytes) -> bytes:
+        self.uses += 1
         if self.gate is not None:
             await self.gate.wait()
         if self.error is not None:
