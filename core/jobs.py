@@ -57,6 +57,13 @@ def done(tx: Transaction, kind: str, subject: str) -> None:
     tx.execute("DELETE FROM jobs WHERE kind = ? AND subject = ?", (kind, subject))
 
 
+def hasten(tx: Transaction, kind: str) -> None:
+    """What was put off is due now: the cause of the failures has gone.  Then call `JobRunner.wake`."""
+    tx.execute(
+        "UPDATE jobs SET run_at = ? WHERE kind = ? AND attempts > 0 AND run_at > ?", (tx.now, kind, tx.now)
+    )
+
+
 class JobRunner:
     """Runs the due jobs of a database."""
 

@@ -20,7 +20,7 @@ import typer
 from core import checks
 from core.clock import SystemClock
 from core.errors import ConfigurationError, TransientError
-from operations import ceremony_commands, keys_commands
+from operations import activation_commands, ceremony_commands, keys_commands
 from operations.command import DATA as _DATA
 from operations.command import Config, Data, Json, Set
 from operations.command import exit_with as _exit
@@ -239,6 +239,9 @@ def revoke_issuer(
         return Exit.DONE
 
     _exit(ask)
+
+
+activation_commands.register(application)
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ from core import metrics
 from core.database import Database
 from core.errors import CaError
 from core.settings import Settings
+from operations.vault_watch import NOT_CONFORMING, VaultWatch, locked_text
 from signer.client import Vault
 
 _log = logging.getLogger(__name__)
@@ -26,11 +27,12 @@ async def start(
     settings: Settings,
     vault: Vault,
     database: Database,
+    watch: VaultWatch,
     halted: Callable[[], str],
 ) -> None:
     """Serve until `closing` closes.  `halted` says why nothing is issued, "" when nothing is in the way."""
     app = web.Application()
-    health = _Health(vault, database, halted)
+    health = _Health(vault, database, watch, halted)
     app.add_routes([web.get("/metrics", _metrics), web.get("/healthz", health.answer)])
     runner = web.AppRunner(app, access_log=None, handle_signals=False)
     await runner.setup()
@@ -47,15 +49,25 @@ async def _metrics(request: web.Request) -> web.Response:
 class _Health:
     """200 while the app can issue, else 503 and the reason; asked by a monitor or a load balancer."""
 
-    def __init__(self, vault: Vault, database: Database, halted: Callable[[], str]) -> None:
+    def __init__(
+        self, vault: Vault, database: Database, watch: VaultWatch, halted: Callable[[], str]
+    ) -> None:
         self._vault = vault
         self._database = database
+        self._watch = watch
         self._halted = halted
 
     async def answer(self, request: web.Request) -> web.Response:
         found: dict[str, Any] = {"status": "ok", "vault": "ok", "database": "ok", "issuance": "ok"}
+        state = self._watch.state
+        if state is not None and not state.threshold:
+            found["conformance"] = NOT_CONFORMING
+        if state is not None and state.halted:
+            found |= {"status": "degraded", "issuance": f"halted by {state.halted}"}
         if halted := self._halted():
             found |= {"status": "degraded", "issuance": halted}
+        if state is not None and state.locked:
+            found |= {"status": "degraded", "vault": locked_text(state)}
         try:
             await self._vault.describe()
         except CaError as error:

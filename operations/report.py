@@ -7,6 +7,7 @@ Must never: call something conforming that is not.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 from datetime import UTC, datetime
@@ -17,9 +18,16 @@ from core import certificates
 from core.clock import SystemClock
 from core.data_directory import DataDirectory
 from core.database import Reader
-from core.errors import ConfigurationError
+from core.errors import CaError, ConfigurationError
 from operations import children, isolation, succession
+from operations.screens import activation_lines
 from operations.supervisor import Invocation
+from operations.vault_watch import NOT_CONFORMING
+from signer.api import ActivationState
+from signer.client import Vault
+
+_PATIENCE = 5.0
+"""Seconds for the vault's answer; a vault that hangs must not hang the report."""
 
 
 def gather(invocation: Invocation) -> dict[str, Any]:
@@ -32,6 +40,7 @@ def gather(invocation: Invocation) -> dict[str, Any]:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(data.root))
     processes = {child.name: _pid(data.run / f"{child.name}.pid") for child in children.of(settings)}
     walls = isolation.decide(settings, data)
+    state = _activation(data)
     return {
         "running": all(processes.values()),
         "processes": processes,
@@ -42,7 +51,8 @@ def gather(invocation: Invocation) -> dict[str, Any]:
         "isolated": walls.on,
         "not_isolated_because": walls.reason,
         "succession": succession.report(data, settings, SystemClock().now()),
-        "not_conforming": _not_conforming(data, settings.vault.pin_file, walls),
+        "vault": _vault(state),
+        "not_conforming": _not_conforming(data, settings.vault.pin_file, walls, state),
         **_from_database(data),
     }
 
@@ -59,6 +69,7 @@ def screen(found: dict[str, Any]) -> str:
     for id, state in found["succession"]["issuers"].items():
         lines.append(f"  issuer {id:<15} {state}")
     lines += [f"  ALARM  {alarm}" for alarm in found["succession"]["alarms"]]
+    lines += [f"  {line}" for line in found["vault"]["says"]]
     if found["isolated"]:
         lines.append("  isolation     each process is its own system user")
     for fault in found["not_conforming"]:
@@ -66,8 +77,40 @@ def screen(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _not_conforming(data: DataDirectory, pin_file: str, walls: isolation.Isolation) -> list[str]:
+def _activation(data: DataDirectory) -> ActivationState | None:
+    """What the vault says of itself; None when it does not answer."""
+
+    async def ask() -> ActivationState:
+        vault = Vault(data.vault_socket, timeout=_PATIENCE)
+        try:
+            return await vault.activation()
+        finally:
+            await vault.close()
+
+    try:
+        return asyncio.run(ask())
+    except CaError:
+        return None
+
+
+def _vault(state: ActivationState | None) -> dict[str, Any]:
+    if state is None:
+        return {"says": ["The vault does not answer."]}
+    return {
+        "locked": state.locked,
+        "threshold": state.threshold,
+        "holders": state.holders,
+        "halted": state.halted,
+        "says": activation_lines(state),
+    }
+
+
+def _not_conforming(
+    data: DataDirectory, pin_file: str, walls: isolation.Isolation, state: ActivationState | None
+) -> list[str]:
     faults = []
+    if (state is not None and not state.threshold) or _exists(Path(pin_file) if pin_file else data.pin):
+        faults.append(NOT_CONFORMING)
     if not walls.on:
         faults.append(f"not isolated: {walls.reason}")
     if not pin_file and _exists(data.pin):

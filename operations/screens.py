@@ -5,9 +5,12 @@ Must never: show a secret, or a command that does not work when pasted.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from core.data_directory import DataDirectory
 from core.settings import Rules, Settings
 from operations.isolation import Isolation
+from signer.api import ActivationState
 
 
 def certbot_command(settings: Settings, data: DataDirectory, name: str) -> str:
@@ -21,6 +24,32 @@ def certbot_command(settings: Settings, data: DataDirectory, name: str) -> str:
             f"--config-dir {aside} --work-dir {aside} --logs-dir {aside} -d {name}",
         )
     )
+
+
+def activation_lines(state: ActivationState) -> list[str]:
+    """Whether the vault is active, who has come, and what comes next."""
+    lines = []
+    needed, all_of = state.threshold, state.holders
+    if state.locked:
+        lines.append(_waiting_for("The vault is LOCKED", "activate it", state.activating, needed, all_of))
+    elif state.deactivating:
+        lines.append(_waiting_for("The vault is active", "lock it", state.deactivating, needed, all_of))
+    else:
+        lines.append("The vault is active: its token is open.")
+    if state.halted:
+        lines.append(f"Issuance is HALTED by {state.halted}")
+        if needed:
+            lines.append(_waiting_for("It waits", "resume it", state.resuming, needed, all_of))
+        else:
+            lines.append("`acme-server resume` ends it.")
+    return lines
+
+
+def _waiting_for(what: str, to: str, here: Sequence[str], needed: int, all_of: int) -> str:
+    if not here:
+        return f"{what}: {needed} of {all_of} people must {to}, within ten minutes of each other."
+    missing = needed - len(here)
+    return f"{what}: {len(here)} of {needed} are here to {to} ({', '.join(here)}); {missing} more must come."
 
 
 def running_screen(settings: Settings, data: DataDirectory, isolation: Isolation) -> str:

@@ -27,7 +27,7 @@ from core.configuration import load
 from core.data_directory import DataDirectory
 from core.errors import CaError, ConfigurationError
 from core.settings import Settings
-from operations import children, isolation
+from operations import children, isolation, vault_notice
 from operations.children import Children
 from operations.process import Exit
 from operations.screens import running_screen
@@ -176,6 +176,7 @@ async def _supervise(
         starting.result()
         say(running_screen(settings, data, walls))
         keepers = [asyncio.create_task(family.keep(child)) for child in children.of(settings)]
+        keepers.append(asyncio.create_task(vault_notice.tell(data, say)))
         await stopped
         return Exit.DONE
     finally:

@@ -18,7 +18,7 @@ from acme_server import app
 from acme_server.access_log import AccessLog
 from acme_server.changes import Changes
 from acme_server.context import Context
-from acme_server.registration import validate
+from acme_server.registration import finalize, validate
 from acme_server.server import Server
 from acme_server.tls import DirectoryTls
 from acme_server.urls import Urls, check_base
@@ -29,12 +29,13 @@ from core.data_directory import DataDirectory
 from core.database import Database
 from core.ephemeral import Nonces
 from core.errors import CaError, ConfigurationError, HaltIssuance, TransientError
-from core.jobs import Handler, JobRunner
+from core.jobs import Handler, JobRunner, hasten
 from core.randomness import Randomness
 from core.settings import CtMode, Settings
 from operations import issuer_revocation, local_api, observation
 from operations.records import record_start, record_stop
 from operations.succession import Succession
+from operations.vault_watch import VaultWatch
 from repo_static import publisher
 from repo_static.store import Store
 from signer.api import Description, KeyUse
@@ -120,8 +121,15 @@ async def serve(
             {validate.KIND: settings.validation.concurrency},
         )
         closing.push_async_callback(jobs.close)
-        tls = DirectoryTls(issuance, _local_service_chain(description, chains), clock, randomness)
-        await tls.renew()
+        tls = DirectoryTls(
+            issuance,
+            _local_service_chain(description, chains),
+            data.tls,
+            settings.acme.tls_names,
+            clock,
+            randomness,
+        )
+        await tls.start()
 
         access_log = AccessLog(data.log / "access.log")
         access_log.open()
@@ -142,14 +150,29 @@ async def serve(
         front = Server(
             app.build(context), settings.acme.listen, tls.context, settings.limits, clock, access_log.add
         )
-        await front.start()
+        if tls.usable.is_set():
+            await front.start()
         closing.push_async_callback(front.close)
         operator = local_api.server(database, crls.wake, jobs.wake)
         issuer_revocation.serve(operator, database, crls.wake)
         await operator.listen(data.app_socket)
         closing.push_async_callback(operator.close)
+
+        async def go_on() -> None:
+            await database.write(lambda tx: hasten(tx, finalize.KIND))
+            jobs.wake()
+
+        watch = VaultWatch(
+            vault, database.reader, settings.status, clock, (crls.wake, tls.renew_if_due, go_on)
+        )
+        await watch.look()
         await observation.start(
-            closing, settings, vault, database, lambda: issuance.halted or (logs.trouble() if logs else "")
+            closing,
+            settings,
+            vault,
+            database,
+            watch,
+            lambda: issuance.halted or (logs.trouble() if logs else ""),
         )
 
         async with asyncio.TaskGroup() as loops:
@@ -160,6 +183,8 @@ async def serve(
                 tls.keep_renewed(),
                 _until_broken(database),
                 succession.run(),
+                watch.run(),
+                _front_when_usable(front, tls),
                 blocklist.follow(),
             ):
                 loops.create_task(_for_ever(loop))
@@ -234,6 +259,15 @@ async def _until_broken(database: Database) -> None:
     """
     await database.broken()
     raise HaltIssuance("the database could not commit: this process ends, to open it anew")
+
+
+async def _front_when_usable(front: Server, tls: DirectoryTls) -> None:
+    """A vault that was locked at the first start ever has no TLS certificate for us until people come."""
+    waited = not tls.usable.is_set()
+    await tls.usable.wait()
+    if waited:
+        await front.start()
+    await asyncio.Event().wait()
 
 
 async def _for_ever(loop: Coroutine[Any, Any, None]) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import datetime
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from acme_server.http import Request, Response
 from acme_server.server import Server, address
 from acme_server.tls import DirectoryTls
 from core.clock import FakeClock
-from core.errors import ConfigurationError, Problem
+from core.errors import ConfigurationError, Problem, TransientError
 from core.randomness import SystemRandomness
 from core.settings import Limits
 from signer.api import Issued
@@ -36,6 +36,7 @@ class FakeVault:
         self.key = ec.generate_private_key(ec.SECP256R1())
         self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Local service")])
         self.serials: list[bytes] = []
+        self.locked = False
         self._clock = clock
 
     @property
@@ -48,6 +49,8 @@ class FakeVault:
         return builder.add_extension(identifier, False).sign(self.key, hashes.SHA256())
 
     async def local_service(self, serial: bytes, public_key: bytes) -> Issued:
+        if self.locked:
+            raise TransientError("the vault is locked")
         self.serials.append(serial)
         key = serialization.load_der_public_key(public_key)
         assert isinstance(key, ec.EllipticCurvePublicKey)
@@ -70,6 +73,12 @@ class FakeVault:
             .not_valid_before(now - datetime.timedelta(days=400))
             .not_valid_after(now + datetime.timedelta(days=3650))
         )
+
+
+def directory_tls(
+    vault: FakeVault, directory: Path, clock: FakeClock, names: Sequence[str] = ("localhost",)
+) -> DirectoryTls:
+    return DirectoryTls(vault, b"", directory / "tls", names, clock, SystemRandomness())
 
 
 class Hello:
@@ -107,10 +116,12 @@ def trusting(vault: FakeVault) -> ssl.SSLContext:
 
 
 @pytest.mark.clause("CPS 6.1.3")
-async def test_the_directory_is_served_over_tls_and_a_renewal_is_seen_by_the_next_connection() -> None:
+async def test_the_directory_is_served_over_tls_and_a_renewal_is_seen_by_the_next_connection(
+    tmp_path: Path,
+) -> None:
     clock = FakeClock(1_795_392_000)
     vault = FakeVault(clock)
-    tls = DirectoryTls(vault, b"", clock, SystemRandomness())
+    tls = directory_tls(vault, tmp_path, clock)
     await tls.renew()
     server = serving(tls.context)
     await server.start()
@@ -127,22 +138,71 @@ async def test_the_directory_is_served_over_tls_and_a_renewal_is_seen_by_the_nex
 
 
 @pytest.mark.clause("CPS 6.1.3")
-async def test_tls_older_than_1_2_is_refused() -> None:
+async def test_tls_older_than_1_2_is_refused(tmp_path: Path) -> None:
     clock = FakeClock(1_795_392_000)
-    tls = DirectoryTls(FakeVault(clock), b"", clock, SystemRandomness())
+    tls = directory_tls(FakeVault(clock), tmp_path, clock)
     assert tls.context.minimum_version == ssl.TLSVersion.TLSv1_2
 
 
-async def test_no_key_of_the_directory_stays_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    clock = FakeClock(1_795_392_000)
-    await DirectoryTls(FakeVault(clock), b"", clock, SystemRandomness()).renew()
-    assert list(tmp_path.iterdir()) == []
+async def test_the_directorys_key_lies_on_disk_encrypted_and_for_its_owner_alone(tmp_path: Path) -> None:
+    await directory_tls(FakeVault(FakeClock(1_795_392_000)), tmp_path, FakeClock(1_795_392_000)).renew()
+    kept = tmp_path / "tls"
+    assert sorted(path.name for path in kept.iterdir()) == ["identity.pem", "password"]
+    assert all(path.stat().st_mode & 0o077 == 0 for path in kept.iterdir())
+    assert b"ENCRYPTED PRIVATE KEY" in (kept / "identity.pem").read_bytes()
 
 
-async def test_a_clock_that_stepped_back_does_not_end_the_renewals() -> None:
+async def test_the_next_start_serves_with_the_kept_certificate_although_the_vault_is_locked(
+    tmp_path: Path,
+) -> None:
     clock = FakeClock(1_795_392_000)
-    tls = DirectoryTls(FakeVault(clock), b"", clock, SystemRandomness())
+    vault = FakeVault(clock)
+    await directory_tls(vault, tmp_path, clock).start()
+    vault.locked = True
+    again = directory_tls(vault, tmp_path, clock)
+    await again.start()
+    assert again.usable.is_set()
+    assert len(vault.serials) == 1
+    server = serving(again.context)
+    await server.start()
+    try:
+        _, certificate = await ask(server.ports[0], trusting(vault))
+        assert certificate.serial_number == int.from_bytes(vault.serials[0])
+    finally:
+        await server.close()
+
+
+async def test_a_first_start_with_a_locked_vault_waits_and_goes_on_when_it_opens(tmp_path: Path) -> None:
+    clock = FakeClock(1_795_392_000)
+    vault = FakeVault(clock)
+    vault.locked = True
+    tls = directory_tls(vault, tmp_path, clock)
+    await tls.start()
+    assert not tls.usable.is_set()
+    renewing = asyncio.create_task(tls.keep_renewed())
+    try:
+        vault.locked = False
+        tls.renew_if_due()
+        async with asyncio.timeout(5):
+            await tls.usable.wait()
+    finally:
+        renewing.cancel()
+
+
+async def test_a_kept_certificate_for_other_names_or_that_does_not_open_is_not_used(tmp_path: Path) -> None:
+    clock = FakeClock(1_795_392_000)
+    vault = FakeVault(clock)
+    await directory_tls(vault, tmp_path, clock).start()
+    await directory_tls(vault, tmp_path, clock, names=("localhost", "other.localhost")).start()
+    assert len(vault.serials) == 2
+    (tmp_path / "tls" / "password").write_text("another")
+    await directory_tls(vault, tmp_path, clock).start()
+    assert len(vault.serials) == 3
+
+
+async def test_a_clock_that_stepped_back_does_not_end_the_renewals(tmp_path: Path) -> None:
+    clock = FakeClock(1_795_392_000)
+    tls = directory_tls(FakeVault(clock), tmp_path, clock)
     await tls.renew()
     clock.at -= 3600
     renewing = asyncio.create_task(tls.keep_renewed())

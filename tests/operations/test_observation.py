@@ -9,23 +9,33 @@ from pathlib import Path
 from typing import Any, cast
 
 import aiohttp
+import pytest
 
 from core.clock import FakeClock
 from core.errors import TransientError
 from core.settings import Metrics, Settings
 from operations import observation
+from operations.vault_watch import VaultWatch
+from signer.api import ActivationState
 from signer.client import Vault
 from tests.support.database import NOW, opened
 from tests.world.addresses import free_port
+
+OPEN = ActivationState("token", False, 2, 3, NOW, b"")
 
 
 @dataclass
 class OneVault:
     up: bool = True
+    state: ActivationState = OPEN
 
     async def describe(self) -> None:
         if not self.up:
             raise TransientError("nobody listens at vault.sock")
+
+    async def activation(self) -> ActivationState:
+        await self.describe()
+        return self.state
 
 
 async def health(
@@ -35,7 +45,9 @@ async def health(
     port = free_port()
     settings = replace(Settings(), metrics=Metrics(listen=(f"127.0.0.1:{port}",)))
     async with opened(directory, clock) as database, AsyncExitStack() as closing:
-        await observation.start(closing, settings, cast(Vault, vault), database, lambda: halted)
+        watch = VaultWatch(cast(Vault, vault), database.reader, settings.status, clock, ())
+        await watch.look()
+        await observation.start(closing, settings, cast(Vault, vault), database, watch, lambda: halted)
         clock.at += then
         url = f"http://127.0.0.1:{port}/healthz"
         async with aiohttp.ClientSession() as session, session.get(url) as answer:
@@ -56,6 +68,27 @@ async def test_a_vault_that_is_away_is_no_health(tmp_path: Path) -> None:
 async def test_a_halted_issuance_is_no_health(tmp_path: Path) -> None:
     status, found = await health(tmp_path, FakeClock(NOW), OneVault(), halted="the journal was cut")
     assert (status, found["issuance"]) == (503, "the journal was cut")
+
+
+async def test_a_locked_vault_is_no_health_and_says_who_is_missing(tmp_path: Path) -> None:
+    state = ActivationState("token", True, 2, 3, NOW, b"", activating=("Aoi",))
+    status, found = await health(tmp_path, FakeClock(NOW), OneVault(state=state))
+    assert (status, found["issuance"]) == (503, "ok")
+    assert found["vault"] == ("vault locked: 2 of 3 people must run `acme-server activate`; 1 here: Aoi")
+
+
+async def test_an_operators_halt_is_no_health_and_names_the_reason(tmp_path: Path) -> None:
+    state = ActivationState("token", False, 2, 3, NOW, b"", halted="root: a drill")
+    status, found = await health(tmp_path, FakeClock(NOW), OneVault(state=state))
+    assert (status, found["issuance"]) == (503, "halted by root: a drill")
+
+
+@pytest.mark.clause("BR 6.2.8")
+async def test_a_pin_in_a_file_is_told_as_not_conforming(tmp_path: Path) -> None:
+    state = ActivationState("token", False, 0, 0, NOW, b"")
+    status, found = await health(tmp_path, FakeClock(NOW), OneVault(state=state))
+    assert status == 200
+    assert found["conformance"] == "not conforming: PIN in a file (BR 6.2.8, CPS 6.2.8)"
 
 
 async def test_a_database_that_takes_no_writes_is_no_health(tmp_path: Path) -> None:

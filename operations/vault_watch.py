@@ -1,0 +1,200 @@
+"""Follows the vault while the app runs: is its token open, is issuance halted, how long does status last?
+
+While the vault is locked nothing new is signed, and every CRL and OCSP answer that relying parties hold grows
+old.  So an alarm rises with what is left until the first of them passes its nextUpdate; it also rises when a
+CRL is not renewed for any other reason.  When people have activated the vault again, or resumed issuance,
+whatever waited goes on by itself.
+
+Must never: let a CRL pass its nextUpdate in silence.
+
+BR 4.9.7, 4.9.10, 6.2.8; CPS 4.9.7, 6.2.8.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+from prometheus_client import Gauge
+
+from core.clock import Clock
+from core.database import Reader
+from core.errors import CaError
+from core.metrics import REGISTRY
+from core.settings import Status
+from signer.api import ActivationState
+from signer.client import Vault
+
+LOOK_EVERY = 1
+"""Seconds between two looks; a look is one small call over the socket."""
+
+NOT_CONFORMING = "not conforming: PIN in a file (BR 6.2.8, CPS 6.2.8)"
+
+LOCKED = Gauge("acme_vault_locked", "1 while the vault's token is locked.", registry=REGISTRY)
+HALTED = Gauge("acme_issuance_halted", "1 while issuance is halted.", registry=REGISTRY)
+LEFT = Gauge(
+    "acme_status_left_seconds",
+    "Until the first CRL or OCSP answer passes its nextUpdate if nothing new is signed.",
+    registry=REGISTRY,
+)
+URGENCY = Gauge(
+    "acme_status_urgency",
+    "0 calm, 1 half of the margin is gone, 2 three quarters, 3 all.",
+    registry=REGISTRY,
+)
+
+_log = logging.getLogger(__name__)
+
+
+class Urgency(IntEnum):
+    """How near the end is: of the time left in normal operation half is gone, three quarters, all."""
+
+    CALM = 0
+    HALF = 1
+    QUARTER = 2
+    LATE = 3
+
+
+_AGAIN_AFTER = {Urgency.CALM: 3600, Urgency.HALF: 1800, Urgency.QUARTER: 300, Urgency.LATE: 60}
+"""Seconds until the same alarm is repeated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """`what` is old at `at` (POSIX seconds); in normal operation at least `margin` seconds are left."""
+
+    what: str
+    at: int
+    margin: int
+
+    def urgency(self, now: int) -> Urgency:
+        """How near it is."""
+        left = self.at - now
+        if left <= 0:
+            return Urgency.LATE
+        if left * 4 <= self.margin:
+            return Urgency.QUARTER
+        return Urgency.HALF if left * 2 <= self.margin else Urgency.CALM
+
+
+def deadlines(reader: Reader, status: Status, state: ActivationState | None, now: int) -> list[Deadline]:
+    """What grows old: the newest CRL of every scope of a living issuer, and OCSP answers while locked.
+
+    An OCSP answer is renewed when it is asked for after `ocsp_refresh`; so those in use were at most that old
+    when the token was closed.
+    """
+    rows = reader.all(
+        "SELECT issuer_id, shard, MAX(number) AS number, next_update FROM crls WHERE sha256 != x''"
+        " GROUP BY issuer_id, shard"
+    )
+    margin = status.crl_validity - status.crl_refresh
+    # One that is long over belongs to an issuer that has ended: a living one's raised this alarm for days.
+    found = [
+        Deadline(f"CRL {row['issuer_id']}-{row['shard']}", row["next_update"], margin)
+        for row in rows
+        if row["next_update"] > now - status.crl_validity
+    ]
+    if state is not None and state.locked:
+        margin = status.ocsp_validity - status.ocsp_refresh
+        found.append(Deadline("OCSP answers", state.since + margin, margin))
+    return found
+
+
+class VaultWatch:
+    """`on_open` is called when the token was opened, and when issuance was resumed."""
+
+    def __init__(
+        self,
+        vault: Vault,
+        reader: Reader,
+        status: Status,
+        clock: Clock,
+        on_open: Sequence[Callable[[], Awaitable[None] | None]],
+    ) -> None:
+        self._vault = vault
+        self._reader = reader
+        self._status = status
+        self._clock = clock
+        self._on_open = on_open
+        self._state: ActivationState | None = None
+        self._said: tuple[Urgency, str] = (Urgency.CALM, "")
+        self._say_again_at = 0
+
+    @property
+    def state(self) -> ActivationState | None:
+        """As last seen; None while the vault does not answer."""
+        return self._state
+
+    @property
+    def able(self) -> bool:
+        """Whether the vault signs certificates now."""
+        return self._state is not None and not self._state.locked and not self._state.halted
+
+    async def run(self) -> None:
+        """Look for ever."""
+        while True:
+            try:
+                await self.look()
+            except CaError as error:
+                _log.warning("the vault is not watched: %s", error)
+            except Exception:
+                _log.exception("the vault is not watched")
+            await asyncio.sleep(LOOK_EVERY)
+
+    async def look(self) -> None:
+        """One look: metrics, alarms, and what waited goes on."""
+        was_able = self.able
+        try:
+            self._state = await self._vault.activation()
+        except CaError:
+            self._state = None  # the supervisor starts it again, and its log says why
+        state = self._state
+        LOCKED.set(state is None or state.locked)
+        HALTED.set(state is not None and bool(state.halted))
+        self._alarm(state)
+        if self.able and not was_able:
+            for call in self._on_open:
+                waiting = call()
+                if waiting is not None:
+                    await waiting
+
+    def _alarm(self, state: ActivationState | None) -> None:
+        now = self._clock.now()
+        found = deadlines(self._reader, self._status, state, now)
+        first = min(found, key=lambda each: (each.at - now) / each.margin, default=None)
+        urgency = Urgency.CALM if first is None else first.urgency(now)
+        if first is not None:
+            LEFT.set(first.at - now)
+        URGENCY.set(urgency)
+        locked = "" if state is None or not state.locked else locked_text(state)
+        said = (urgency, locked.partition(";")[0])
+        if (said == self._said and now < self._say_again_at) or (not locked and not urgency):
+            self._said = said
+            return
+        self._said, self._say_again_at = said, now + _AGAIN_AFTER[urgency]
+        _log.critical("%s", " - ".join(filter(None, (_WORDS[urgency], locked, _left(first, now)))))
+
+
+def locked_text(state: ActivationState) -> str:
+    """What a locked vault needs, in one line."""
+    here = f"; {len(state.activating)} here: {', '.join(state.activating)}" if state.activating else ""
+    return f"vault locked: {state.threshold} of {state.holders} people must run `acme-server activate`{here}"
+
+
+_WORDS = {
+    Urgency.CALM: "",
+    Urgency.HALF: "ACT TODAY: half of the time is gone",
+    Urgency.QUARTER: "ACT NOW: a quarter of the time is left",
+    Urgency.LATE: "TOO LATE: status has expired",
+}
+
+
+def _left(first: Deadline | None, now: int) -> str:
+    if first is None:
+        return ""
+    hours, minutes = divmod(abs(first.at - now) // 60, 60)
+    left = f"{hours} h {minutes} min"
+    return f"{first.what}: nextUpdate " + (f"passed {left} ago" if first.at <= now else f"in {left}")
