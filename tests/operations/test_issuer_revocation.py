@@ -35,7 +35,7 @@ async def database(data: DataDirectory) -> AsyncIterator[Database]:
                 put(tx, f"leaf-{number}", number)
 
         await database.write(fill)
-        server = local_api.server(database, lambda: None)
+        server = local_api.server(database, lambda: None, lambda: None)
         issuer_revocation.serve(server, database, lambda: woken.append(True))
         await server.listen(data.app_socket)
         yield database

@@ -10,11 +10,19 @@ import pytest
 
 from core import blocked_keys, certificates
 from core.database import Database, Transaction
-from core.errors import Refused, TransientError
+from core.errors import HaltIssuance, Refused, TransientError
 from core.settings import Status as StatusSettings
 from signer.issuance import Issuance
 from tests.support.database import NOW
-from tests.support.memory_vault import APPROVED, SETTINGS, Finished, MemoryVault, issuance_with, states
+from tests.support.memory_vault import (
+    ACTIVE,
+    APPROVED,
+    SETTINGS,
+    Finished,
+    MemoryVault,
+    issuance_with,
+    states,
+)
 from tests.support.software_ca import private_key, spki
 
 
@@ -286,3 +294,34 @@ async def test_an_issuer_that_was_retired_meanwhile_costs_a_try_and_not_the_orde
     await issuance.issue(APPROVED, Finished())
     assert vault.asked.count("describe") == asked + 1, "it asks which issuing CA signs now"
     assert states(database) == ["abandoned", "issued"]
+
+
+async def test_while_the_vault_is_locked_or_halted_no_row_is_reserved_however_often_it_is_tried(
+    issuance: Issuance, database: Database, vault: MemoryVault
+) -> None:
+    for state, error in (
+        (replace(ACTIVE, locked=True), TransientError),
+        (replace(ACTIVE, halted="root: drill"), HaltIssuance),
+    ):
+        vault.state = state
+        for _ in range(3):
+            with pytest.raises(error):
+                await issuance.issue(APPROVED, Finished())
+        assert states(database) == []
+    vault.state = ACTIVE
+    await issuance.issue(APPROVED, Finished())
+
+
+async def test_a_vault_that_was_locked_meanwhile_costs_one_abandoned_row_and_no_more(
+    issuance: Issuance, database: Database, vault: MemoryVault
+) -> None:
+    await issuance.issue(replace(APPROVED, request_id="before"), Finished())
+    vault.state = replace(ACTIVE, locked=True)
+    vault.fault("prepare", TransientError("the vault is locked"))
+    for _ in range(3):
+        with pytest.raises(TransientError):
+            await issuance.issue(APPROVED, Finished())
+    assert len(states(database)) == 2
+    vault.state = ACTIVE
+    await issuance.issue(APPROVED, Finished())
+    assert sorted(states(database)) == ["abandoned", "issued", "issued"]

@@ -33,6 +33,9 @@ def _fail(error: Exception) -> Fault:
     return fail
 
 
+ACTIVE = api.ActivationState("token", False, 2, 3, NOW, b"")
+
+
 @dataclass
 class MemoryVault:
     """The vault's words with a software key; a fault can be laid before or after each of them."""
@@ -42,6 +45,7 @@ class MemoryVault:
     prepared: dict[str, tuple[api.LeafRequest, bytes]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     ct: bool = False
+    state: api.ActivationState = ACTIVE
 
     async def describe(self) -> api.Description:
         self._pass("describe")
@@ -60,6 +64,10 @@ class MemoryVault:
             for id, algorithm in (("rsa-1", "rsa-2048"), ("ec-1", "ec-p256"))
         )
         return api.Description("public", b"", infos, (), (), "lint 1", len(self.entries), ct=self.ct)
+
+    async def activation(self) -> api.ActivationState:
+        self._pass("activation")
+        return self.state
 
     async def prepare(self, request: api.LeafRequest) -> api.Prepared:
         self._pass("prepare")
