@@ -37,6 +37,7 @@ from signer.client import Vault
 from signer.ct import finals
 from signer.reconciliation import Reconciliation
 from signer.settlement import settle
+from signer.standby import Standby
 
 BACKDATE = 60
 """Seconds before now at which a certificate begins, for clients whose clock is a little slow."""
@@ -103,7 +104,7 @@ class Issuance:
         self._under_way: set[str] = set()
         self._reconciling = asyncio.Lock()
         self._halt: HaltIssuance | None = None
-        self._in_doubt = True
+        self._standby = Standby(vault)
         self._reconciliation = Reconciliation(vault, database, settings)
 
     async def issue(self, approved: Approved, finish: Finish) -> str:
@@ -215,24 +216,8 @@ class Issuance:
         if self._halt is not None:
             raise HaltIssuance(f"register and vault journal disagree: {self._halt}")
 
-    async def _must_be_able(self) -> None:
-        """No row is reserved while the vault is locked or halted: every try would leave an abandoned one.
-
-        The vault is asked only after it failed.  Raises `TransientError`, `HaltIssuance`.
-        """
-        if not self._in_doubt:
-            return
-        state = await self._vault.activation()
-        if state.halted:
-            raise HaltIssuance(f"issuance was halted by {state.halted}")
-        if state.locked:
-            raise TransientError(
-                f"the vault is locked: {state.threshold} of {state.holders} people must activate it"
-            )
-        self._in_doubt = False
-
     async def _begin(self, approved: Approved, finish: Finish) -> str:
-        await self._must_be_able()
+        await self._standby.must_be_able()
         description = await self._describe()
         if description.ct is not (self._logs is not None):
             raise HaltIssuance("vault and app were started with different [ct] settings: start both again")
@@ -267,7 +252,7 @@ class Issuance:
                 raise _once_more(refused) from refused
             raise
         except (TransientError, HaltIssuance):
-            self._in_doubt = True
+            self._standby.doubt()
             raise
         if not prepared.precertificate:
             return await self._store(id, prepared, issued, finish)

@@ -10,7 +10,7 @@ import pytest
 from core.data_directory import DataDirectory
 from core.errors import ConfigurationError
 from core.settings import Metrics, Settings, Vault
-from operations.supervisor import Invocation, _alone, check_ports, check_prerequisites
+from operations.supervisor import Invocation, alone, check_ports, check_prerequisites
 
 
 def test_a_missing_token_library_is_named_with_the_remedy(tmp_path: Path) -> None:
@@ -40,11 +40,11 @@ def test_a_port_in_use_names_its_setting() -> None:
 def test_a_data_directory_has_one_supervisor(tmp_path: Path) -> None:
     data = DataDirectory(tmp_path)
     data.run.mkdir()
-    with _alone(data):
-        with pytest.raises(ConfigurationError, match=f"process {os.getpid()}"), _alone(data):
+    with alone(data):
+        with pytest.raises(ConfigurationError, match=f"process {os.getpid()}"), alone(data):
             pass
         assert (data.run / "supervisor.pid").exists()
-    with _alone(data):
+    with alone(data):
         pass
 
 
