@@ -18,7 +18,6 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib import metadata
 from typing import Protocol
 
 import msgspec
@@ -37,6 +36,7 @@ from signer.client import Vault
 from signer.ct import finals
 from signer.reconciliation import Reconciliation
 from signer.settlement import settle
+from signer.software import SOFTWARE
 from signer.standby import Standby
 
 BACKDATE = 60
@@ -380,7 +380,7 @@ class Issuance:
             "cps": ca.cps_version,
             "profile": profile,
             "linter": description.linter,
-            "software": _SOFTWARE,
+            "software": SOFTWARE,
         }
 
     async def _describe(self) -> Description:
@@ -407,16 +407,6 @@ _SAME_SERIAL = frozenset({"token", "scts", "issuance"})
 _SPARE = "delivered to nobody: its order had ended"
 _ISSUER_CHANGED = frozenset({"issuer.state", "issuer.since", "issuer.until", "issuer.ended"})
 _encode = msgspec.msgpack.Encoder().encode
-
-
-def _software() -> str:
-    try:
-        return metadata.version("acme-server")
-    except metadata.PackageNotFoundError:
-        return "source tree"
-
-
-_SOFTWARE = _software()
 
 
 def _once_more(refused: Refused) -> TransientError:
