@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from core import certificates, der, issuers, precertificates
+from core import blocked_keys, certificates, compromise, der, issuers, precertificates
 from core.certificates import Reservation
 from core.database import Database, Transaction
 from core.errors import HaltIssuance
@@ -35,6 +35,7 @@ _PAGE = 1000
 _SHARD = re.compile(r"-(\d+)\.crl$")
 _PRECERTIFICATE = "precertificate-intent"
 _INTENTS = frozenset({_PRECERTIFICATE, "intent", "ocsp-responder-intent"})
+_BLOCKED_KEY = "blocked-key"
 _RESULTS = frozenset({"result", "ocsp-responder"})
 
 
@@ -94,6 +95,7 @@ class Reconciliation:
                     waiting.setdefault(entry.issuance_id, entry)
             ended = [entry for entry in page if entry.kind in _RESULTS and entry.issuance_id in waiting]
             await self._enter([await self._ended(waiting.pop(entry.issuance_id), entry) for entry in ended])
+            await self._block([entry for entry in page if entry.kind == _BLOCKED_KEY])
             sequence, digest = page[-1].sequence, page[-1].hash.hex()
         for entry in waiting.values():
             # It may be at its signature right now: the vault knows its end.
@@ -102,6 +104,17 @@ class Reconciliation:
             await self._database.write(
                 lambda tx: tx.audit(ANCHOR, "vault", {"sequence": sequence, "hash": digest})
             )
+
+    async def _block(self, entries: Sequence[JournalEntry]) -> None:
+        """Keys that the vault refuses are blocked here, too: a restored database has forgotten them."""
+
+        def unit(tx: Transaction) -> None:
+            for entry in entries:
+                if not blocked_keys.is_blocked(tx, entry.tbs):
+                    compromise.prove(tx, entry.tbs, "the vault's journal blocks this key")
+
+        if entries:
+            await self._database.write(unit)
 
     def _anchor(self) -> tuple[int, str]:
         row = self._database.reader.one(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from core import certificates, issuers
+from core import blocked_keys, certificates, issuers
 from core.certificates import State
 from core.database import Database
 from core.errors import HaltIssuance, TransientError
@@ -169,3 +169,23 @@ async def test_the_anchor_is_written_only_when_the_journal_grew(
     assert anchors() == 1
     await issuance.reconcile()
     assert anchors() == 1
+
+
+@pytest.mark.clause("BR 6.1.1.3")
+async def test_a_key_that_only_the_journal_knows_as_blocked_is_blocked_again(
+    issuance: Issuance, vault: MemoryVault, database: Database
+) -> None:
+    key = hashlib.sha256(APPROVED.public_key).digest()
+    id = await issuance.issue(APPROVED, Finished())
+    entry = replace(vault.entries[-1], sequence=len(vault.entries) + 1, kind="blocked-key", tbs=key)
+    vault.entries.append(entry)
+    await issuance.reconcile()
+    assert blocked_keys.is_blocked(database.reader, key)
+    row = certificates.by_id(database.reader, id)
+    assert row is not None
+    revocation = certificates.revocation_of(database.reader, row.serial)
+    assert revocation is not None
+    assert revocation.reason == certificates.KEY_COMPROMISE
+    audited = len(database.reader.all("SELECT * FROM audit WHERE kind = 'key-blocked'"))
+    await issuance.reconcile()
+    assert len(database.reader.all("SELECT * FROM audit WHERE kind = 'key-blocked'")) == audited == 1
