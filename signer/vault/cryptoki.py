@@ -47,6 +47,10 @@ _PIN_ERRORS: dict[type[PKCS11Error], str] = {
 }
 
 
+class PinRefused(ConfigurationError):
+    """The token did not take the PIN: trying it again may lock it."""
+
+
 class Cryptoki:
     """One loaded and initialised module.  There is one of a kind in a process (PKCS#11 section 5.4)."""
 
@@ -96,19 +100,19 @@ class Cryptoki:
         return token.serial.decode()
 
     def open(self, serial: str, pin: str | bytearray, *, read_write: bool = False) -> pkcs11.Session:
-        """The first session, which logs the process in.  Raises `ConfigurationError` with the remedy."""
+        """The first session, which logs the process in.  Raises `PinRefused`, `ConfigurationError`."""
         user_pin = pin if isinstance(pin, str) else _WipeablePin(pin)
         try:
             return self._token(serial).open(rw=read_write, user_pin=user_pin)
         except tuple(_PIN_ERRORS) as error:
-            raise ConfigurationError(_PIN_ERRORS[type(error)].format(serial=serial)) from error
+            raise PinRefused(_PIN_ERRORS[type(error)].format(serial=serial)) from error
 
     def open_officer(self, serial: str, so_pin: str) -> pkcs11.Session:
         """A session that logs the security officer in, whom no user's session may accompany."""
         try:
             return self._token(serial).open(rw=True, so_pin=so_pin)
         except tuple(_PIN_ERRORS) as error:
-            raise ConfigurationError(
+            raise PinRefused(
                 f"the security officer's PIN is not the one of token {serial} ({type(error).__name__}): "
                 "wrong ones may lock it for ever"
             ) from error

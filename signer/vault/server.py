@@ -43,6 +43,7 @@ from signer.vault.keys import Key
 from signer.vault.lifetimes import Life
 from signer.vault.lint import LintPool
 from signer.vault.lock import Lock
+from signer.vault.reopening import Reopening
 from signer.vault.responders import Responders
 from signer.vault.seal import Hierarchy, SealedToken, TokenRole
 from signer.vault.service import Service
@@ -128,6 +129,10 @@ async def serve(
         opened.push_async_callback(lock.close, "the vault is stopping: ask again when it is back")
         activation = Activation(token.activation, token.serial, lock, journal, clock, randomness)
         signer.on_lost_login = activation.login_lost
+        if token.activation is None:
+            reopening = Reopening(lock, lambda: hierarchies.read_pin(settings, data))
+            opened.push_async_callback(reopening.close)
+            signer.on_lost_login = reopening.lost
         await journal.append(Kind.START)
         await hierarchies.must_not_be_older(journal, hierarchy, data.hierarchy)
         if token.activation is None:
@@ -228,8 +233,6 @@ def _logged_in(settings: Settings, data: DataDirectory, token: SealedToken, pin:
             pin,
             settings.vault.threads,
             timeout=settings.vault.token_timeout,
-            # People who share the PIN are asked again in person.
-            pin_again=(lambda: hierarchies.read_pin(settings, data)) if token.activation is None else None,
         )
     except BaseException:
         # The next try initialises the module anew.

@@ -63,7 +63,7 @@ class Signer:
         self._idle.set()
         self._fault: HaltIssuance | None = None
         self.on_lost_login: Callable[[], None] = lambda: None
-        """Called when the token has logged us out and nobody has its PIN."""
+        """Called when the token is gone, or has logged us out and nobody has its PIN."""
 
     async def certificate(
         self,
@@ -213,7 +213,7 @@ class Signer:
         try:
             yield tokens
         except TokenTrouble as trouble:
-            if trouble.fault is Fault.LOGIN:
+            if trouble.fault in (Fault.LOGIN, Fault.TOKEN):
                 self.on_lost_login()
             raise
         except ClockSteppedBack:

@@ -1,9 +1,9 @@
 """Threads with a session each on one token: signatures without waiting, faults told, sessions opened again.
 
 Signing threads are fed by one queue.  A session that was lost is opened again by its own thread while the
-login holds; when the login is lost too, the PIN is asked for once more where somebody offered to give it
-(embedded), or the error says that people must activate the token again.  A signature that takes too long is
-given up: its caller hears so, and nothing new is begun while all threads hang.
+login holds; a lost login or token is told, and ends with the whole token opened anew (reopening.py, or people
+who activate it).  A signature that takes too long is given up: its caller hears so, and nothing new is begun
+while all threads hang.
 
 Must never: keep a PIN; hand out a signature that came after its caller was told that there is none.
 
@@ -64,6 +64,7 @@ class Session:
         self._cryptoki = cryptoki
         self._renew = renew
         self._handles: dict[str, keys.SigningHandle] = {}
+        self._used: set[str] = set()
         self._mechanisms: dict[KeyAlgorithm, Mechanism] = {}
 
     def find(self, label: str, custody: Custody = Custody.SEALED) -> Key:
@@ -134,8 +135,19 @@ class Session:
             # Who is logged out sees no private key, and would take that for a token without it.
             if self._cryptoki is not None and not self._cryptoki.is_logged_in(session):
                 raise pkcs11.UserNotLoggedIn
-            handle = self._handles[key.label] = keys.private_key(session, key.label)
+            handle = self._handles[key.label] = self._found(session, key.label)
         return keys.sign(handle, key.algorithm, data, self._mechanism(session, key.algorithm))
+
+    def _found(self, session: pkcs11.Session, label: str) -> keys.SigningHandle:
+        try:
+            handle = keys.private_key(session, label)
+        except HaltIssuance as error:
+            if label in self._used:
+                # A token that was taken away may leave a session that finds nothing.
+                raise trouble(Fault.TOKEN, f"the key {label!r} was here and is gone") from error
+            raise
+        self._used.add(label)
+        return handle
 
     def _mechanism(self, session: pkcs11.Session, algorithm: KeyAlgorithm) -> Mechanism:
         chosen = self._mechanisms.get(algorithm)
@@ -183,8 +195,6 @@ class TokenThreads:
 
     Finished work is handed back to the event loop in batches: while the loop has not yet come to collect,
     further results join the ones that wait, so that many signatures cost one wake-up.
-
-    `pin_again` gives the PIN after the login was lost; without it people activate the token (`login`).
     """
 
     _hanging = False
@@ -197,12 +207,10 @@ class TokenThreads:
         threads: int,
         *,
         timeout: float = TIMEOUT,
-        pin_again: Callable[[], str] | None = None,
     ) -> None:
         self._cryptoki = cryptoki
         self._serial = serial
         self._timeout = timeout
-        self._pin_again = pin_again
         self._renewing = threading.Lock()
         self._work: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
         self._finished: deque[tuple[asyncio.Future[Any], Any, BaseException | None]] = deque()
@@ -269,11 +277,6 @@ class TokenThreads:
         if self._hanging:
             raise self._too_slow()
 
-    def login(self, pin: str) -> None:
-        """Log in again after the login was lost.  Raises `ConfigurationError` (wrong PIN), `TokenTrouble`."""
-        with self._renewing:
-            self._log_in(pin)
-
     @property
     def keeper(self) -> Session:
         """The read-write session that finds and makes keys, for the thread that opened it."""
@@ -299,13 +302,7 @@ class TokenThreads:
                 return session
             with contextlib.suppress(PKCS11Error):
                 session.close()
-            if self._pin_again is None:
-                raise trouble(Fault.LOGIN, f"token {self._serial} is not used")
-            pin_again, self._pin_again = self._pin_again, None
-            self._log_in(pin_again())
-            # Only after success may it be asked once more: wrong PINs in a row would lock the token.
-            self._pin_again = pin_again
-            return self._joined(read_write)
+            raise trouble(Fault.LOGIN, f"token {self._serial} is not used")
 
     def _joined(self, read_write: bool) -> pkcs11.Session:
         try:
@@ -314,12 +311,6 @@ class TokenThreads:
             raise trouble(Fault.TOKEN, str(error)) from error
         except PKCS11Error as error:
             raise trouble(fault_of(error), f"no session on token {self._serial}", error) from error
-
-    def _log_in(self, pin: str) -> None:
-        try:
-            self._login.adopt(self._cryptoki.open(self._serial, pin, read_write=True))
-        except PKCS11Error as error:
-            raise trouble(fault_of(error), f"no login to token {self._serial}", error) from error
 
     def _submit(self, work: Callable[[Session], T]) -> Future[T]:
         future: Future[T] = Future()
