@@ -40,6 +40,9 @@ class SoftwareToken(TokenThreads):
         self.gate: asyncio.Event | None = None
         self.uses = 0
 
+    def hang(self) -> None:
+        self._serial, self._timeout, self._hanging = "0123", 10, True
+
     async def sign(self, key: Key, data: bytes) -> bytes:
         self.uses += 1
         if self.gate is not None:
@@ -317,3 +320,24 @@ async def test_a_stopping_vault_begins_nothing(world: World) -> None:
     with pytest.raises(TransientError, match="stopping"):
         await world.service.issue(IssueRequest(prepared.token))
     assert world.journal.sequence == 0
+
+
+async def test_nothing_is_begun_while_the_token_hangs(world: World) -> None:
+    world.token.hang()
+    prepared = await world.service.prepare(request())
+    with pytest.raises(TransientError, match=r"has not answered .* raise vault\.token_timeout"):
+        await world.service.issue(IssueRequest(prepared.token))
+    assert world.journal.sequence == 0
+
+
+async def test_one_failure_of_a_key_loses_one_serial_number_and_not_all_that_are_prepared(
+    world: World,
+) -> None:
+    prepared = [await world.service.prepare(request()) for _ in range(3)]
+    world.token.error = TransientError("the token did not sign")
+    for each in prepared:
+        with pytest.raises(TransientError):
+            await world.service.issue(IssueRequest(each.token))
+    assert world.journal.sequence == 1  # one intent
+    world.token.error = None
+    await world.service.issue(IssueRequest((await world.service.prepare(request())).token))
