@@ -25,7 +25,8 @@ from operations.ceremony import perspective_keys
 from operations.supervisor import Say, alone, check_prerequisites
 from signer.vault import hardening
 from signer.vault import hierarchy as hierarchies
-from signer.vault.ceremony import engine, rehearsal, words
+from signer.vault.ceremony import abandon as abandoning
+from signer.vault.ceremony import engine, past, rehearsal, words
 from signer.vault.ceremony.engine import Held, Place
 from signer.vault.ceremony.script import Script, load
 from signer.vault.ceremony.seal_steps import PinPerspectives
@@ -66,6 +67,23 @@ def hold(
             isolation.arrange(walls, data)
 
 
+def abandon(
+    settings: Settings,
+    data: DataDirectory,
+    identities: Sequence[Identity],
+    reason: str,
+    clock: Clock,
+    randomness: Randomness,
+) -> Path:
+    """Give the interrupted ceremony up; its transcript.  Raises `CaError` with the remedy."""
+    hardening.harden(settings)
+    os.umask(0o077)
+    with alone(data):
+        _must_not_run(data)
+        place = Place(data, settings, clock, randomness, data.root, {})
+        return abandoning.abandon(place, identities, reason)
+
+
 def rehearse(
     settings: Settings, data: DataDirectory, path: Path, clock: Clock, randomness: Randomness, say: Say
 ) -> None:
@@ -97,9 +115,10 @@ def first_screen(settings: Settings, data: DataDirectory) -> list[str]:
         f"In {data.root}:",
     ]
     base = sealed(settings, data)
-    if engine.interrupted(data):
-        lines.append(f"  a ceremony was interrupted ({engine.transcripts(data)[-1]}).")
-        return [*lines, "Next: `acme-server ceremony run` the same script again; it goes on where it was."]
+    if past.interrupted(data):
+        lines.append(f"  a ceremony was interrupted ({past.transcripts(data)[-1]}).")
+        lines.append("Next: `acme-server ceremony run` the same script again; it goes on where it was.")
+        return [*lines, "Or give it up for good: `acme-server ceremony abandon`."]
     if base is None:
         return [
             *(*lines, "  no hierarchy yet.", ""),

@@ -29,6 +29,14 @@ PassphraseFile = Annotated[
     Path | None, typer.Option(exists=True, dir_okay=False, help="For automation; else it is asked.")
 ]
 
+Identities = Annotated[
+    list[Path] | None, typer.Option(exists=True, dir_okay=False, help="Of each person present.")
+]
+PassphraseFiles = Annotated[
+    list[Path] | None,
+    typer.Option(exists=True, dir_okay=False, help="One for each --identity; else they are asked."),
+]
+
 
 @application.callback()
 def ceremony(context: typer.Context, config: Config = None, data: Data = DATA, set_: Set = None) -> None:
@@ -45,7 +53,7 @@ def ceremony(context: typer.Context, config: Config = None, data: Data = DATA, s
         given = invocation(config, data, set_)
         for line in ceremonies.first_screen(given.settings(), given.directory()):
             say(line)
-        say("Commands: identity, example, show, run, verify; --help shows more.")
+        say("Commands: identity, example, show, run, abandon, verify; --help shows more.")
         return Exit.DONE
 
     exit_with(tell)
@@ -130,13 +138,8 @@ def show(script: Script, config: Config = None, data: Data = DATA, set_: Set = N
 @application.command()
 def run(
     script: Script,
-    identity: Annotated[
-        list[Path] | None, typer.Option(exists=True, dir_okay=False, help="Of each person present.")
-    ] = None,
-    passphrase_file: Annotated[
-        list[Path] | None,
-        typer.Option(exists=True, dir_okay=False, help="One for each --identity; else they are asked."),
-    ] = None,
+    identity: Identities = None,
+    passphrase_file: PassphraseFiles = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="On throwaway tokens; keeps nothing.")] = False,
     config: Config = None,
     data: Data = DATA,
@@ -170,6 +173,35 @@ def run(
         return Exit.DONE
 
     exit_with(hold)
+
+
+@application.command()
+def abandon(
+    reason: Annotated[str, typer.Option(help="For the transcript.")],
+    identity: Identities = None,
+    passphrase_file: PassphraseFiles = None,
+    config: Config = None,
+    data: Data = DATA,
+    set_: Set = None,
+) -> None:
+    """Give up a ceremony that was interrupted.
+
+    As many people as it needs must agree.  Its keys are destroyed; what it may have signed, the next root CRL
+    lists.
+    """
+
+    def give_up() -> int:
+        from operations import ceremonies
+
+        given = invocation(config, data, set_)
+        present = ceremonies.identities(identity or [], passphrase_file or [])
+        transcript = ceremonies.abandon(
+            given.settings(), given.directory(), present, reason, SystemClock(), SystemRandomness()
+        )
+        say(f"given up: {transcript}")
+        return Exit.DONE
+
+    exit_with(give_up)
 
 
 @application.command()

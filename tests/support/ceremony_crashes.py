@@ -24,7 +24,7 @@ from core.people import Identity
 from operations.process import crash_at
 from signer.api import LintRecord
 from signer.vault import hierarchy
-from signer.vault.ceremony import engine
+from signer.vault.ceremony import engine, past
 from signer.vault.ceremony.script import Script
 from signer.vault.ceremony.tokens import Tokens
 from tests.support.ceremonies import hold, people, script
@@ -76,7 +76,7 @@ def main(directory: Path) -> None:
         for step in try_:
             killed = in_child(lambda step=step, data=data: kill_at(step, data, chosen, identities[:2]))
             assert killed == -signal.SIGKILL, (step, killed)
-        shutil.copy(engine.transcripts(data)[-1], root / "killed")
+        shutil.copy(past.transcripts(data)[-1], root / "killed")
         resumed = in_child(lambda data=data: held(data, chosen, identities[1:]))
         (root / "resumed").write_text(str(resumed))
         if resumed == 0:

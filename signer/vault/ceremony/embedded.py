@@ -19,7 +19,7 @@ from core.people import Person
 from core.randomness import Randomness
 from core.settings import Settings
 from signer.vault import hierarchy as hierarchies
-from signer.vault.ceremony import engine
+from signer.vault.ceremony import engine, past
 from signer.vault.ceremony.script import Script, parse
 from signer.vault.ceremony.step import Say
 from signer.vault.seal import Hierarchy
@@ -44,7 +44,7 @@ def create(
 
     Runs an event loop of its own, so it is called outside of one.  Raises `ConfigurationError`, `CaError`.
     """
-    if hierarchies.exists(data) and not engine.interrupted(data):
+    if hierarchies.exists(data) and not past.interrupted(data):
         raise ConfigurationError(f"{data.root} holds a hierarchy already: another CA needs another --data")
     place = engine.Place(data, settings, clock, randomness, SCRIPT.parent, perspectives, say)
     held = asyncio.run(engine.hold(place, script(), ()))

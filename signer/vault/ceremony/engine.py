@@ -29,6 +29,7 @@ from core.settings import Settings
 from signer import steps
 from signer.vault import hierarchy as hierarchies
 from signer.vault import seal as seals
+from signer.vault.ceremony import past
 from signer.vault.ceremony.draft import Draft
 from signer.vault.ceremony.history import History
 from signer.vault.ceremony.room import Room
@@ -41,6 +42,7 @@ from signer.vault.ceremony.transcript import (
     END_CONTEXT,
     Begin,
     Begun,
+    Burnt,
     Event,
     InForce,
     Intent,
@@ -49,14 +51,9 @@ from signer.vault.ceremony.transcript import (
     Signature,
     Transcript,
     Void,
-    read,
-    whole,
 )
 from signer.vault.lint import LintPool
 from signer.vault.seal import Hierarchy, TokenRole
-
-TRANSCRIPT = "transcript"
-"""The file's name in a ceremony's directory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,45 +80,31 @@ class Place:
     say: Say = lambda line: None
 
 
-def directory_of(data: DataDirectory) -> Path:
-    """Where the ceremonies of a data directory lie, by number."""
-    return data.vault / "ceremonies"
-
-
-def transcripts(data: DataDirectory) -> list[Path]:
-    """All transcripts, the oldest first."""
-    return sorted(directory_of(data).glob(f"[0-9]*/{TRANSCRIPT}"))
-
-
-def interrupted(data: DataDirectory) -> bool:
-    """Whether the last ceremony did not come to its end."""
-    return _where(data)[1] is not None
-
-
 async def hold(place: Place, script: Script, present: Sequence[Identity]) -> Held:
     """Hold a ceremony, or go on with the one of the same script that was interrupted.
 
     Raises `ConfigurationError`, `Refused` (nothing was done yet, or the step is void: mend it and run again),
     `HaltIssuance`.
     """
-    settled = _settle(place)
+    settled = settle(place)
     if settled is not None and settled.script_sha256 == script.sha256:
-        return Held(hierarchies.load(place.data, place.settings), transcripts(place.data)[-1])
-    directory, begin = _where(place.data)
+        return Held(hierarchies.load(place.data, place.settings), past.transcripts(place.data)[-1])
+    directory, begin = past.where(place.data)
     base = _base(place, script, begin)
-    plan = script.plan(base)
-    _must_be_enough(place, script, present, base)
+    burnt, crl_number = (begin.burnt, begin.crl_number) if begin else past.abandoned(place.data, base)
+    plan = script.plan(base, "a ceremony that was given up" if burnt else "")
+    must_be_enough(place, script, present, base)
     if begin is None and base is None:
         _must_be_free(place.data)
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    transcript = Transcript(directory / TRANSCRIPT, place.clock)
+    transcript = Transcript(directory / past.TRANSCRIPT, place.clock)
     tokens = Tokens(place.settings, place.data, directory / "softhsm2.conf", plan.described, tuple(present))
     lint = LintPool(1, place.settings.ca.rules)
     try:
         history = History(Draft.of(base)).replay(transcript.lines)
         sitting = _Sitting(place, script, tuple(present), transcript, history)
         lint.start()
-        sitting.sign_in(directory.name, base)
+        sitting.sign_in(directory.name, base, burnt, crl_number)
         room = Room(
             directory.name,
             directory,
@@ -148,7 +131,7 @@ async def hold(place: Place, script: Script, present: Sequence[Identity]) -> Hel
         (directory / "softhsm2.conf").unlink(missing_ok=True)
     # Shares of a token that was being made: its holders have others now, bound to its serial number.
     shutil.rmtree(directory / "shares", ignore_errors=True)
-    return Held(hierarchies.load(place.data, place.settings), directory / TRANSCRIPT)
+    return Held(hierarchies.load(place.data, place.settings), directory / past.TRANSCRIPT)
 
 
 class _Sitting:
@@ -168,7 +151,9 @@ class _Sitting:
         self._transcript = transcript
         self._history = history
 
-    def sign_in(self, ceremony: str, base: Hierarchy | None) -> None:
+    def sign_in(
+        self, ceremony: str, base: Hierarchy | None, burnt: tuple[Burnt, ...], crl_number: int
+    ) -> None:
         """The agenda, or that it goes on; everybody present signs the script and the agenda."""
         history = self._history
         if history.begin is None:
@@ -182,6 +167,8 @@ class _Sitting:
                 (self._script.policy.present, self._script.policy.of),
                 self._place.settings.ca.rules,
                 content,
+                burnt,
+                crl_number,
             )
             self._note(Event.BEGIN, begin)
         else:
@@ -262,36 +249,21 @@ class _Attempt(Attempt):
         steps.ceremony(f"{self._number} {what}")
 
 
-def _settle(place: Place) -> Begin | None:
+def settle(place: Place) -> Begin | None:
     """Bring into force what was killed between the last signature and the last line; its agenda."""
-    found = transcripts(place.data)
-    if not found or not interrupted(place.data):
+    found = past.transcripts(place.data)
+    if not found or not past.interrupted(place.data):
         return None
     transcript = Transcript(found[-1], place.clock)
     try:
         begin = transcript.lines[0].read(Begin)
-        base = seals.unseal(begin.base.encode(), place.data.trust_anchor.read_bytes()) if begin.base else None
-        history = History(Draft.of(base)).replay(transcript.lines)
+        history = History(Draft.of(sealed_base(place.data, begin))).replay(transcript.lines)
         if not history.all_signed:
             return None
         _Sitting(place, history.must_begin()[1], (), transcript, history).bring_into_force()
     finally:
         transcript.close()
     return begin
-
-
-def _where(data: DataDirectory) -> tuple[Path, Begin | None]:
-    """The directory of the ceremony to hold, and its agenda when it was interrupted."""
-    found = transcripts(data)
-    if not found:
-        return directory_of(data) / "0001", None
-    last = found[-1]
-    lines = [*read(whole(last.read_bytes()))]
-    if not lines:
-        return last.parent, None
-    if lines[-1].event in (Event.IN_FORCE, Event.ABANDONED):
-        return directory_of(data) / f"{int(last.parent.name) + 1:04d}", None
-    return last.parent, lines[0].read(Begin)
 
 
 def _base(place: Place, script: Script, begin: Begin | None) -> Hierarchy | None:
@@ -302,22 +274,26 @@ def _base(place: Place, script: Script, begin: Begin | None) -> Hierarchy | None
     if begin.script_sha256 != script.sha256:
         raise Refused(
             "ceremony.unfinished",
-            f"ceremony {begin.ceremony} was interrupted, and this is not its script: run that one again (its "
-            f"text is in {directory_of(data) / begin.ceremony / TRANSCRIPT}), unchanged, and it goes on",
+            f"ceremony {begin.ceremony} was interrupted, and this is not its script: run that one again, "
+            f"unchanged, and it goes on (its text is in {past.transcripts(data)[-1]}); or give it up: "
+            "acme-server ceremony abandon",
         )
     if begin.rules != place.settings.ca.rules:
         raise ConfigurationError(
             f"ceremony {begin.ceremony} was begun under {begin.rules!r} rules: set ca.rules = {begin.rules!r}"
         )
+    return sealed_base(data, begin)
+
+
+def sealed_base(data: DataDirectory, begin: Begin) -> Hierarchy | None:
+    """The hierarchy that a ceremony carried on, as it was at its begin."""
     if not begin.base:
         return None
     return seals.unseal(begin.base.encode(), data.trust_anchor.read_bytes())
 
 
-def _must_be_enough(
-    place: Place, script: Script, present: Sequence[Identity], base: Hierarchy | None
-) -> None:
-    """That those present are among the script's people, and enough of them."""
+def must_be_enough(place: Place, script: Script, present: Sequence[Identity], base: Hierarchy | None) -> None:
+    """That those present are among the script's people, and enough of them.  Raises `Refused`."""
     named = {person.id: person for person in script.people}
     for identity in present:
         if named.get(identity.person.id) != identity.person:
@@ -355,9 +331,9 @@ def _must_be_enough(
 
 def _must_be_free(data: DataDirectory) -> None:
     """No first ceremony may lay its hand on keys that count."""
-    if transcripts(data):
+    if gone := [path for path in past.transcripts(data) if past.came_into_force(path)]:
         raise ConfigurationError(
-            f"{transcripts(data)[-1]} tells of a ceremony whose {data.hierarchy.name} is gone: restore the "
+            f"{gone[-1]} tells of a ceremony whose {data.hierarchy.name} is gone: restore the "
             "file from a backup (the transcript holds its content)"
         )
     if data.journal.exists():

@@ -19,8 +19,10 @@ from signer.vault.ceremony.draft import SUPERSEDED, Draft
 from signer.vault.ceremony.script import Script, parse
 from signer.vault.ceremony.step import ROOT
 from signer.vault.ceremony.transcript import (
+    ABANDON_CONTEXT,
     BEGIN_CONTEXT,
     END_CONTEXT,
+    Abandoned,
     Begin,
     Event,
     InForce,
@@ -48,7 +50,11 @@ _ALLOWED: dict[State, dict[Event, State]] = {
     State.GATHERING: {Event.PRESENT: State.GATHERING, Event.RESUME: State.GATHERING},
     State.BETWEEN: {Event.BEGUN: State.UNDER_WAY, Event.ABANDONED: State.ABANDONED},
     State.UNDER_WAY: {Event.INTENT: State.UNDER_WAY, Event.DONE: State.BETWEEN, Event.VOID: State.BETWEEN},
-    State.SIGNING: {Event.SIGNED: State.SIGNING, Event.IN_FORCE: State.IN_FORCE},
+    State.SIGNING: {
+        Event.ABANDONED: State.ABANDONED,
+        Event.SIGNED: State.SIGNING,
+        Event.IN_FORCE: State.IN_FORCE,
+    },
     State.IN_FORCE: {},
     State.ABANDONED: {},
 }
@@ -157,6 +163,9 @@ class History:
         if (self.script.policy.present, self.script.policy.of) != begin.policy:
             raise Refused("transcript.policy", "the policy in the transcript is not the script's")
         self.begin, self.begin_hash, self.sittings = begin, line.hash, 1
+        for burnt in begin.burnt:
+            self.draft.revoke(burnt.serial, SUPERSEDED, burnt.at)
+        self.draft.crl_number = max(self.draft.crl_number, begin.crl_number)
 
     def _present(self, line: Line) -> None:
         begin, script = self.must_begin()
@@ -203,7 +212,11 @@ class History:
         self.in_force = line.read(InForce)
 
     def _abandoned(self, line: Line) -> None:
-        pass
+        given = {each.person: each.signature for each in line.read(Abandoned).signatures}
+        if given.keys() != self.present.keys():
+            raise Refused("ceremony.people", f"line {line.sequence}: not all who were present gave it up")
+        for id, person in self.present.items():
+            verify(person, ABANDON_CONTEXT, self.head, given[id])
 
     def _signature(self, line: Line, among: dict[str, Person]) -> tuple[Person, bytes]:
         found = line.read(Signature)

@@ -54,10 +54,14 @@ class Script:
         """Of its text: what the people present sign."""
         return hashlib.sha256(self.text.encode()).digest()
 
-    def plan(self, hierarchy: Hierarchy | None) -> Plan:
-        """Carry it out in thought, on top of `hierarchy`.  Raises `ConfigurationError` naming the step."""
+    def plan(self, hierarchy: Hierarchy | None, uncovered: str = "") -> Plan:
+        """Carry it out in thought, on top of `hierarchy`.  Raises `ConfigurationError` naming the step.
+
+        `uncovered` says what the root may have signed that no CRL lists yet.
+        """
         described = {each.label: each for each in self.tokens}
         plan = Plan.of(self.policy, self.people, described, hierarchy)
+        plan.uncovered = uncovered
         for number, step in enumerate(self.steps, 1):
             try:
                 if plan.sealed:

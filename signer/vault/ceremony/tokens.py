@@ -52,11 +52,10 @@ class Tokens:
 
     def must_be_free(self, label: str, role: TokenRole) -> None:
         """That a token's place is empty.  Raises `ConfigurationError`: a ceremony keeps what others made."""
-        place = self.place(label, role)
-        if place.exists() and any(place.iterdir()):
+        if self.is_there(label, role):
             raise ConfigurationError(
-                f"{place} is not empty: it may hold the tokens of another hierarchy; move them away, or name "
-                "another `directory`"
+                f"{self.place(label, role)} is not empty: it may hold the tokens of another hierarchy; move "
+                "them away, or name another `directory`"
             )
 
     def make(self, label: str, role: TokenRole, pin: bytearray) -> TokenFacts:
@@ -86,6 +85,20 @@ class Tokens:
                 cryptoki.close()
             raise
         return facts
+
+    def is_there(self, label: str, role: TokenRole) -> bool:
+        """Whether anything is in a token's place."""
+        place = self.place(label, role)
+        return place.exists() and any(place.iterdir())
+
+    def discard(self, label: str, role: TokenRole) -> None:
+        """Throw away a token that this ceremony made; it holds no key any more.
+
+        Only software keeps its tokens in a directory of ours; a device is emptied, and initialised anew.
+        """
+        self.shut()
+        self._pins.pop(label, None)
+        shutil.rmtree(self.place(label, role), ignore_errors=True)
 
     def session(self, token: SealedToken) -> Session:
         """A session on the token, logged in.  Raises `Refused` when too few people can open it."""

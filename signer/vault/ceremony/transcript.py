@@ -32,6 +32,9 @@ T = TypeVar("T")
 BEGIN_CONTEXT = b"ceremony begin v1"
 """What a person present signs at the begin under: the hash of the script and of the line that says so."""
 
+ABANDON_CONTEXT = b"ceremony abandon v1"
+"""What a person signs under, over the head, who agrees that the ceremony is given up."""
+
 END_CONTEXT = b"ceremony end v1"
 """What a person signs at the end under: the head, the hash of the last line before."""
 
@@ -53,8 +56,19 @@ class Event(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Burnt:
+    """A serial number that the root key may have signed in a ceremony that was given up, and when."""
+
+    serial: bytes
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
 class Begin:
-    """The agenda.  `policy` is (present, of); `base` the content of the hierarchy.json that is carried on."""
+    """The agenda.  `policy` is (present, of); `base` the content of the hierarchy.json that is carried on.
+
+    `burnt` and `crl_number` (the highest that was used) come from ceremonies that were given up since then.
+    """
 
     ceremony: str
     software: str
@@ -64,6 +78,8 @@ class Begin:
     policy: tuple[int, int]
     rules: str
     base: str
+    burnt: tuple[Burnt, ...] = ()
+    crl_number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +128,14 @@ class InForce:
 
     sequence: int
     hierarchy: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Abandoned:
+    """Why it was given up, and the signatures over the head by all who were present."""
+
+    reason: str
+    signatures: tuple[Signature, ...]
 
 
 @dataclass(frozen=True, slots=True)

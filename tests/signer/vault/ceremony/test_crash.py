@@ -13,7 +13,7 @@ from cryptography import x509
 from core.data_directory import DataDirectory
 from signer.vault import hierarchy
 from signer.vault.ceremony.draft import serial_of
-from signer.vault.ceremony.engine import transcripts
+from signer.vault.ceremony.past import transcripts
 from signer.vault.ceremony.step import ROOT
 from signer.vault.ceremony.transcript import Event, Intent, Line, read, whole
 from signer.vault.ceremony.verify import verify

@@ -9,7 +9,7 @@ import pytest
 from core.data_directory import DataDirectory
 from core.errors import Refused
 from core.settings import Ca, Rules, Settings
-from signer.vault.ceremony import engine
+from signer.vault.ceremony import past
 from signer.vault.ceremony.transcript import Event, read
 from tests.support import ceremonies
 from tests.support.hierarchy import settings
@@ -24,7 +24,7 @@ def first(root_days: int) -> str:
 
 
 def events(data: DataDirectory) -> list[Event]:
-    (transcript,) = engine.transcripts(data)
+    (transcript,) = past.transcripts(data)
     return [line.event for line in read(transcript.read_bytes())]
 
 
