@@ -333,7 +333,7 @@ async def test_nothing_is_begun_while_the_token_hangs(world: World) -> None:
 async def test_one_failure_of_a_key_loses_one_serial_number_and_not_all_that_are_prepared(
     world: World,
 ) -> None:
-    prepared = [await world.service.prepare(request()) for _ in range(3)]
+    prepared = [await world.service.prepare(request(issuance_id=f"{number}")) for number in range(3)]
     world.token.error = TransientError("the token did not sign")
     for each in prepared:
         with pytest.raises(TransientError):
