@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core import checks
+from core.blocklist import Blocklist
 from core.clock import Clock
 from core.configuration import load
 from core.data_directory import DataDirectory
@@ -97,6 +98,7 @@ def check_prerequisites(settings: Settings, data: DataDirectory) -> None:
             f"vault.module: there is no PKCS#11 module at {settings.vault.module}; "
             "run scripts/system-packages run, or set vault.module to your token's library"
         )
+    Blocklist(settings.ca.blocklist).close()
     perspectives = (data.perspective_socket(place.code) for place in settings.validation.perspectives)
     longest = max((os.fsencode(path) for path in (data.vault_socket, *perspectives)), key=len)
     if len(longest) > LONGEST_SOCKET_PATH:

@@ -125,3 +125,14 @@ def test_the_command_says_why_and_never_shows_a_private_key(tmp_path: Path) -> N
     )
     assert json.loads(done.stdout) == {"what": "private key", "spki_sha256": DIGEST.hex(), "faults": []}
     assert KEY.private_numbers().private_value.to_bytes(32, "big").hex() not in done.stdout + done.stderr
+
+
+@pytest.mark.clause("BR 6.1.1.3")
+def test_a_ca_with_a_broken_list_of_bad_keys_does_not_start(tmp_path: Path) -> None:
+    (tmp_path / "list.dat").write_bytes(b"x")
+    words = [sys.executable, "-m", "operations.cli", "run", "--data", str(tmp_path / "data")]
+    words += ["--set", f"ca.blocklist={tmp_path / 'list.dat'}"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 3
+    assert "ca.blocklist" in done.stderr
+    assert not (tmp_path / "data").exists()
