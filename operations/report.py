@@ -19,6 +19,7 @@ from core.clock import SystemClock
 from core.data_directory import DataDirectory
 from core.database import Reader
 from core.errors import CaError, ConfigurationError
+from core.settings import CtMode, Rules, Settings
 from operations import children, isolation, succession
 from operations.screens import activation_lines
 from operations.supervisor import Invocation
@@ -52,7 +53,10 @@ def gather(invocation: Invocation) -> dict[str, Any]:
         "not_isolated_because": walls.reason,
         "succession": succession.report(data, settings, SystemClock().now()),
         "vault": _vault(state),
-        "not_conforming": _not_conforming(data, settings.vault.pin_file, walls, state),
+        "not_conforming": [
+            *_not_conforming(data, settings.vault.pin_file, walls, state),
+            *_untransparent(settings),
+        ],
         **_from_database(data),
     }
 
@@ -118,6 +122,12 @@ def _not_conforming(
     if _exists(data.vault / "root-pin"):
         faults.append("the root token and its PIN are online: a public CA keeps its root off-line (BR 6.2.8)")
     return faults
+
+
+def _untransparent(settings: Settings) -> list[str]:
+    if settings.ca.rules is Rules.PUBLIC and settings.ct.mode is CtMode.OFF:
+        return ['certificates carry no SCTs, and no browser takes them: set ct.mode = "on"']
+    return []
 
 
 def _exists(path: Path) -> bool:

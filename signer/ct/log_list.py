@@ -183,6 +183,7 @@ class _Entry(msgspec.Struct):
     description: str = ""
     url: str = ""
     submission_url: str = ""
+    log_type: str = "prod"
     state: dict[str, _Since] = {}
     temporal_interval: _Interval | None = None
 
@@ -214,6 +215,8 @@ def _read_log(entry: _Entry, operator: str, *, tiled: bool) -> Log:
     key = load_der_public_key(spki)
     if not isinstance(key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey):
         raise ValueError("its key is neither ECDSA nor RSA")
+    if entry.log_type != "prod":
+        raise ValueError("it is a log for tests")
     if len(entry.state) != 1:
         raise ValueError("it has not just one state")
     ((state, since),) = entry.state.items()

@@ -93,7 +93,8 @@ def run(linter: Linter, octets: bytes) -> list[Finding]:
 
 def warm(rules: Rules) -> None:
     """Build the validators that the hot path needs (0.2 s each)."""
-    for kind in (Kind.LEAF, Kind.OCSP, Kind.CRL):
+    precertificates = [Kind.PRECERTIFICATE] if rules is Rules.PUBLIC else []
+    for kind in (Kind.LEAF, *precertificates, Kind.OCSP, Kind.CRL):
         _linter(rules, kind)
 
 

@@ -12,7 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from core import audit, blocked_keys, certificates, compromise, tables
+from core import audit, blocked_keys, certificates, compromise, precertificates, tables
 from core.audit import AuditChain
 from core.certificates import AlreadyRevoked, IllegalMove, Reservation, State, UnknownCertificate
 from core.clock import FakeClock
@@ -73,13 +73,32 @@ class Register(RuleBasedStateMachine):
         except UnknownCertificate:
             assert number not in self.states
         except IllegalMove:
-            assert self.states[number] not in (State.RESERVED, to)
+            assert to not in certificates.MOVES[self.states[number]] | {self.states[number]}
         else:
-            assert self.states[number] in (State.RESERVED, to)
-            if to is State.LOST and self.states[number] is State.RESERVED:
+            assert to in certificates.MOVES[self.states[number]] | {self.states[number]}
+            if to is State.LOST and self.states[number] is not to and number not in self.reasons:
                 self.reasons[number] = certificates.UNSPECIFIED
                 self.version += 1
             self.states[number] = to
+
+    @rule(number=NUMBERS)
+    def precertify(self, number: int) -> None:
+        try:
+            precertificates.store(self.tx, str(number), b"precertificate", b"", None)
+        except UnknownCertificate:
+            assert number not in self.states
+        except IllegalMove:
+            assert self.states[number] not in (State.RESERVED, State.PRECERTIFIED)
+        else:
+            assert self.states[number] in (State.RESERVED, State.PRECERTIFIED)
+            self.states[number] = State.PRECERTIFIED
+
+    @rule(number=NUMBERS)
+    def give_up(self, number: int) -> None:
+        precertificates.give_up(self.tx, str(number), "a test")
+        if self.states.get(number) is State.PRECERTIFIED and number not in self.reasons:
+            self.reasons[number] = certificates.UNSPECIFIED
+            self.version += 1
 
     @rule(number=NUMBERS, reason=st.sampled_from(sorted(certificates.REASONS)))
     def revoke(self, number: int, reason: int) -> None:
@@ -125,7 +144,9 @@ class Register(RuleBasedStateMachine):
     def relying_parties_hear_of_exactly_what_was_signed(self) -> None:
         for number in range(6):
             status = certificates.status_of(self.tx, serial(number))
-            assert (status is not None) == (self.states.get(number) in (State.ISSUED, State.LOST))
+            assert (status is not None) == (
+                self.states.get(number) in (State.PRECERTIFIED, State.ISSUED, State.LOST)
+            )
             revocation = None if status is None else status.revocation
             assert (None if revocation is None else revocation.reason) == self.reasons.get(number)
 

@@ -63,6 +63,7 @@ def test_a_list_of_both_kinds_of_logs_is_read() -> None:
         {"url": "https://user@log.example.com/"},
         {"url": "https://log.example.com/?x"},
         {"url": ""},
+        {"log_type": "test"},
         {"state": {}},
         {
             "state": {
