@@ -25,6 +25,13 @@ class CtMode(StrEnum):
     ON = "on"
 
 
+class ResponderMaker(StrEnum):
+    """Who certifies the delegated OCSP responders."""
+
+    VAULT = "vault"
+    CEREMONY = "ceremony"
+
+
 class ModuleKind(StrEnum):
     """Which PKCS#11 module: what it wants of us is data (signer/vault/modules.py)."""
 
@@ -132,6 +139,7 @@ class Vault:
     threads: int = 2
     lint_workers: int = 2
     lint_sample: int = 250
+    responders: ResponderMaker = ResponderMaker.VAULT
     responder_lifetime: int = 14 * 86400
     responder_renewal: int = 7 * 86400
 

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from core.clock import Clock
 from core.errors import CaError, ConfigurationError, Refused
 from core.randomness import Randomness
-from core.settings import Settings
+from core.settings import ResponderMaker, Settings
 from signer import serials
 from signer.api import KeyUse
 from signer.vault import adapter, algorithms, ca_certificates, ocsp
@@ -117,7 +117,20 @@ class Responders:
                 or current.key.public_key != self._keys[id].public_key
                 or self._is_due(current, by, now)
             ):
-                self._current[id] = _responder(id, await self._make(id, now))
+                if self._settings.vault.responders is ResponderMaker.CEREMONY:
+                    self._must_suffice(id, current, now)
+                else:
+                    self._current[id] = _responder(id, await self._make(id, now))
+
+    def _must_suffice(self, id: str, current: Responder | None, now: int) -> None:
+        """People make the responders here: say in time that they must come.  Raises `ConfigurationError`."""
+        remedy = "hold a ceremony with a step responder-certificate, or set vault.responders"
+        usable = current is not None and current.key.public_key == self._keys[id].public_key
+        if current is None or not usable or current.not_after < now:
+            raise ConfigurationError(f"there is no OCSP responder of {id}: {remedy}")
+        _log.error(
+            "the OCSP responder of %s ends in %d hours: %s", id, (current.not_after - now) // 3600, remedy
+        )
 
     async def run(self) -> None:
         """Renew in time, until cancelled.  A failure is logged and tried again: the old one still answers."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from core.errors import ConfigurationError, HaltIssuance
-from signer.vault import algorithms, hierarchy, shares
+from signer.vault import algorithms, approval, hierarchy, modules, shares
 from signer.vault.ceremony import tokens
 from signer.vault.ceremony.draft import Draft, KnownKey
 from signer.vault.ceremony.step import ROOT, Attempt, Plan
@@ -21,6 +21,7 @@ from signer.vault.ceremony.transcript import Intent
 from signer.vault.custody import Custody
 from signer.vault.keys import KeyAlgorithm
 from signer.vault.seal import SealedActivation, SealedToken, TokenRole
+from signer.vault.token_facts import TokenFacts
 
 if TYPE_CHECKING:
     from signer.vault.ceremony.room import Room
@@ -83,6 +84,7 @@ class MakeToken:
         try:
             facts = room.tokens.make(self.token, described.role, pin)
             attempt.reached("token")
+            _must_be_approved(room, facts)
             splitting = shares.split(bytes(secret), threshold, holders, facts.serial)
         finally:
             shares.wipe(pin)
@@ -102,6 +104,7 @@ class MakeToken:
         attempt.intend(Intent(note=f"the PIN lies in {path.name}"))
         facts = room.tokens.make(self.token, role, pin)
         shares.wipe(pin)
+        _must_be_approved(room, facts)
         attempt.reached("token")
         return SealedToken(self.token, facts.serial, role, facts)
 
@@ -110,6 +113,11 @@ class MakeToken:
         return described.threshold or plan.policy.present, tuple(
             person.name for person in plan.holders(described)
         )
+
+
+def _must_be_approved(room: Room, facts: TokenFacts) -> None:
+    # Asked before a key is born in it; the vault asks again at each start.
+    approval.must_be_approved(room.settings, facts, modules.HABITS[room.settings.vault.module_kind])
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from cryptography import x509
 from core.clock import FakeClock
 from core.errors import ConfigurationError, Refused
 from core.randomness import SystemRandomness
-from core.settings import Settings
+from core.settings import ResponderMaker, Settings
 from core.settings import Vault as VaultSettings
 from signer.api import KeyUse, LintRecord
 from signer.vault.journal import Journal
@@ -209,3 +209,29 @@ async def test_a_restored_token_with_another_responder_key_gets_a_certificate_fo
     assert new.key.spki != first.current("ec-p256").key.spki
     certified = x509.load_der_x509_certificate(new.certificate).public_key()
     assert certified == new.key.public_key
+
+
+BY_PEOPLE = replace(Settings(), vault=VaultSettings(responders=ResponderMaker.CEREMONY))
+
+
+async def test_where_people_make_the_responders_the_vault_makes_none(world: World) -> None:
+    with pytest.raises(ConfigurationError, match="hold a ceremony with a step responder-certificate"):
+        await world.started(BY_PEOPLE).renew()
+    assert world.journal.sequence == 0
+
+
+async def test_a_responder_made_by_people_is_used_and_its_end_is_told_in_time(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    await world.started().renew()
+    made = world.journal.sequence
+    responders = world.started(BY_PEOPLE)
+    await responders.renew()
+    assert not caplog.records
+    world.clock.at = responders.current("ec-p256").not_after - DAY
+    await responders.renew()
+    assert "ends in 24 hours: hold a ceremony" in caplog.text
+    assert world.journal.sequence == made
+    world.clock.at += 2 * DAY
+    with pytest.raises(ConfigurationError, match="there is no OCSP responder of ec-p256"):
+        await responders.renew()

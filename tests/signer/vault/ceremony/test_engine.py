@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
+from core.clock import FakeClock
 from core.data_directory import DataDirectory
 from core.errors import CaError, ConfigurationError, Refused
 from core.people import Identity
@@ -125,6 +126,17 @@ def test_production_refuses_a_ceremony_without_people(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="production has no ceremony without people"):
         hold(tmp_path, embedded.script(), (), production)
     assert content(tmp_path) == {}
+
+
+@pytest.mark.clause("BR 6.2.7")
+def test_production_makes_no_key_in_a_token_that_is_not_approved(tmp_path: Path) -> None:
+    identities, clock = people(), FakeClock(1_795_478_400, synchronised=True)
+    production = settings(deployment=Deployment(production=True))
+    with pytest.raises(ConfigurationError, match="the token is not approved"):
+        hold(tmp_path, script(identities), identities[:2], production, clock)
+    assert not hierarchy.exists(DataDirectory(tmp_path))
+    transcript = (tmp_path / "vault" / "ceremonies" / "0001" / "transcript").read_text()
+    assert "generate-key" not in "".join(transcript.splitlines()[1:])
 
 
 def test_a_later_ceremony_may_not_ask_for_fewer_people_than_the_root_does(again: Made) -> None:
