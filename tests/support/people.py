@@ -67,7 +67,10 @@ def hand_over(data: DataDirectory, threshold: int = 2, count: int = 3) -> Crew:
     try:
         session = Session(cryptoki.open(root.serial, (data.vault / "root-pin").read_text().strip()))
         key = session.find(hierarchies.ROOT_ID)
-        sealed = seal(replace(hierarchy, tokens=tokens), lambda octets: session.sign(key, octets))
+        sealed = seal(
+            replace(hierarchy, tokens=tokens, sequence=hierarchy.sequence + 1),
+            lambda octets: session.sign(key, octets),
+        )
     finally:
         cryptoki.close()
     data.hierarchy.write_bytes(sealed)
