@@ -24,6 +24,7 @@ from core.settings import CtMode, Rules, Settings
 from signer import api, steps
 from signer.api import KeyUse
 from signer.vault import dated, description, leaf, lifetimes, ocsp, precertificates, profiles
+from signer.vault.activation import MAX_REASON
 from signer.vault.blocked import RefusedKeys
 from signer.vault.crl_check import Wanted
 from signer.vault.evidence import Verifier
@@ -99,7 +100,6 @@ class Service:
         self._prepared: dict[str, _Prepared] = {}
         self._status_lint = StatusLint(lint)
         self.sampler = Sampler(lint, settings.vault.lint_sample, randomness, self._was_wrong)
-        self._wrong = ""
 
     async def describe(self, _: api.Nothing) -> api.Description:
         """The vault's own account of itself."""
@@ -324,13 +324,12 @@ class Service:
         return tbs, await self._lint.lint(leaf.dummy_signed(tbs, by.issuer), kind, at=now)
 
     async def _was_wrong(self, why: str) -> None:
-        """Something signed should not have been: nothing more is issued until a person has looked."""
-        self._wrong = why
+        """Something signed should not have been: nothing more is issued until people have looked."""
+        if self._journal.halt is None:
+            await self._journal.append(JournalKind.HALT, issuance_id=f"the vault: {why}"[:MAX_REASON])
 
     def _now_of_issuance(self) -> int:
         """The time, if certificates may be dated by it.  OCSP and CRL go on: silence would harm more."""
-        if self._wrong:
-            raise HaltIssuance(f"{self._wrong}: find out why it was signed, then restart the vault")
         if self._settings.deployment.production and not self._clock.synchronised():
             raise HaltIssuance(
                 "no time service disciplines the clock any more, which production needs: nothing is issued "

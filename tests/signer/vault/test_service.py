@@ -159,6 +159,7 @@ async def test_when_what_was_signed_is_found_wrong_nothing_more_is_issued(world:
         with pytest.raises(HaltIssuance, match=r"lint\.pkix\.fault"):
             await attempt
     assert world.journal.sequence == used
+    assert world.journal.halt is not None  # and so it stays after a restart
 
 
 async def test_what_was_prepared_expires(world: World) -> None:
