@@ -34,8 +34,9 @@ test: setup-test ## the tests (at most 12 minutes on 2 cores)
 test-long: setup-test ## the long tests: crash matrix, every client, fuzz (at most 20 minutes)
 	$(BIN)/python -m pytest -m long || [ $$? -eq 5 ]
 
-bench: setup-test ## full ACME flows against this CA and against pebble; writes bench/report.md
+bench: setup-test ## full ACME flows against this CA and pebble, and what the vault costs; bench/report.md, vault.md
 	$(BIN)/python -m bench
+	$(BIN)/python -m bench.vault
 
 check: setup-test ## ruff, mypy, import-linter
 	$(BIN)/ruff check .

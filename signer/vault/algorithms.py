@@ -36,6 +36,7 @@ _HASHES: dict[str, hashes.HashAlgorithm] = {
     "sha384": hashes.SHA384(),
     "sha512": hashes.SHA512(),
 }
+_ECDSA_WITH = {name: ec.ECDSA(hash) for name, hash in _HASHES.items()}
 RSA_SHA256 = SignatureAlgorithm(der.algorithm("1.2.840.113549.1.1.11", der.NULL), "sha256")
 _ECDSA = {
     "secp256r1": SignatureAlgorithm(der.algorithm("1.2.840.10045.4.3.2"), "sha256"),
@@ -60,7 +61,7 @@ def verify(public_key: PublicKey, signature: bytes, signed: bytes) -> None:
         if isinstance(public_key, rsa.RSAPublicKey):
             public_key.verify(signature, signed, padding.PKCS1v15(), algorithm.hash)
         else:
-            public_key.verify(signature, signed, ec.ECDSA(algorithm.hash))
+            public_key.verify(signature, signed, _ECDSA_WITH[algorithm.hash_name])
     except InvalidSignature as error:
         raise ValueError("the signature does not verify with the signer's public key") from error
 

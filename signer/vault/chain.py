@@ -28,7 +28,7 @@ _CLOSE = b'"}'
 
 def seal(entry: Any, previous: bytes) -> tuple[bytes, bytes]:
     """The line of a dataclass whose last field is `hash`, and its hash."""
-    unsealed = _encoder.encode(dataclasses.replace(entry, hash=b""))
+    unsealed = _encoder.encode(dataclasses.replace(entry, hash=b"") if entry.hash else entry)
     hashed = hashlib.sha256(previous + unsealed).digest()
     # `hash` is the last field: the line differs from the unsealed one only between its last quotes.
     return unsealed[: -len(_CLOSE)] + end(hashed), hashed

@@ -18,9 +18,9 @@ import os
 import queue
 import threading
 from array import array
-from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -68,6 +68,14 @@ _INTENTS = frozenset({Kind.INTENT, Kind.RESPONDER_INTENT, Kind.CRL_INTENT})
 _RESULTS = frozenset({Kind.RESULT, Kind.RESPONDER, Kind.CRL})
 
 
+class _Turn(NamedTuple):
+    """What one turn of an event loop appended: the lines, and who waits until they are durable."""
+
+    loop: asyncio.AbstractEventLoop
+    lines: list[bytes]
+    waiting: list[asyncio.Future[None]]
+
+
 class Journal:
     """The open journal.  One event loop appends; one thread writes, with one fdatasync for all that waits."""
 
@@ -87,8 +95,8 @@ class Journal:
         self._halt: JournalEntry | None = None
         self._blocked: dict[bytes, int] = {}  # SHA-256 of a key -> sequence of its first entry
         self._failure: OSError | None = None
-        self._queue: queue.SimpleQueue[tuple[bytes, Callable[[OSError | None], None]] | None]
-        self._queue = queue.SimpleQueue()
+        self._turn: _Turn | None = None
+        self._queue: queue.SimpleQueue[_Turn | None] = queue.SimpleQueue()
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             torn = self._read_all()
@@ -212,39 +220,38 @@ class Journal:
         self._end += len(line)
         loop = asyncio.get_running_loop()
         durable: asyncio.Future[None] = loop.create_future()
-
-        def settle(error: OSError | None) -> None:
-            if durable.done():
-                return
-            if error is None:
-                durable.set_result(None)
-            else:
-                durable.set_exception(_halted(self._path, error))
-
-        self._queue.put((line, lambda error: _call_in(loop, settle, error)))
+        # What one turn of the loop appends is handed over together: each wake-up of the thread costs more
+        # than the entry itself.
+        if self._turn is not None and self._turn.loop is not loop:
+            self._hand_over()
+        if self._turn is None:
+            self._turn = _Turn(loop, [], [])
+            loop.call_soon(self._hand_over)
+        self._turn.lines.append(line)
+        self._turn.waiting.append(durable)
         return durable
 
     def close(self) -> None:
         """Write what waits and close the file."""
+        self._hand_over()
         self._queue.put(None)
         self._thread.join()
         os.close(self._file)
 
+    def _hand_over(self) -> None:
+        turn, self._turn = self._turn, None
+        if turn is not None:
+            self._queue.put(turn)
+
     def _write_all(self) -> None:
         stopping = False
         while not stopping:
-            item = self._queue.get()
-            lines: list[bytes] = []
-            settlers: list[Callable[[OSError | None], None]] = []
-            while True:
-                if item is None:
-                    stopping = True
-                else:
-                    lines.append(item[0])
-                    settlers.append(item[1])
-                if self._queue.empty():
-                    break
-                item = self._queue.get()
+            turns = [self._queue.get()]
+            while not self._queue.empty():
+                turns.append(self._queue.get())
+            stopping = None in turns
+            written = [turn for turn in turns if turn is not None]
+            lines = [line for turn in written for line in turn.lines]
             if lines and self._failure is None:
                 try:
                     chain.write_fully(self._file, b"".join(lines))
@@ -253,8 +260,8 @@ class Journal:
                 except OSError as error:
                     # After a failed fsync the kernel may have dropped the pages: no retry can be trusted.
                     self._failure = error
-            for settle in settlers:
-                settle(self._failure)
+            for turn in written:
+                _settle_in_its_loop(turn, self._path, self._failure)
 
     def _read_all(self) -> bytes:
         """Check the chain, build the index; the torn last line, which is cut off."""
@@ -328,13 +335,21 @@ def crl_issuance_id(issuer_id: str, shard: int, number: int) -> str:
 _decoder = msgspec.json.Decoder(JournalEntry)
 
 
-def _call_in(
-    loop: asyncio.AbstractEventLoop, settle: Callable[[OSError | None], None], error: OSError | None
-) -> None:
+def _settle_in_its_loop(turn: _Turn, path: Path, error: OSError | None) -> None:
     try:
-        loop.call_soon_threadsafe(settle, error)
+        turn.loop.call_soon_threadsafe(_settle, turn, path, error)
     except RuntimeError:
         _log.debug("journal: the loop is gone, as at shutdown")
+
+
+def _settle(turn: _Turn, path: Path, error: OSError | None) -> None:
+    for durable in turn.waiting:
+        if durable.done():
+            continue
+        if error is None:
+            durable.set_result(None)
+        else:
+            durable.set_exception(_halted(path, error))
 
 
 def _broken(path: Path, sequence: int, reason: str) -> HaltIssuance:

@@ -17,6 +17,7 @@ import importlib.metadata
 from collections import deque
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from core import requirements
 from core.errors import Refused
@@ -100,9 +101,7 @@ class LintPool:
                 raise Refused(
                     f"lint.{finding.code}", f"pkilint says {finding.severity} {finding.code}{message}"
                 )
-        lint_set = f"{self._rules} {kind}"
-        if at is not None:
-            lint_set += f" {datetime.fromtimestamp(requirements.newest(at), UTC):%Y-%m-%d}"
+        lint_set = _lint_set(self._rules, kind, None if at is None else requirements.newest(at))
         said = tuple(f"{found.severity} {found.code}" for found in findings)
         return LintRecord(self.linters, said, lint_set)
 
@@ -177,6 +176,12 @@ class LintPool:
             else:
                 waiting.suspect = True
                 self._waiting.append(waiting)
+
+
+@lru_cache(maxsize=64)
+def _lint_set(rules: Rules, kind: Kind, day: int | None) -> str:
+    date = "" if day is None else f" {datetime.fromtimestamp(day, UTC):%Y-%m-%d}"
+    return f"{rules} {kind}{date}"
 
 
 def _refuse(waiting: _Waiting, detail: str) -> None:

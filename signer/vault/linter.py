@@ -62,6 +62,10 @@ class Linter:
     by_profile: ProfileLinter | None = None
     """Finds the same, faster; for certificates of which many are alike."""
 
+    def without_profile(self, validator: Any) -> Linter:
+        """The same, but every document is judged by `validator` as a whole."""
+        return replace(self, validator=validator, by_profile=None)
+
     def results(self, octets: bytes) -> list[Any]:
         """pkilint's results that have findings.  Raises ValueError for what cannot be decoded."""
         if self.by_profile is not None:
@@ -72,9 +76,7 @@ class Linter:
 def lint(rules: Rules, kind: Kind, octets: bytes, *, plain: bool = False) -> list[Finding]:
     """Lint as the rules demand; `plain` by pkilint alone.  What cannot be decoded is a finding, too."""
     linter = _linter(rules, kind)
-    if plain:
-        linter = replace(linter, validator=linter.plain, by_profile=None)
-    return run(linter, octets)
+    return run(linter.without_profile(linter.plain) if plain else linter, octets)
 
 
 def run(linter: Linter, octets: bytes) -> list[Finding]:

@@ -18,9 +18,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from cryptography.hazmat.primitives.serialization import load_der_public_key
-from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, ExtensionOID
+from cryptography.x509.oid import (
+    AuthorityInformationAccessOID,
+    ExtendedKeyUsageOID,
+    ExtensionOID,
+    PublicKeyAlgorithmOID,
+)
 
 from core import der
 from core.errors import Refused
@@ -157,27 +160,46 @@ def check(tbs: bytes, profile: LeafProfile, request: LeafRequest, issuer: Issuer
 
     Raises `Refused("profile.<field>")` for the first difference; nothing may be signed then.
     """
-    try:
-        fields = list(der.elements(der.only(tbs, der.SEQUENCE).content))
-        found_extensions = _extensions(fields.pop())
-    except (ValueError, IndexError) as error:
-        raise Refused("profile.encoding", f"the TBSCertificate is not DER: {error}") from error
-    validity = der.sequence(der.time(request.not_before), der.time(request.not_after))
-    expected = (
-        ("version", b"\xa0\x03\x02\x01\x02"),
-        ("serial", bytes((0x02, len(request.serial))) + request.serial),
-        ("signature", issuer.algorithm.identifier),
-        ("issuer", issuer.name),
-        ("validity", validity),
-        ("subject", b"\x30\x00"),
-        ("key", request.public_key),
-    )
-    _must(len(fields) == len(expected), "profile.fields", "the TBSCertificate has other fields than expected")
-    for (name, octets), field in zip(expected, fields, strict=True):
-        _must(field.encoding == octets, f"profile.{name}", f"{name} differs from what was asked for")
+    expected = _expected_fields(request, issuer)
     wanted = _expected_extensions(profile, request, issuer)
+    listed = [der.sequence(oid, *wanted[oid]) for oid in _ORDER if oid in wanted]
+    whole = der.sequence(*expected.values(), der.explicit(3, der.sequence(*listed)))
+    if tbs != whole:
+        _must_have_fields(tbs, expected)
+        _must_have_extensions(tbs, wanted)
+        raise Refused("profile.encoding", "the TBSCertificate is not encoded as it must be")
+
+
+def _expected_fields(request: LeafRequest, issuer: Issuer) -> dict[str, bytes]:
+    """All but the extensions, in order."""
+    return {
+        "version": b"\xa0\x03\x02\x01\x02",
+        "serial": bytes((0x02, len(request.serial))) + request.serial,
+        "signature": issuer.algorithm.identifier,
+        "issuer": issuer.name,
+        "validity": der.sequence(der.time(request.not_before), der.time(request.not_after)),
+        "subject": b"\x30\x00",
+        "key": request.public_key,
+    }
+
+
+def _must_have_fields(tbs: bytes, expected: dict[str, bytes]) -> None:
+    try:
+        *fields, _ = der.elements(der.only(tbs, der.SEQUENCE).content)
+    except ValueError as error:
+        raise Refused("profile.encoding", f"the TBSCertificate is not DER: {error}") from error
+    _must(len(fields) == len(expected), "profile.fields", "the TBSCertificate has other fields than expected")
+    for (name, octets), field in zip(expected.items(), fields, strict=True):
+        _must(field.encoding == octets, f"profile.{name}", f"{name} differs from what was asked for")
+
+
+def _must_have_extensions(tbs: bytes, wanted: dict[bytes, tuple[bytes, bytes]]) -> None:
+    try:
+        found = _extensions(list(der.elements(der.only(tbs, der.SEQUENCE).content))[-1])
+    except (ValueError, IndexError) as error:
+        raise Refused("profile.encoding", f"the extensions are not DER: {error}") from error
     seen: set[bytes] = set()
-    for oid, critical, value in found_extensions:
+    for oid, critical, value in found:
         dotted = oid.hex()
         _must(oid in wanted, "profile.extension", f"extension {dotted} is not in the profile")
         _must(oid not in seen, "profile.extension", f"extension {dotted} occurs twice")
@@ -185,9 +207,7 @@ def check(tbs: bytes, profile: LeafProfile, request: LeafRequest, issuer: Issuer
         seen.add(oid)
     _must(seen == wanted.keys(), "profile.extension", "an extension of the profile is missing")
     order = [oid for oid in _ORDER if oid in wanted]
-    _must(
-        [oid for oid, *_ in found_extensions] == order, "profile.extension", "the extensions are out of order"
-    )
+    _must([oid for oid, *_ in found] == order, "profile.extension", "the extensions are out of order")
 
 
 _ORDER = tuple(
@@ -205,6 +225,8 @@ _ORDER = tuple(
     )
 )
 """Any order would be valid; but what was not built in ours was not built by us."""
+
+_RSA = der.oid(PublicKeyAlgorithmOID.RSAES_PKCS1_v1_5.dotted_string)
 
 
 def _must(holds: bool, code: str, detail: str) -> None:
@@ -244,8 +266,8 @@ def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return None
 
 
-def _extensions(field: der.Element) -> list[tuple[bytes, bool, bytes]]:
-    """(OID encoding, critical, value) of each; ValueError when the octets are not DER."""
+def _extensions(field: der.Element) -> list[tuple[bytes, bytes, bytes]]:
+    """(OID, criticality, extnValue) of each, encoded; ValueError when the octets are not DER."""
     if field.tag != 0xA3:
         raise ValueError("the last field is not [3] extensions")
     found = []
@@ -258,15 +280,16 @@ def _extensions(field: der.Element) -> list[tuple[bytes, bool, bytes]]:
             raise ValueError("an extension is an OID and an OCTET STRING")
         if critical and parts[1].encoding != der.TRUE:
             raise ValueError("critical is TRUE or absent")
-        found.append((parts[0].encoding, critical, parts[-1].content))
+        found.append((parts[0].encoding, parts[1].encoding if critical else b"", parts[-1].encoding))
     return found
 
 
 def _expected_extensions(
     profile: LeafProfile, request: LeafRequest, issuer: Issuer
-) -> dict[bytes, tuple[bool, bytes]]:
-    """By OID encoding: criticality and value, by BR 7.1.2.7, encoded by `cryptography`."""
-    rsa = isinstance(load_der_public_key(request.public_key), RSAPublicKey)
+) -> dict[bytes, tuple[bytes, bytes]]:
+    """By OID: criticality and extnValue as they are encoded, by BR 7.1.2.7; the values by `cryptography`."""
+    # AlgorithmIdentifier begins within the first octets of any SubjectPublicKeyInfo (BR 7.1.3.1.1).
+    rsa = _RSA in request.public_key[:24]
     # Critical because the subject is empty (RFC 5280 section 4.2.1.6).
     san = x509.SubjectAlternativeName([_general_name(name) for name in request.names])
     return _encoded((True, san)) | _constant_extensions(profile, issuer, rsa, request.crl_shard)
@@ -275,7 +298,7 @@ def _expected_extensions(
 @lru_cache(maxsize=4096)
 def _constant_extensions(
     profile: LeafProfile, issuer: Issuer, rsa: bool, crl_shard: int
-) -> dict[bytes, tuple[bool, bytes]]:
+) -> dict[bytes, tuple[bytes, bytes]]:
     uri = x509.UniformResourceIdentifier
     wanted: list[tuple[bool, x509.ExtensionType]] = [
         (True, _key_usage(key_encipherment=rsa and profile.key_encipherment)),
@@ -298,9 +321,13 @@ def _constant_extensions(
     return _encoded(*wanted)
 
 
-def _encoded(*extensions: tuple[bool, x509.ExtensionType]) -> dict[bytes, tuple[bool, bytes]]:
+def _encoded(*extensions: tuple[bool, x509.ExtensionType]) -> dict[bytes, tuple[bytes, bytes]]:
     return {
-        der.oid(value.oid.dotted_string): (critical, value.public_bytes()) for critical, value in extensions
+        der.oid(value.oid.dotted_string): (
+            der.TRUE if critical else b"",
+            der.octet_string(value.public_bytes()),
+        )
+        for critical, value in extensions
     }
 
 

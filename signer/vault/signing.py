@@ -241,7 +241,7 @@ def _must_be_what_was_meant(certificate: bytes, tbs: bytes, serial: bytes, by: I
     parsed = x509.load_der_x509_certificate(certificate)
     if parsed.tbs_certificate_bytes != tbs or parsed.serial_number != int.from_bytes(serial):
         raise HaltIssuance(f"serial {serial.hex()}: the certificate is not the one that was linted")
-    _must_verify(by.key, parsed.signature, parsed.tbs_certificate_bytes)
+    _must_verify(by.key, parsed.signature, tbs)
 
 
 def _must_verify(key: Key, signature: bytes, data: bytes) -> None:

@@ -173,7 +173,7 @@ async def test_a_result_that_never_arrived_is_fetched_and_delivered(
     assert len(vault.entries) == 2
     row = certificates.by_id(database.reader, id)
     assert row is not None
-    assert row.lint == {"linters": ["lint 1"], "findings": ["warning odd"], "lint_set": ""}
+    assert row.lint == {"linters": ["lint 1"], "findings": ["warning odd"], "lint_set": "public leaf"}
 
 
 async def test_a_finish_that_fails_stores_nothing_and_the_next_call_delivers(

@@ -23,7 +23,7 @@ from tests.support.database import NOW
 from tests.support.software_ca import leaf_request, private_key, profile, sign, software_ca, spki
 
 Fault = Callable[[], None]
-LINT = api.LintRecord(("lint 1",), ("warning odd",))
+LINT = api.LintRecord(("lint 1",), ("warning odd",), "public leaf")
 
 
 def _fail(error: Exception) -> Fault:

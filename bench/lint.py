@@ -1,0 +1,116 @@
+"""How long a lint takes: pkilint alone, with our index, with profiles; the same leaves, in turns, in one run.
+
+And what a CRL costs to build and to check, for so many entries.
+"""
+
+from __future__ import annotations
+
+import gc
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from core.settings import Rules
+from signer.api import CrlEntry
+from signer.vault import crl as template
+from signer.vault import crl_check, leaf, linter
+from signer.vault.lint_worker import Kind
+from tests.support.software_ca import DAY, NOW, leaf_request, private_key, profile, software_ca, spki
+
+COUNTS = {1: 300, 10: 200, 100: 40}
+"""Leaves by their number of names."""
+
+CRL_ENTRIES = 100_000
+WARM_UP = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Lint:
+    """Microseconds of CPU for a leaf with so many names: median and best tenth."""
+
+    way: str
+    names: int
+    median: float
+    best: float
+
+
+@dataclass(frozen=True, slots=True)
+class Crl:
+    """Seconds of CPU for so many entries."""
+
+    entries: int
+    build: float
+    check: float
+
+
+def measure() -> list[Lint]:
+    """Public rules, P-256 leaf, each with new names, key, times and serial number; decoding included."""
+    fast = linter._linter(Rules.PUBLIC, Kind.LEAF)
+    alone, index = fast.without_profile(fast.plain), fast.without_profile(fast.validator)
+    ways: dict[str, Callable[[bytes], Any]] = {
+        "pkilint alone": lambda octets: linter.run(alone, octets),
+        "index": lambda octets: linter.run(index, octets),
+        "profile": lambda octets: linter.run(fast, octets),
+    }
+    found = []
+    for names, count in COUNTS.items():
+        took: dict[str, list[float]] = {way: [] for way in ways}
+        for number, octets in enumerate(leaves(names, count + WARM_UP)):
+            for way, lint in ways.items():
+                begun = time.thread_time()
+                lint(octets)
+                if number >= WARM_UP:
+                    took[way].append(1e6 * (time.thread_time() - begun))
+        for way, times in took.items():
+            times.sort()
+            found.append(Lint(way, names, times[count // 2], times[count // 10]))
+            print(found[-1], flush=True)
+    return found
+
+
+def leaves(names: int, count: int) -> list[bytes]:
+    """Of one issuer and profile, different in all that is their own."""
+    chance, ca = random.Random(names), software_ca()
+    keys = [spki(private_key("ec-p256", number)) for number in range(50)]
+    return [
+        leaf.dummy_signed(
+            leaf.build_tbs(
+                ca.issuer,
+                profile(),
+                leaf_request(
+                    serial=b"\x11" + chance.randbytes(15),
+                    not_before=NOW + number,
+                    not_after=NOW + number + 90 * DAY - 1,
+                    public_key=keys[number % len(keys)],
+                    names=tuple(f"{chance.randbytes(5).hex()}.acme-shop.com" for _ in range(names)),
+                ),
+            ),
+            ca.issuer,
+        )
+        for number in range(count)
+    ]
+
+
+def crl(entries: int = CRL_ENTRIES) -> Crl:
+    """A CRL as the register would have it: sorted, over a year, most with a reason."""
+    chance, ca = random.Random(1), software_ca()
+    drawn = sorted(
+        (b"\x11" + chance.randbytes(15), NOW - chance.randrange(365 * DAY), chance.choice([None, 1, 4, 5]))
+        for _ in range(entries)
+    )
+    listed = [CrlEntry(*each) for each in drawn]
+    # As they come from the socket: side by side in memory.
+    received = msgspec.msgpack.decode(msgspec.msgpack.encode(listed), type=tuple[CrlEntry, ...])
+    wanted = crl_check.Wanted(ca.issuer, 7, NOW, NOW + DAY, received, None)
+    gc.collect()
+    begun = time.thread_time()
+    tbs = template.build_tbs(ca.issuer, 7, NOW, NOW + DAY, received, None)
+    built = time.thread_time()
+    crl_check.check(tbs, wanted)
+    found = Crl(entries, built - begun, time.thread_time() - built)
+    print(found, flush=True)
+    return found
