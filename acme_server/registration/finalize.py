@@ -23,7 +23,7 @@ from acme_server.objects import Account, Authorization, Order
 from acme_server.problems import ErrorType, refusal, unauthorized
 from acme_server.registration import csr
 from acme_server.registration.validate import Perspectives, as_problem
-from acme_server.states import AccountStatus, AuthorizationStatus, Event, OrderStatus
+from acme_server.states import AUTHORIZATION, AccountStatus, AuthorizationStatus, Event, OrderStatus
 from acme_server.store import accounts, authorizations, orders
 from core import blocked_keys, jobs
 from core.clock import Clock
@@ -139,10 +139,12 @@ class IssueJob:
         except Problem as problem:
             await self._refuse(order, problem, problem.detail)
         except Refused as refused:
-            await self._refuse(order, _told(refused), str(refused))
+            await self._refuse(order, _told(refused), str(refused), worthless=_room(refused) in _EVIDENCE)
 
-    async def _refuse(self, order: Order, told: Problem, why: str) -> None:
-        await self._database.write(functools.partial(_refuse, order_id=order.id, told=told, why=why))
+    async def _refuse(self, order: Order, told: Problem, why: str, *, worthless: bool = False) -> None:
+        await self._database.write(
+            functools.partial(_refuse, order_id=order.id, told=told, why=why, worthless=worthless)
+        )
         await self._withdraw(order)
 
     async def _withdraw(self, order: Order) -> None:
@@ -241,22 +243,35 @@ def _deliver(tx: Transaction, order_id: str, certificate_id: str) -> None:
     tx.audit(kind, f"account:{order.account_id}", {"order": order_id, "certificate": certificate_id})
 
 
-def _refuse(tx: Transaction, order_id: str, told: Problem, why: str) -> None:
+def _refuse(tx: Transaction, order_id: str, told: Problem, why: str, worthless: bool) -> None:
     order = _order(tx, order_id)
     if order.status is not OrderStatus.PROCESSING:
         return
     orders.move(tx, order, Event.REFUSED, problems.to_json(told))
     tx.audit("order.refused", f"account:{order.account_id}", {"order": order_id, "why": why})
+    if worthless:
+        # The next order must not be built on what the vault does not believe.
+        for each in authorizations.of_order(tx, order_id):
+            if AUTHORIZATION.allows(each.status, Event.REVOKED):
+                authorizations.move(tx, each, Event.REVOKED)
 
 
 def _told(refused: Refused) -> Problem:
     """What the subscriber is told of a refusal further in; the audit log has its own words."""
-    room = refused.code.partition(".")[0]
+    room = _room(refused)
     if room == "key":
         return refusal(ErrorType.BAD_CSR, f"the key cannot be certified: {refused.detail}")
-    if room == "evidence":
+    if room in _EVIDENCE:
         return unauthorized(f"the validation is not good enough: {refused.detail}; place a new order")
     return refusal(ErrorType.SERVER_INTERNAL, "issuance was refused by our own checks; please tell us")
+
+
+def _room(refused: Refused) -> str:
+    return refused.code.partition(".")[0]
+
+
+_EVIDENCE = ("evidence", "quorum")
+"""Refusals that say: these validations prove nothing."""
 
 
 def _order(tx: Transaction, order_id: str) -> Order:

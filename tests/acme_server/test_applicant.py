@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from core.errors import Refused
+from core.settings import Settings
 from signer.api import LeafRequest
 from signer.issuance import Approved
 from signer.vault.applicant import thumbprints
 from tests.support.acme_client import AcmeClient, b64, csr, ec_key, thumbprint
-from tests.support.acme_front import Front
+from tests.support.acme_front import Front, running
 
 NAME = "www.example.com"
 
@@ -85,3 +90,21 @@ def _request(approved: Approved) -> LeafRequest:
         evidence=approved.evidence,
         applicant=approved.applicant,
     )
+
+
+@pytest.mark.parametrize(
+    ("code", "believed"), [("evidence.account-key", False), ("quorum.not-met", False), ("lint.error", True)]
+)
+async def test_validations_that_the_vault_does_not_believe_are_not_reused(
+    tmp_path: Path, code: str, believed: bool
+) -> None:
+    def reusing(settings: Settings) -> Settings:
+        return replace(settings, acme=replace(settings.acme, authorization_reuse=86400))
+
+    async with running(tmp_path, reusing) as front:
+        subscriber = await front.subscriber()
+        order = await front.authorized(subscriber, NAME)
+        front.issuance.fault = Refused(code, "no")
+        await _finish(front, subscriber, order.body["finalize"])
+        again = await subscriber.order(NAME)
+        assert again.body["status"] == ("ready" if believed else "pending")
