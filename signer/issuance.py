@@ -13,34 +13,28 @@ RFC 8555 section 7.4; BR 4.3.1, 4.9.9, 7.1.2.7; CPS 4.3.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-import msgspec
-
-from core import blocked_keys, certificates, jobs, precertificates
-from core.certificates import Certificate, Reservation, State
+from core import certificates, jobs, precertificates
+from core.certificates import Certificate, State
 from core.clock import Clock
 from core.database import Database, Transaction
 from core.errors import CaError, HaltIssuance, Refused, TransientError
-from core.evidence import SignedStatement
-from core.randomness import Randomness, token
+from core.randomness import Randomness
 from core.settings import Settings
-from signer import serials, steps, succession
-from signer.api import Applicant, Description, FinalRequest, Issued, LeafRequest, Prepared
+from signer import steps
+from signer.api import Description, FinalRequest, Issued, LeafRequest, Prepared
 from signer.client import Vault
 from signer.ct import finals
+from signer.drawing import Approved, Drawing, reserve
 from signer.reconciliation import Reconciliation
 from signer.settlement import settle
-from signer.software import SOFTWARE
 from signer.standby import Standby
 
-BACKDATE = 60
-"""Seconds before now at which a certificate begins, for clients whose clock is a little slow."""
+__all__ = ["Approved", "Finish", "Issuance", "Logs"]
 
 RECONCILE_EVERY = 60
 """Seconds between two anchors of the vault's journal in the audit log: what is cut off behind the last one is
@@ -49,26 +43,6 @@ not missed.  A responder that the vault renewed is in the register as soon."""
 Finish = Callable[[Transaction, str], None]
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Approved:
-    """A request that the registration authority approved.
-
-    `request_id` is opaque and names the request for ever; `public_key` a SubjectPublicKeyInfo; `not_before`
-    and `not_after` POSIX seconds, None for the profile's own; `evidence` and `applicant` all that the vault
-    shall see.
-    """
-
-    request_id: str
-    account_url: str
-    names: tuple[str, ...]
-    public_key: bytes
-    profile: str
-    not_before: int | None
-    not_after: int | None
-    evidence: tuple[SignedStatement, ...]
-    applicant: Applicant | None = None
 
 
 class Logs(Protocol):
@@ -98,7 +72,7 @@ class Issuance:
         self._database = database
         self._settings = settings
         self._clock = clock
-        self._randomness = randomness
+        self._drawing = Drawing(settings, clock, randomness)
         self._logs = logs
         self._description: Description | None = None
         self._under_way: set[str] = set()
@@ -221,15 +195,15 @@ class Issuance:
         description = await self._describe()
         if description.ct is not (self._logs is not None):
             raise HaltIssuance("vault and app were started with different [ct] settings: start both again")
-        request = self._drawn(approved, description)
+        request = self._drawing.request(approved, description)
         if self._logs is not None:
             # No row and no precertificate while the logs could not be asked anyway.
             self._logs.must_be_possible(request.not_before, request.not_after)
         # No reconciliation may take our reserved row for one that a crash left behind.
         self._under_way.add(request.issuance_id)
-        reservation = self._reservation(approved, request, description)
+        reservation = self._drawing.reservation(approved, request, description)
         try:
-            await self._database.write(partial(_reserve, reservation=reservation))
+            await self._database.write(partial(reserve, reservation=reservation))
             steps.reached("3 reserved", request.issuance_id)
             return await self._sign(request, finish)
         finally:
@@ -321,79 +295,10 @@ class Issuance:
         assert row is not None
         return row
 
-    def _drawn(self, approved: Approved, description: Description) -> LeafRequest:
-        """(3) The request with its new names: issuance id, serial number, issuer, CRL shard, validity."""
-        serial = serials.draw(self._randomness)
-        profile = self._settings.profiles.get(approved.profile)
-        if profile is None:
-            raise Refused("profile.unknown", f"there is no profile {approved.profile!r}")
-        now = self._clock.now()
-        not_before = now - BACKDATE if approved.not_before is None else approved.not_before
-        not_after = approved.not_after
-        if not_after is None:
-            not_after = not_before + profile.validity - 1
-        chosen = succession.choose(
-            description.issuers,
-            succession.family_of(approved.public_key),
-            profile,
-            succession.Validity(not_before, not_after),
-            now,
-            exactly=approved.not_after is not None,
-        )
-        return LeafRequest(
-            issuance_id=token(self._randomness),
-            serial=serial,
-            issuer_id=chosen.issuer.id,
-            profile=approved.profile,
-            names=approved.names,
-            account_url=approved.account_url,
-            public_key=approved.public_key,
-            not_before=not_before,
-            not_after=chosen.not_after,
-            crl_shard=int.from_bytes(serial[-4:]) % self._settings.status.crl_shards,
-            evidence=approved.evidence,
-            applicant=approved.applicant,
-        )
-
-    def _reservation(self, approved: Approved, request: LeafRequest, description: Description) -> Reservation:
-        return Reservation(
-            id=request.issuance_id,
-            serial=request.serial,
-            issuer_id=request.issuer_id,
-            crl_shard=request.crl_shard,
-            request_id=approved.request_id,
-            account_url=approved.account_url,
-            profile=approved.profile,
-            names=approved.names,
-            spki_sha256=hashlib.sha256(approved.public_key).digest(),
-            not_before=request.not_before,
-            not_after=request.not_after,
-            versions=self._versions(approved.profile, description),
-            evidence=_encode(approved.evidence),
-        )
-
-    def _versions(self, profile: str, description: Description) -> dict[str, str]:
-        """What was in force (CPS 5.5.1)."""
-        ca = self._settings.ca
-        return {
-            "terms": ca.terms_version,
-            "cps": ca.cps_version,
-            "profile": profile,
-            "linter": description.linter,
-            "software": SOFTWARE,
-        }
-
     async def _describe(self) -> Description:
         if self._description is None:
             self._description = await self._vault.describe()
         return self._description
-
-
-def _reserve(tx: Transaction, reservation: Reservation) -> None:
-    # Here and not only when the request was approved: the key may have been blocked since.
-    if blocked_keys.is_blocked(tx, reservation.spki_sha256):
-        raise Refused("key.blocked", "this key is known to be compromised: make a new one")
-    certificates.reserve(tx, reservation)
 
 
 def _finish(tx: Transaction, finish: Finish, id: str) -> None:
@@ -406,7 +311,6 @@ _SAME_SERIAL = frozenset({"token", "scts", "issuance"})
 
 _SPARE = "delivered to nobody: its order had ended"
 _ISSUER_CHANGED = frozenset({"issuer.state", "issuer.since", "issuer.until", "issuer.ended"})
-_encode = msgspec.msgpack.Encoder().encode
 
 
 def _once_more(refused: Refused) -> TransientError:

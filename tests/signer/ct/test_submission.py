@@ -263,3 +263,21 @@ async def test_a_final_certificate_goes_to_one_log(make: Make, logs: list[CtLog]
     assert taken.name == name
     with pytest.raises(TransientError):
         await ours.log_certificate(PRECERTIFICATE, CHAIN, NOW)
+
+
+async def test_the_environment_names_no_proxy_for_logs(
+    make: Make, logs: list[CtLog], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    assert len(await make(logs).collect(PRECERTIFICATE, CHAIN, NOW)) == 3
+
+
+async def test_trouble_is_told_in_words(make: Make, logs: list[CtLog]) -> None:
+    ours = make(logs)
+    assert ours.trouble() == ""
+    for log in logs[1:]:
+        log.fault = Fault.BUSY
+    with pytest.raises(TransientError):
+        await ours.collect(PRECERTIFICATE, CHAIN, NOW)
+    assert "too few logs are well: 3 failed" in ours.trouble()
