@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,17 +23,16 @@ from prometheus_client import Gauge
 
 from core.clock import Clock
 from core.data_directory import DataDirectory
-from core.errors import CaError, TransientError
+from core.errors import CaError
 from core.metrics import REGISTRY
 from core.settings import Settings
 from repo_static import publisher
 from repo_static.store import NotPublished, Store
 from signer.api import Description, IssuerInfo
-from signer.client import Vault
 from signer.succession import Outlook, outlook
 
-LOOK_EVERY = 60
-"""Seconds between two looks at the vault's description."""
+LOOK_EVERY = 10
+"""Seconds between two looks at the vault's description, which it has at hand."""
 
 ALARM_EVERY = 86400
 """Seconds between two alarms about the same thing: read daily, and no noise between."""
@@ -50,8 +50,7 @@ _log = logging.getLogger(__name__)
 class Succession:
     """`chains` maps an issuer id to its chains in PEM, the default one first, trust anchors left out."""
 
-    def __init__(self, vault: Vault, settings: Settings, store: Store, clock: Clock) -> None:
-        self._vault = vault
+    def __init__(self, settings: Settings, store: Store, clock: Clock) -> None:
         self._settings = settings
         self._store = store
         self._clock = clock
@@ -70,25 +69,29 @@ class Succession:
         self._alarm_at = 0
         self._judge(description)
 
-    async def look(self) -> None:
-        """Ask the vault once, and follow what is new."""
-        description = await self._vault.describe()
+    def heed(self, description: Description) -> None:
+        """Follow what is new; what cannot be published is told in the log, and what is public stays."""
         known = self._known
-        if known is None or description.issuers != known.issuers or description.root_crl != known.root_crl:
-            self.follow(description)
-        else:
+        if (
+            known is not None
+            and description.issuers == known.issuers
+            and description.root_crl == known.root_crl
+        ):
             self._judge(description)
+            return
+        try:
+            self.follow(description)
+        except NotPublished as error:
+            _log.error("the new hierarchy is not published: %s", error)
 
-    async def run(self) -> None:
-        """Look from time to time, until cancelled."""
+    async def run(self, refresh: Callable[[], Awaitable[object]]) -> None:
+        """Have the vault asked from time to time, until cancelled; `refresh` lets us heed the answer."""
         while True:
             await asyncio.sleep(LOOK_EVERY)
             try:
-                await self.look()
-            except TransientError as error:
+                await refresh()
+            except CaError as error:
                 _log.debug("the hierarchy is not followed now: %s", error)
-            except (CaError, NotPublished) as error:
-                _log.error("the new hierarchy is not published: %s", error)
 
     def _judge(self, description: Description) -> None:
         now = self._clock.now()

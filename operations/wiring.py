@@ -86,15 +86,15 @@ async def serve(
         logs = _logs(settings, clock, randomness)
         if logs is not None:
             closing.push_async_callback(logs.close)
-        issuance = Issuance(vault, database, settings, clock, randomness, logs)
+        store = Store(data.repository)
+        succession = Succession(settings, store, clock)
+        succession.follow(description)
+        issuance = Issuance(vault, database, settings, clock, randomness, logs, succession.heed)
         try:
             await issuance.reconcile()
         except HaltIssuance as halt:
             # It issues nothing now, but subscribers must be able to revoke at any hour (BR 4.9.3).
             _log.critical("ISSUANCE HALTED: %s", halt)
-        store = Store(data.repository)
-        succession = Succession(vault, settings, store, clock)
-        succession.follow(description)
         chains = succession.chains
         crls = CrlUpdater(database, vault, settings, data, clock)
         try:
@@ -182,7 +182,7 @@ async def serve(
                 crls.run(),
                 tls.keep_renewed(),
                 _until_broken(database),
-                succession.run(),
+                succession.run(issuance.refresh),
                 watch.run(),
                 _front_when_usable(front, tls),
                 blocklist.follow(),

@@ -66,14 +66,19 @@ class Issuance:
         clock: Clock,
         randomness: Randomness,
         logs: Logs | None = None,
+        heed: Callable[[Description], None] = lambda description: None,
     ) -> None:
-        """`logs` where certificates carry SCTs, as the vault's own settings must say too."""
+        """`logs` where certificates carry SCTs, as the vault's own settings must say too.
+
+        `heed` hears what the vault says of itself before anything is issued under it.
+        """
         self._vault = vault
         self._database = database
         self._settings = settings
         self._clock = clock
         self._drawing = Drawing(settings, clock, randomness)
         self._logs = logs
+        self._heed = heed
         self._description: Description | None = None
         self._under_way: set[str] = set()
         self._reconciling = asyncio.Lock()
@@ -176,8 +181,7 @@ class Issuance:
             _log.critical("register and vault journal disagree: %s", error)
 
     async def _reconcile(self) -> None:
-        self._description = await self._vault.describe()
-        await self._reconciliation.put_issuers(self._description)
+        await self.refresh()
         # First whether it is the journal that we know: one that was cut would say "no intent" of serial
         # numbers that were used.
         await self._reconciliation.follow_journal()
@@ -296,9 +300,18 @@ class Issuance:
         return row
 
     async def _describe(self) -> Description:
-        if self._description is None:
-            self._description = await self._vault.describe()
-        return self._description
+        return self._description or await self.refresh()
+
+    async def refresh(self) -> Description:
+        """Ask the vault what it is now: after a ceremony there may be issuers that nobody here knows.
+
+        Raises as `Vault.describe`.
+        """
+        description = await self._vault.describe()
+        await self._reconciliation.put_issuers(description)
+        self._heed(description)
+        self._description = description
+        return description
 
 
 def _finish(tx: Transaction, finish: Finish, id: str) -> None:

@@ -86,6 +86,7 @@ class Service:
     ) -> None:
         self._settings = settings
         self._hierarchy = hierarchy
+        self._infos = description.issuers(hierarchy, settings)
         self._issuers = issuers
         self._refused_keys = refused_keys
         self._signer = signer
@@ -106,7 +107,7 @@ class Service:
         return api.Description(
             rules=self._hierarchy.rules,
             root=self._hierarchy.root,
-            issuers=description.issuers(self._hierarchy, self._settings),
+            issuers=self._infos,
             responders=tuple(
                 api.ResponderInfo(id, responder.certificate, responder.not_after)
                 for id, responder in self._responders.all()

@@ -20,20 +20,9 @@ from tests.support.software_vault import CREATED, DAY, SoftwareVault
 NOTICE = Settings().ca.rollover_notice
 
 
-class Told(SoftwareVault):
-    """Describes what a test says."""
-
-    told: Description
-
-    async def describe(self) -> Description:
-        return self.told
-
-
 @pytest.fixture
-def vault() -> Told:
-    made = Told()
-    made.told = made.description()
-    return made
+def told() -> Description:
+    return SoftwareVault().description()
 
 
 @pytest.fixture
@@ -42,9 +31,9 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture
-def followed(tmp_path: Path, vault: Told, clock: FakeClock) -> Succession:
-    made = Succession(vault, Settings(), Store(tmp_path), clock)  # type: ignore[arg-type]
-    made.follow(vault.told)
+def followed(tmp_path: Path, told: Description, clock: FakeClock) -> Succession:
+    made = Succession(Settings(), Store(tmp_path), clock)
+    made.follow(told)
     return made
 
 
@@ -53,13 +42,13 @@ def first_full_end() -> int:
     return CREATED + 1095 * DAY - 90 * DAY + 1
 
 
-async def test_a_new_issuer_is_served_and_published_without_a_restart(
-    followed: Succession, vault: Told, tmp_path: Path
+def test_a_new_issuer_is_served_and_published_without_a_restart(
+    followed: Succession, told: Description, tmp_path: Path
 ) -> None:
     chains = followed.chains
-    new = replace(vault.told.issuers[0], id="ec2")
-    vault.told = replace(vault.told, issuers=(*vault.told.issuers, new))
-    await followed.look()
+    new = replace(told.issuers[0], id="ec2")
+    told = replace(told, issuers=(*told.issuers, new))
+    followed.heed(told)
     assert followed.chains is chains, "handlers hold this very mapping"
     assert chains["ec2"] == chains["ec1"]
     assert (tmp_path / "issuers" / "ec2-chain.pem").exists()
@@ -67,34 +56,34 @@ async def test_a_new_issuer_is_served_and_published_without_a_restart(
 
 
 @pytest.mark.clause("RFC 8555 section 7.4.2")
-def test_no_trust_anchor_stands_in_a_subscribers_chain(followed: Succession, vault: Told) -> None:
+def test_no_trust_anchor_stands_in_a_subscribers_chain(followed: Succession, told: Description) -> None:
     (chain,) = followed.chains["ec1"]
     assert [each.subject for each in x509.load_pem_x509_certificates(chain)] == [
-        vault.issuers["ec1"].certificate.subject
+        x509.load_der_x509_certificate(told.issuers[0].certificate).subject
     ]
 
 
-async def test_an_issuer_that_was_once_known_keeps_its_chain(followed: Succession, vault: Told) -> None:
-    vault.told = replace(vault.told, issuers=vault.told.issuers[1:])
-    await followed.look()
+def test_an_issuer_that_was_once_known_keeps_its_chain(followed: Succession, told: Description) -> None:
+    told = replace(told, issuers=told.issuers[1:])
+    followed.heed(told)
     assert "ec1" in followed.chains
 
 
 @pytest.mark.clause("CPS 6.3.2")
-async def test_an_alarm_sounds_in_time_and_once_a_day(
-    followed: Succession, clock: FakeClock, caplog: pytest.LogCaptureFixture
+def test_an_alarm_sounds_in_time_and_once_a_day(
+    followed: Succession, told: Description, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
         clock.at = first_full_end() - NOTICE - 2
-        await followed.look()
+        followed.heed(told)
         assert caplog.messages == []
         clock.at += ALARM_EVERY
-        await followed.look()
-        await followed.look()
+        followed.heed(told)
+        followed.heed(told)
         assert len(caplog.messages) == 2  # one for each family
         assert "hold a ceremony" in caplog.messages[0]
         clock.at += ALARM_EVERY
-        await followed.look()
+        followed.heed(told)
         assert len(caplog.messages) == 4
 
 
@@ -118,8 +107,8 @@ def test_a_profile_that_no_issuer_serves_is_told_of() -> None:
     ]
 
 
-async def test_a_retired_family_is_alarming(followed: Succession, vault: Told) -> None:
-    retired = [replace(each, state=IssuerState.RETIRED) for each in vault.told.issuers]
-    vault.told = replace(vault.told, issuers=tuple(retired))
-    await followed.look()
+def test_a_retired_family_is_alarming(followed: Succession, told: Description) -> None:
+    retired = [replace(each, state=IssuerState.RETIRED) for each in told.issuers]
+    told = replace(told, issuers=tuple(retired))
+    followed.heed(told)
     assert followed.chains.keys() == {"ec1", "rsa1", "local1"}
