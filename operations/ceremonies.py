@@ -1,6 +1,7 @@
 """Ceremonies from the command line: who is there, on which data directory, for real or for nothing.
 
-Must never: hold a ceremony beside a running CA; ask for a passphrase that anybody else can see.
+Must never: let a ceremony and a running vault write to the same file; ask for a passphrase that anybody else
+can see.
 
 CPS 5.2, 6.1.1, 6.2.2.
 """
@@ -8,10 +9,12 @@ CPS 5.2, 6.1.1, 6.2.2.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
 import getpass
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from core.clock import Clock
@@ -28,6 +31,7 @@ from signer.vault import hierarchy as hierarchies
 from signer.vault.ceremony import abandon as abandoning
 from signer.vault.ceremony import engine, past, rehearsal, words
 from signer.vault.ceremony.engine import Held, Place
+from signer.vault.ceremony.kinds import AT_REST
 from signer.vault.ceremony.script import Script, load
 from signer.vault.ceremony.seal_steps import PinPerspectives
 from signer.vault.seal import Hierarchy
@@ -50,8 +54,7 @@ def hold(
     data.root.mkdir(parents=True, exist_ok=True, mode=0o755)
     walls = isolation.decide(settings, data)
     isolation.arrange(walls, data)
-    with alone(data):
-        _must_not_run(data)
+    with _at_rest(data) if _needs_rest(data, script) else _one_at_a_time(data):
         try:
             place = Place(
                 data,
@@ -159,6 +162,32 @@ def identities(paths: Sequence[Path], passphrases: Sequence[Path]) -> list[Ident
     return found
 
 
+def _needs_rest(data: DataDirectory, script: Script) -> bool:
+    """Whether the CA must rest meanwhile: at the first ceremony, and where a step writes as the vault does.
+
+    Others are held beside a running CA: CRLs and OCSP answers go on, above all when a key is compromised.
+    """
+    return not hierarchies.exists(data) or any(step.KIND in AT_REST for step in script.steps)
+
+
+@contextlib.contextmanager
+def _at_rest(data: DataDirectory) -> Iterator[None]:
+    with alone(data), _one_at_a_time(data):
+        _must_not_run(data)
+        yield
+
+
+@contextlib.contextmanager
+def _one_at_a_time(data: DataDirectory) -> Iterator[None]:
+    """By a lock that the kernel lets go of with the process."""
+    with (data.run / "ceremony.lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ConfigurationError(f"another ceremony is held in {data.root} right now") from error
+        yield
+
+
 def _must_not_run(data: DataDirectory) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:
@@ -166,7 +195,7 @@ def _must_not_run(data: DataDirectory) -> None:
         except OSError:
             return
     raise ConfigurationError(
-        f"the vault of {data.root} runs: stop it first, a ceremony is held while the CA rests"
+        f"the vault of {data.root} runs: stop it first, this ceremony is held while the CA rests"
     )
 
 

@@ -148,7 +148,8 @@ def run(
 ) -> None:
     """Hold the ceremony of a script, or go on with one that was interrupted.
 
-    The CA must rest meanwhile.  Those present sign the script at the begin and the transcript at the end.
+    The CA may run meanwhile, unless a step forbids it.  Those present sign the script at the begin and the
+    transcript at the end.
     """
 
     def hold() -> int:

@@ -37,3 +37,9 @@ KINDS: dict[str, StepKind] = {
         Seal,
     )
 }
+
+AT_REST = frozenset(
+    kind.KIND for kind in (MakeToken, ResponderCertificate, PinPerspectives, Backup, Restore, Destroy)
+)
+"""Steps for which the CA must not run: they write the vault's journal, copy or take away what it has open, or
+make keys of processes that run."""
