@@ -48,7 +48,10 @@ _log = logging.getLogger(__name__)
 
 
 class Succession:
-    """`chains` maps an issuer id to its chains in PEM, the default one first, trust anchors left out."""
+    """`chains` maps an issuer id to its chains in PEM, the default one first, trust anchors left out.
+
+    `on_change` is called after each new hierarchy: a new issuer needs its first CRL.
+    """
 
     def __init__(self, settings: Settings, store: Store, clock: Clock) -> None:
         self._settings = settings
@@ -57,6 +60,7 @@ class Succession:
         self._known: Description | None = None
         self._alarm_at = 0
         self.chains: dict[str, tuple[bytes, ...]] = {}
+        self.on_change: Callable[[], None] = lambda: None
 
     def follow(self, description: Description) -> None:
         """Take over a hierarchy: chains for subscribers, then the public tree.
@@ -68,6 +72,7 @@ class Succession:
         self._known = description
         self._alarm_at = 0
         self._judge(description)
+        self.on_change()
 
     def heed(self, description: Description) -> None:
         """Follow what is new; what cannot be published is told in the log, and what is public stays."""

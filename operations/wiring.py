@@ -97,6 +97,7 @@ async def serve(
             _log.critical("ISSUANCE HALTED: %s", halt)
         chains = succession.chains
         crls = CrlUpdater(database, vault, settings, data, clock)
+        succession.on_change = crls.wake
         try:
             await crls.update()
         except CaError as error:

@@ -140,10 +140,9 @@ def crl_serials(ca: RunningCa, name: str) -> set[int]:
 async def test_a_compromised_issuing_key_is_replaced_and_relying_parties_hear_of_it_all_the_time(
     tmp_path: Path,
 ) -> None:
-    ca = RunningCa(tmp_path, {"status.crl_delay": 1}).start()
+    ca, http01 = RunningCa(tmp_path, {"status.crl_delay": 1}).start(), ChallengeServer()
     clock = Stopwatch()
     try:
-        http01 = ChallengeServer()
         await http01.start("127.0.0.1", ca.http_port)
         async with open_session(str(ca.trust_anchor), 8) as session:
             subscriber = await Subscriber.register(session, ca.directory_url, http01)
@@ -184,9 +183,11 @@ async def test_a_compromised_issuing_key_is_replaced_and_relying_parties_hear_of
                 new, issuer = x509.load_pem_x509_certificates(ended.chain)
                 assert "EC Issuing CA 2" in issuer.subject.rfc4514_string()
                 new.verify_directly_issued_by(issuer)
-                until("a CRL of ec-2", lambda: crl_serials(ca, "ec-2-0") == set())
+                until("a CRL of ec-2", lambda: (ca.data / "repository/crl/ec-2-0.crl").exists())
+                assert crl_serials(ca, "ec-2-0") == set()
         assert watch.faults == []
         assert watch.asked > 20
         print(json.dumps(clock.laps))
     finally:
+        await http01.stop()
         ca.stop()
