@@ -40,11 +40,18 @@ class Changes:
 
     def __init__(self) -> None:
         self._watching: dict[str, set[Moved]] = {}
+        self.count = 0
+        """Moves announced so far."""
 
     @contextmanager
-    def watch(self, *subjects: str) -> Iterator[Moved]:
-        """Begin to watch.  Read the row after this, so that no move falls in between."""
+    def watch(self, *subjects: str, since: int | None = None) -> Iterator[Moved]:
+        """Begin to watch.  Read the row after this, so that no move falls in between.
+
+        Or read it before, and say `since` which `count`: any move since then counts as one of the subjects'.
+        """
         moved = Moved()
+        if since is not None and since != self.count:
+            moved.set()
         for subject in subjects:
             self._watching.setdefault(subject, set()).add(moved)
         try:
@@ -58,5 +65,6 @@ class Changes:
 
     def announce(self, subject: str) -> None:
         """The subject's row has moved, durably."""
+        self.count += 1
         for moved in self._watching.get(subject, ()):
             moved.set()

@@ -62,6 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one process until SIGTERM, SIGINT or the supervisor's death; its exit code."""
     options = _parse(arguments)
     logging.basicConfig(stream=sys.stderr, level=options.log_level.upper(), format=LOG_FORMAT)
+    _plain_records()
     if options.crash_at:
         crash_at(options.crash_at, options.crash_pid)
     if options.parent:
@@ -163,6 +164,12 @@ async def _serve(options: argparse.Namespace, settings: Settings, data: DataDire
         if not stopping:
             raise
     _log.info("%s has stopped", options.code or options.role)
+
+
+def _plain_records() -> None:
+    # What our format does not show need not be found out for each record (logging HOWTO, "Optimization").
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None
 
 
 def _die_with(parent: int) -> None:

@@ -82,6 +82,7 @@ class Perspectives:
         loop = asyncio.get_running_loop()
         until = loop.time() + self._deadline
         settled = False
+        outcome: Outcome | None = None
         try:
             while pending and (left := until - loop.time()) > 0:
                 done, pending = await asyncio.wait(pending, timeout=left, return_when=asyncio.FIRST_COMPLETED)
@@ -99,7 +100,7 @@ class Perspectives:
         missing = sorted(tasks[task] for task in pending)
         if missing:
             _log.warning("attempt %s: no answer in time from %s", request.attempt, ", ".join(missing))
-        return conclude(self._rules, self._perspectives, received, at)
+        return outcome or conclude(self._rules, self._perspectives, received, at)
 
     async def _ask(self, code: str, request: CheckRequest) -> Received | None:
         """The statement of one perspective, or None when there is none that answers the request."""

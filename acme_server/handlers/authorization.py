@@ -20,6 +20,7 @@ async def show_or_deactivate(context: Context, request: ByAccount) -> Reply:
     While a challenge of it is processing the answer is held for a moment, in case a verdict comes.
     """
     wanted = request.path["id"]
+    since = context.changes.count
     found, challenges = await context.database.read(lambda reader: _load(reader, wanted))
     authorization = own(request, found, "authorization")
     if request.payload is not None:
@@ -27,9 +28,8 @@ async def show_or_deactivate(context: Context, request: ByAccount) -> Reply:
             raise malformed('the only status that an authorization can be given is "deactivated"')
         authorization, challenges = await context.database.write(lambda tx: _deactivate(tx, wanted))
     elif processing := _processing(challenges):
-        with context.changes.watch(*processing) as moved:
-            authorization, challenges = await _reload(context, wanted)
-            if _processing(challenges) and await moved.within(context.settings.acme.hold):
+        with context.changes.watch(*processing, since=since) as moved:
+            if await moved.within(context.settings.acme.hold):
                 authorization, challenges = await _reload(context, wanted)
     now = context.clock.now()
     headers = {}

@@ -16,6 +16,7 @@ from core.database import Rows
 async def show_or_answer(context: Context, request: ByAccount) -> Reply:
     """POST-as-GET shows it; an object (`{}`, unknown members ignored) says that it is ready."""
     wanted = request.path["id"]
+    since = context.changes.count
     challenge, authorization = await context.database.read(lambda reader: _load(reader, wanted))
     own(request, authorization, "challenge")
     assert challenge is not None
@@ -23,12 +24,8 @@ async def show_or_answer(context: Context, request: ByAccount) -> Reply:
         challenge = await context.database.write(lambda tx: validate.begin(tx, wanted))
         context.wake_jobs()
     elif request.payload is None and challenge.status is ChallengeStatus.PROCESSING:
-        with context.changes.watch(wanted) as moved:
-            challenge, _ = await context.database.read(lambda reader: _load(reader, wanted))
-            assert challenge is not None
-            if challenge.status is ChallengeStatus.PROCESSING and await moved.within(
-                context.settings.acme.hold
-            ):
+        with context.changes.watch(wanted, since=since) as moved:
+            if await moved.within(context.settings.acme.hold):
                 challenge, _ = await context.database.read(lambda reader: _load(reader, wanted))
                 assert challenge is not None
     headers = {}

@@ -89,15 +89,14 @@ def accept(tx: Transaction, order_id: str, der: bytes, requested: csr.Requested,
     if blocked_keys.is_blocked(tx, requested.spki_sha256):
         raise refusal(ErrorType.BAD_CSR, "the key of the CSR is known to be compromised; make a new key")
     applicant = Applicant(request.key.json.encode(), request.body, _key_changes(tx, order))
-    orders.set_csr(tx, order.id, der, _encode(applicant))
-    orders.move(tx, order, Event.FINALIZED)
+    accepted = orders.finalize(tx, order, der, _encode(applicant))
     jobs.add(tx, KIND, order.id)
     tx.audit(
         "issuance.requested",
         f"account:{order.account_id}",
         {"order": order.id, "names": order.names, "spki_sha256": requested.spki_sha256.hex()},
     )
-    return _order(tx, order_id)
+    return accepted
 
 
 class IssueJob:
@@ -134,7 +133,7 @@ class IssueJob:
             rechecked = await self._recheck_caa(account, held, now)
             steps.reached("2 CAA fresh", order_id)
             await self._issuance.issue(
-                _approved(order, account, held, rechecked), lambda tx, issued: _deliver(tx, order_id, issued)
+                _approved(order, account, held, rechecked), lambda tx, issued: _deliver(tx, order, issued)
             )
         except Problem as problem:
             await self._refuse(order, problem, problem.detail)
@@ -233,14 +232,13 @@ def _approved(
     )
 
 
-def _deliver(tx: Transaction, order_id: str, certificate_id: str) -> None:
+def _deliver(tx: Transaction, order: Order, certificate_id: str) -> None:
     """The last half of (8), in the transaction that stores the certificate."""
-    delivered = orders.deliver(tx, order_id, certificate_id)
+    delivered = orders.deliver(tx, order.id, certificate_id)
     if delivered:  # else the job goes on, finds an order that has ended, and withdraws the certificate
-        jobs.done(tx, KIND, order_id)
-    order = _order(tx, order_id)
+        jobs.done(tx, KIND, order.id)
     kind = "order.valid" if delivered else "order.certificate-not-delivered"
-    tx.audit(kind, f"account:{order.account_id}", {"order": order_id, "certificate": certificate_id})
+    tx.audit(kind, f"account:{order.account_id}", {"order": order.id, "certificate": certificate_id})
 
 
 def _refuse(tx: Transaction, order_id: str, told: Problem, why: str, worthless: bool) -> None:

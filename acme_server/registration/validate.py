@@ -70,9 +70,8 @@ def begin(tx: Transaction, challenge_id: str) -> Challenge:
         return challenge  # another challenge has done the work; clients that answer all of them do no harm
     if status is not AuthorizationStatus.PENDING:
         raise malformed(f"the authorization of {authorization.name} is {status}; place a new order")
-    authorizations.move_challenge(tx, challenge, Event.ANSWERED)
     jobs.add(tx, KIND, challenge.id)
-    return _challenge(tx, challenge_id)
+    return authorizations.move_challenge(tx, challenge, Event.ANSWERED)
 
 
 class ValidateJob:
@@ -92,9 +91,9 @@ class ValidateJob:
         challenge = _challenge(reader, challenge_id)
         authorization = authorizations.by_id(reader, challenge.authorization_id)
         assert authorization is not None
-        account = accounts.by_id(reader, authorization.account_id)
-        assert account is not None
-        thumbprint = accounts.thumbprint(reader, account.id)
+        holder = accounts.with_key(reader, authorization.account_id)
+        assert holder is not None
+        account, thumbprint, _ = holder
         outcome = await self._perspectives.check(
             authorization.name,
             account.url,
@@ -136,7 +135,6 @@ class ValidateJob:
         controls = [each.control for each in seen if each.control is not None]
         adn = next((each.adn for each in controls if each.result is Result.PASS), authorization.value)
         authorizations.move_challenge(tx, challenge, Event.PASSED)
-        authorizations.move(tx, authorization, Event.PASSED)
         authorizations.record_validation(
             tx,
             authorization,
@@ -147,9 +145,8 @@ class ValidateJob:
             evidence=msgspec.msgpack.encode(outcome.statements),
         )
         for order in orders.on_authorization(tx, authorization.id):
-            needed = authorizations.of_order(tx, order.id)
-            ready = all(each.status_at(tx.now) is AuthorizationStatus.VALID for each in needed)
-            if ready and ORDER.allows(order.status_at(tx.now), Event.ALL_AUTHORIZED):
+            ready = ORDER.allows(order.status_at(tx.now), Event.ALL_AUTHORIZED)
+            if ready and not authorizations.unmet(tx, order.id, tx.now):
                 orders.move(tx, order, Event.ALL_AUTHORIZED)
         _audit(tx, challenge, authorization, outcome)
 

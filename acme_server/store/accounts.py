@@ -97,15 +97,6 @@ def by_id(rows: Rows, account_id: str) -> Account | None:
     return None if row is None else _account(row)
 
 
-def thumbprint(rows: Rows, account_id: str) -> str:
-    """The thumbprint of the account's current key; key authorizations are made of it (section 8.1)."""
-    row = rows.one(
-        "SELECT thumbprint FROM account_keys WHERE account_id = ? AND valid_until IS NULL", (account_id,)
-    )
-    assert row is not None
-    return str(row["thumbprint"])
-
-
 def is_account_key(rows: Rows, spki_sha256: bytes) -> bool:
     """Whether the key is, or ever was, any account's (section 11.1)."""
     return rows.one("SELECT 1 FROM account_keys WHERE spki_sha256 = ? LIMIT 1", (spki_sha256,)) is not None

@@ -28,6 +28,16 @@ async def test_what_is_not_watched_wakes_nobody() -> None:
         assert not await moved.within(0.01)
 
 
+async def test_a_move_between_reading_and_watching_is_not_missed() -> None:
+    changes = Changes()
+    before = changes.count
+    changes.announce("a")
+    with changes.watch("a", since=before) as moved:
+        assert await moved.within(60)
+    with changes.watch("a", since=changes.count) as moved:
+        assert not await moved.within(0.01)
+
+
 async def test_zero_seconds_do_not_wait() -> None:
     with Changes().watch("a") as moved:
         assert not await moved.within(0)
