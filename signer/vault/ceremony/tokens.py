@@ -192,7 +192,7 @@ def laid_down_pin(path: Path, randomness: Randomness) -> bytearray:
 
 def share_directory(data: DataDirectory, label: str) -> Path:
     """Where the shares' files of a token lie, until their holders take them away."""
-    return data.vault / "shares" / label
+    return data.shares / label
 
 
 def save_shares(directory: Path, splitting: shares.Splitting) -> None:
