@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -17,7 +18,7 @@ from core.errors import TransientError
 from operations.command import DATA, Config, Data, Json, Set, exit_with, group, invocation, say
 from operations.process import Exit
 
-application = group("keys", "Public keys that are never certified: check, block, list.")
+application = group("keys", "Keys: those never certified (check, block, list), and the CA's own (inventory).")
 
 File = Annotated[Path, typer.Argument(exists=True, dir_okay=False)]
 Option = Annotated[Path | None, typer.Option(exists=True, dir_okay=False)]
@@ -114,6 +115,31 @@ def list_blocked(config: Config = None, data: Data = DATA, set_: Set = None, jso
                 say(json.dumps({"spki_sha256": spki_sha256.hex(), "reason": reason, "blocked_at": at}))
             else:
                 say(f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S}  {spki_sha256.hex()}  {reason}")
+        return Exit.DONE
+
+    exit_with(show)
+
+
+@application.command()
+def inventory(config: Config = None, data: Data = DATA, set_: Set = None, json_: Json = False) -> None:
+    """List the CA's own keys: where each is, in its token and in which copies.
+
+    As the last ceremony sealed it; needs no token.  A destroyed key is in no place.
+    """
+
+    def show() -> int:
+        from signer.vault import hierarchy, inventory
+
+        given = invocation(config, data, set_)
+        for entry in inventory.entries(hierarchy.load(given.directory(), given.settings())):
+            if json_:
+                say(json.dumps(asdict(entry) | {"spki_sha256": entry.spki_sha256.hex()}))
+                continue
+            ends = datetime.fromtimestamp(entry.ends, UTC)
+            say(f"{entry.issuer:<10} {entry.state:<10} {entry.custody:<8} until {ends:%Y-%m-%d}")
+            say(f"  public key  {entry.spki_sha256.hex()}")
+            for place in entry.places or ("nowhere: destroyed",):
+                say(f"  {place}")
         return Exit.DONE
 
     exit_with(show)
