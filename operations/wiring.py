@@ -119,7 +119,7 @@ async def serve(
                 blocked_keys.KIND: BlockKeyJob(database, vault),
             },
             # Validations wait for subscribers' hosts; the perspectives bound them by the same number.
-            {validate.KIND: settings.validation.concurrency},
+            {validate.KIND: settings.validation.concurrency, finals.KIND: finals.CONCURRENCY},
         )
         closing.push_async_callback(jobs.close)
         tls = DirectoryTls(

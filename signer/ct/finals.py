@@ -28,6 +28,12 @@ KIND = "ct-final"
 WITHIN = DAY
 """Seconds from the signature (Chrome: "within 24 hours")."""
 
+COUNT_EVERY = 60
+"""Seconds between two counts of those that are late, whatever number of them is tried meanwhile."""
+
+CONCURRENCY = 16
+"""Certificates on their way to logs at once: orders go first."""
+
 LATE = Gauge("acme_ct_finals_late", "Final certificates that no log has after a day.", registry=REGISTRY)
 
 _log = logging.getLogger(__name__)
@@ -55,6 +61,7 @@ class FinalJob:
         self._logs = logs
         self._chain_of = chain_of
         self._clock = clock
+        self._counted = -COUNT_EVERY
 
     async def __call__(self, id: str) -> None:
         """Have one log take the certificate.  Raises `TransientError`: the row stays."""
@@ -75,7 +82,7 @@ class FinalJob:
                 _log.error("certificate %s is in no log %d s after it was signed", id, now - row.signed_at)
             raise
         finally:
-            LATE.set(self._late(now))
+            self._count(now)
         await self._end(id, name)
 
     async def _end(self, id: str, log: str) -> None:
@@ -85,10 +92,13 @@ class FinalJob:
 
         await self._database.write(unit)
 
-    def _late(self, now: int) -> int:
+    def _count(self, now: int) -> None:
+        if now - self._counted < COUNT_EVERY:
+            return
+        self._counted = now
         row = self._database.reader.one(
             "SELECT COUNT(*) FROM jobs j JOIN certificates c ON c.id = j.subject"
             " WHERE j.kind = ? AND c.signed_at < ?",
             (KIND, now - WITHIN),
         )
-        return 0 if row is None else int(row[0])
+        LATE.set(0 if row is None else row[0])

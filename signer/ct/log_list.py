@@ -88,19 +88,23 @@ class LogLists:
     """The newest good list of the files in the settings."""
 
     def __init__(self, settings: Ct, clock: Clock) -> None:
-        """Raises `ConfigurationError` when there is no good list to begin with."""
+        """Begins without a list when there is no good one: revocation must not wait for it."""
         self._settings = settings
         self._clock = clock
         self._looked = clock.monotonic()
-        self._seen = self._stamp()
-        self._current = load(settings)
+        self._seen: tuple[int, ...] | None = None
+        self._current: LogList | None = None
+        self._why = ""
+        self._look()
 
     def current(self) -> LogList:
-        """The list in force; a newer file is taken up within a minute."""
+        """The list in force; a newer file is taken up within a minute.  `TransientError` without any."""
         at = self._clock.monotonic()
         if at - self._looked >= LOOK_EVERY:
             self._looked = at
             self._look()
+        if self._current is None:
+            raise TransientError(f"there is no log list, and nothing is issued without: {self._why}")
         return self._current
 
     def _look(self) -> None:
@@ -109,10 +113,11 @@ class LogLists:
             return
         try:
             found = load(self._settings)
-            if found.at < self._current.at:
+            if self._current is not None and found.at < self._current.at:
                 raise ConfigurationError("it is older than the list in force: put the newest there")
         except ConfigurationError as error:
             # The files may be halfway through their replacement: the next look decides.
+            self._why = str(error)
             _log.error("the log list is not taken up: %s", error)
             return
         self._seen, self._current = stamp, found

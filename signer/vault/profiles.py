@@ -36,7 +36,7 @@ from signer.vault.authority import Issuer
 RESERVED_DV_POLICY = "2.23.140.1.2.1"
 """CA/Browser Forum domain-validated (BR 7.1.6.1): MUST under the public rules, a false claim under others."""
 
-VERSION = 1
+VERSION = 2
 """Of the rules in this file; recorded with every issuance (docs/adr/0004)."""
 
 LOCAL_SERVICE = "local-service"

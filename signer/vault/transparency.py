@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from cryptography import x509
 
 from core.clock import Clock
-from core.errors import ConfigurationError, Refused, TransientError
-from core.settings import Settings
+from core.errors import Refused
+from core.settings import CtMode, Settings
 from signer.ct import sct, tbs
 from signer.ct.log_list import Log, LogList, LogLists, must_be_young
 from signer.ct.policy import policy_for
@@ -32,9 +32,8 @@ class Transparency:
     """Judges SCTs by the list in force."""
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
-        self._settings = settings
-        self._clock = clock
-        self._lists: LogLists | None = None
+        self._rules = settings.ca.rules
+        self._lists = LogLists(settings.ct, clock) if settings.ct.mode is CtMode.ON else None
 
     def must_suffice(
         self, precertificate: bytes, issuer_spki: bytes, scts: Sequence[bytes], signed_at: int, now: int
@@ -69,11 +68,8 @@ class Transparency:
             raise Refused("scts.number", f"{len(logs)} SCTs do not fulfil the policy: collect more")
 
     def _current(self, now: int) -> LogList:
-        try:
-            if self._lists is None:
-                self._lists = LogLists(self._settings.ct, self._clock)
-        except ConfigurationError as error:
-            raise TransientError(f"the vault has no log list: {error}") from error
+        if self._lists is None:
+            raise Refused("precertificate.off", "Certificate Transparency was turned off: begin without")
         found = self._lists.current()
-        must_be_young(found, self._settings.ca.rules, now)
+        must_be_young(found, self._rules, now)
         return found

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from core.clock import FakeClock
-from core.errors import ConfigurationError
+from core.errors import ConfigurationError, TransientError
 from core.requirements import DAY
 from core.settings import Ct
 from signer.ct import log_list
@@ -113,6 +113,20 @@ def test_another_key_is_told_and_an_ecdsa_key_will_do(tmp_path: Path) -> None:
     signature = key.sign(Path(settings.log_list).read_bytes(), ec.ECDSA(hashes.SHA256()))
     Path(settings.log_list_signature).write_bytes(signature)
     assert len(log_list.load(settings).logs) == 3
+
+
+def test_a_ca_starts_without_a_list_and_issues_once_it_is_there(tmp_path: Path) -> None:
+    clock = FakeClock(NOW)
+    settings = write_list(tmp_path, logs(), NOW)
+    listed = Path(settings.log_list)
+    octets = listed.read_bytes()
+    listed.unlink()
+    lists = LogLists(settings, clock)
+    with pytest.raises(TransientError, match=r"no log list.*put the file there"):
+        lists.current()
+    listed.write_bytes(octets)
+    clock.at += LOOK_EVERY
+    assert len(lists.current().logs) == 3
 
 
 def rewrite(settings: Ct, octets: bytes) -> None:

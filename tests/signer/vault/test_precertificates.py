@@ -43,11 +43,15 @@ class Logged(World):
         return tuple(log.sct((signed.certificate, *CHAIN)) for log in self.logs[:count])
 
 
-def _logged(directory: Path, settings: Settings = RULES) -> Logged:
+def _logged(directory: Path, settings: Settings = RULES, age: int | None = 0) -> Logged:
+    """`age` of the log list in seconds, None for a list whose signature is missing."""
     logs = three()
     for log in logs:
         log.url, log.now = "https://log.example.com", lambda: NOW
-    made = _world(directory, replace(settings, ct=write_list(directory, logs, NOW)))
+    ct = write_list(directory, logs, NOW - (age or 0))
+    if age is None:
+        Path(ct.log_list_signature).unlink()
+    made = _world(directory, replace(settings, ct=ct))
     return Logged(**{each.name: getattr(made, each.name) for each in fields(made)}, logs=logs)
 
 
@@ -211,14 +215,10 @@ async def test_scts_of_another_precertificate_do_not_count(world: Logged) -> Non
 async def test_without_a_log_list_in_force_the_vault_signs_no_certificate(
     tmp_path: Path, age: int | None
 ) -> None:
-    world = _logged(tmp_path)
+    world = _logged(tmp_path, age=age)
     wanted = request()
     await precertificate(world, wanted)
     scts = world.scts(wanted.issuance_id)
-    if age is None:
-        (tmp_path / "log_list.sig").unlink()
-    else:
-        write_list(tmp_path, world.logs, NOW - age)
     with pytest.raises(TransientError, match="log list"):
         await world.service.prepare_final(api.FinalRequest(wanted.issuance_id, scts))
     assert kinds(world) == ["precertificate-intent", "precertificate"]
