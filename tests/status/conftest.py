@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import load_der_x509_certificate, ocsp
 
-from core import certificates
+from core import certificates, precertificates
 from core.certificates import Reservation, Revocation
 from core.clock import FakeClock
 from core.data_directory import DataDirectory
@@ -76,6 +76,14 @@ class House:
         now = self.clock.now()
         await self.database.write(
             lambda tx: certificates.store(tx, serial.hex(), b"leaf" + serial, now, bytes(32), None)
+        )
+        return serial
+
+    async def precertify(self, issuer_id: str = "ec1", shard: int = 0, days: int = 90) -> bytes:
+        """A serial with a precertificate alone."""
+        serial = await self.reserve(issuer_id, shard, days)
+        await self.database.write(
+            lambda tx: precertificates.store(tx, serial.hex(), b"poisoned" + serial, bytes(32), None)
         )
         return serial
 

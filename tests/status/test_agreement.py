@@ -28,6 +28,7 @@ Act = tuple[str, int]
 ACTS = st.lists(
     st.one_of(
         st.tuples(st.just("issue"), st.integers(1, 5)),  # days of validity
+        st.tuples(st.just("precertify"), st.integers(1, 5)),
         st.tuples(st.just("reserve"), st.just(0)),
         st.tuples(st.just("lose"), st.just(0)),
         st.tuples(st.just("revoke"), st.integers(0, 30)),  # which serial
@@ -62,6 +63,8 @@ async def _play(house_class: Any, directory: Path, acts: list[Act]) -> None:
         for kind, argument in acts:
             if kind == "issue":
                 drawn.append(await house.issue(days=argument))
+            elif kind == "precertify":
+                drawn.append(await house.precertify(days=argument))
             elif kind == "reserve":
                 drawn.append(await house.reserve())
             elif kind == "lose":

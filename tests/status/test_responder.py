@@ -66,6 +66,14 @@ async def test_a_reserved_serial_is_unauthorized_until_its_signature_is_recorded
     assert (await house.ask(serial)).certificate_status is GOOD
 
 
+@pytest.mark.clause("Mozilla Root Store Policy 5.4")
+async def test_a_precertificate_alone_is_good_and_then_revoked(house: Any) -> None:
+    serial = await house.precertify()
+    assert (await house.ask(serial)).certificate_status is GOOD
+    await house.revoke(serial)
+    assert (await house.ask(serial)).certificate_status is REVOKED
+
+
 async def test_an_abandoned_serial_is_unauthorized(house: Any) -> None:
     serial = await house.reserve()
     await house.database.write(lambda tx: certificates.abandon(tx, serial.hex()))
