@@ -104,7 +104,9 @@ class SealedPerspective:
 class Hierarchy:
     """What the root key sealed.
 
-    `sequence` counts the ceremonies that sealed this hierarchy, from 1; `ceremony` is the last one's id.
+    `sequence` counts the ceremonies that sealed this hierarchy, from 1; `ceremony` is the last one's id and
+    `transcript` the hash of its transcript's last line before the seal: the vault's journal, which remembers
+    this hierarchy, so remembers how it came to be.
     """
 
     version: int
@@ -116,6 +118,7 @@ class Hierarchy:
     perspectives: tuple[SealedPerspective, ...]
     sequence: int = 1
     ceremony: str = ""
+    transcript: bytes = b""
     tokens: tuple[SealedToken, ...] = ()
     cross: tuple[CrossCertificate, ...] = ()
     root_custody: Custody = Custody.SEALED

@@ -114,8 +114,8 @@ class Draft:
         )
         return [serial for serial in self.revoked if serial not in listed]
 
-    def hierarchy(self, ceremony: str, rules: str, at: int) -> Hierarchy:
-        """What is to be sealed at `at`."""
+    def hierarchy(self, ceremony: str, transcript: bytes, rules: str, at: int) -> Hierarchy:
+        """What is to be sealed at `at`, when `transcript` is the head."""
         made = Hierarchy(
             version=VERSION,
             created_at=at,
@@ -125,6 +125,7 @@ class Draft:
             issuers=tuple(self.issuers.values()),
             perspectives=self.perspectives,
             ceremony=ceremony,
+            transcript=transcript,
             tokens=tuple(self.tokens.values()),
             cross=self.cross,
             root_custody=self.key(ROOT).custody,

@@ -222,9 +222,9 @@ class _Sitting:
         sealed = seals.unseal(draft.sealed, pem(draft.root))
         self._note(Event.IN_FORCE, InForce(sealed.sequence, seals.digest(sealed)))
 
-    def intend(self, number: int, intent: Intent) -> None:
+    def intend(self, number: int, intent: Intent) -> bytes:
         """See `Attempt.intend`."""
-        self._note(Event.INTENT, intent, number)
+        return self._note(Event.INTENT, intent, number).hash
 
     def _void(self, number: int, reason: str) -> None:
         self._note(Event.VOID, Void(reason, self._history.burnt), number)
@@ -241,9 +241,10 @@ class _Attempt(Attempt):
         self._sitting = sitting
         self._number = number
 
-    def intend(self, intent: Intent) -> None:
-        self._sitting.intend(self._number, intent)
+    def intend(self, intent: Intent) -> bytes:
+        head = self._sitting.intend(self._number, intent)
         self.reached("intent")
+        return head
 
     def reached(self, what: str) -> None:
         steps.ceremony(f"{self._number} {what}")

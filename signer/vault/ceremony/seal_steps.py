@@ -148,10 +148,10 @@ class Seal:
         if missing := room.draft.uncovered():
             serials = ", ".join(serial.hex() for serial in missing)
             raise HaltIssuance(f"the root CRL does not list {serials}: nothing is sealed")
-        now = room.clock.now()
-        hierarchy = room.draft.hierarchy(room.ceremony, room.settings.ca.rules, now)
         session, key = room.key(ROOT)
-        attempt.intend(Intent(by=ROOT, note=f"seal {hierarchy.sequence}"))
+        head = attempt.intend(Intent(by=ROOT, note="the hierarchy is sealed"))
+        now, rules = room.clock.now(), room.settings.ca.rules
+        hierarchy = room.draft.hierarchy(room.ceremony, head, rules, now)
         content = seals.seal(hierarchy, lambda octets: session.sign(key, octets))
         attempt.reached("signed")
         seals.unseal(content, pem(room.draft.root))

@@ -133,8 +133,8 @@ class Attempt(Protocol):
     earlier: Intent | None
     """What a killed try of this step had meant to do."""
 
-    def intend(self, intent: Intent) -> None:
-        """Make an intent durable, before the key is used or the token made."""
+    def intend(self, intent: Intent) -> bytes:
+        """Make an intent durable, before the key is used or the token made; its line's hash."""
 
     def reached(self, what: str) -> None:
         """Say how far it is (signer/steps.py), for the crash tests."""

@@ -78,10 +78,10 @@ def verify(content: bytes) -> Report:
         raise Refused("transcript.torn", "the transcript has no line, or a last line without its end")
     history = History(Draft.of(_base(lines[0].read(Begin))))
     for line in lines:
-        intent = history.intent
+        intent, head = history.intent, history.head
         history.take(line)
         if line.event is Event.DONE:
-            _judge(history, line, intent)
+            _judge(history, line, intent, head)
     begin, script = history.must_begin()
     root = history.draft.root
     plan = script.plan(_base(begin))
@@ -118,7 +118,7 @@ def _base(begin: Begin) -> Hierarchy | None:
         raise Refused("transcript.base", f"line 1: the hierarchy that it carries on: {error}") from error
 
 
-def _judge(history: History, line: Line, intent: Intent | None) -> None:
+def _judge(history: History, line: Line, intent: Intent | None, head: bytes) -> None:
     _, script = history.must_begin()
     step = script.steps[line.step - 1]
     done: Any = line.read(step.Done)
@@ -140,8 +140,8 @@ def _judge(history: History, line: Line, intent: Intent | None) -> None:
             case Sealed():
                 hierarchy = seals.unseal(done.content.encode(), pem(draft.root))
                 begin = history.must_begin()[0]
-                made = draft.hierarchy(begin.ceremony, begin.rules, line.at)
-                if hierarchy.issuers != made.issuers or seals.digest(hierarchy) != done.hierarchy:
+                made = draft.hierarchy(begin.ceremony, head, begin.rules, hierarchy.created_at)
+                if hierarchy != made or seals.digest(hierarchy) != done.hierarchy:
                     raise ValueError("the seal is over something else than the steps made")
                 if draft.uncovered():
                     raise ValueError("the root CRL does not list every serial number that may have been used")

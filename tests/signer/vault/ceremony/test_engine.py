@@ -9,20 +9,29 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from core.clock import FakeClock
 from core.data_directory import DataDirectory
-from core.errors import CaError, ConfigurationError, Refused
+from core.errors import CaError, ConfigurationError, HaltIssuance, Refused
 from core.people import Identity
-from core.settings import Deployment
+from core.settings import Deployment, ModuleKind, Perspective, Validation, Vault
+from signer.api import LintRecord
 from signer.vault import hierarchy
-from signer.vault.ceremony import embedded
+from signer.vault.ceremony import embedded, engine
+from signer.vault.ceremony.abandon import abandon
 from signer.vault.ceremony.script import Script
+from signer.vault.ceremony.transcript import Event, Intent, read
 from signer.vault.ceremony.verify import verify
+from signer.vault.cryptoki import Cryptoki
 from signer.vault.seal import IssuerState, TokenRole
-from tests.support.ceremonies import hold, people, script
+from signer.vault.token import Session
+from tests.support.ceremonies import hold, people, place, script
+from tests.support.ceremony_crashes import Approving
 from tests.support.hierarchy import made, settings
 
+SOFTOKN = next(map(str, Path("/usr/lib").glob("*/libsoftokn3.so")), "")
 CRL_AND_SEAL = '[[steps]]\nkind = "root-crl"\n[[steps]]\nkind = "seal"\n'
 
 
@@ -276,6 +285,97 @@ days = 9999
     assert [json.loads(line)["event"] for line in transcript.splitlines()] == [
         *("begin", "present", "present", "begun", "void")
     ]
+
+
+class Refusing(Approving):
+    """A linter that finds a fault in everything."""
+
+    async def lint(self, *_: object) -> LintRecord:
+        raise Refused("lint.fault", "pkilint says error fault")
+
+
+@pytest.mark.clause("BR 4.3.1.2")
+@pytest.mark.parametrize(
+    "step",
+    [
+        '[[steps]]\nkind = "root-crl"\n',
+        '[[steps]]\nkind = "responder-certificate"\nissuer = "ec-1"\n',
+        '[[steps]]\nkind = "issuing-certificate"\nid = "ec-9"\nkey = "ec-1"\ncommon_name = "EC 9"\n',
+    ],
+)
+def test_what_the_linter_refuses_is_neither_meant_nor_signed(
+    again: Made, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    monkeypatch.setattr(engine, "LintPool", Refusing)
+    signed: list[bytes] = []
+    monkeypatch.setattr(Session, "sign", lambda self, key, data: signed.append(data))
+    with pytest.raises(Refused, match=r"lint\.fault"):
+        hold(again.data, script(again.people, step + CRL_AND_SEAL), again.people[:2])
+    lines = read((again.data.vault / "ceremonies" / "0002" / "transcript").read_bytes())
+    assert Event.INTENT not in [line.event for line in lines]
+    assert signed == []
+    assert not again.data.journal.exists()
+
+
+@pytest.mark.clause("BR 4.3.1.2")
+def test_a_token_that_signs_something_else_is_found_and_its_serial_number_revoked(
+    again: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = '[[steps]]\nkind = "issuing-certificate"\nid = "ec-9"\nkey = "ec-1"\ncommon_name = "EC 9"\n'
+    chosen, sign = script(again.people, steps + CRL_AND_SEAL), Session.sign
+    with monkeypatch.context() as patched:
+        patched.setattr(Session, "sign", lambda self, key, data: sign(self, key, data + b"more"))
+        with pytest.raises(HaltIssuance, match="take it out of use"):
+            hold(again.data, chosen, again.people[:2])
+    held = hold(again.data, chosen, again.people[:2])
+    meant = [
+        line.read(Intent).serial for line in read(held.transcript.read_bytes()) if line.event is Event.INTENT
+    ]
+    crl = x509.load_der_x509_crl(held.hierarchy.root_crl)
+    assert [entry.serial_number for entry in crl] == [int.from_bytes(meant[0])]
+
+
+@pytest.mark.clause("BR 6.2.8")
+def test_a_share_of_another_ceremony_is_told_before_any_pin_is_tried(
+    again: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = DataDirectory(tmp_path / "other")
+    hold(other, script(again.people), again.people[:2])
+    alice = f"{again.people[0].person.id}.share.json"
+    shutil.copy(other.shares / "root" / alice, again.data.shares / "root" / alice)
+    monkeypatch.setattr(Cryptoki, "open", lambda *_, **__: pytest.fail("a PIN was tried"))
+    with pytest.raises(Refused, match="share"):
+        hold(again.data, script(again.people, CRL_AND_SEAL), again.people[:2])
+    assert hierarchy.load(again.data, settings()).sequence == 1
+
+
+@pytest.mark.clause("BR 3.2.2.9")
+def test_a_later_ceremony_pins_other_perspectives_by_the_files_of_their_keys(again: Made) -> None:
+    key = ec.generate_private_key(ec.SECP256R1()).public_key()
+    (again.data.root / "far.pem").write_bytes(
+        key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    )
+    places = (Perspective(), Perspective("far", "RIPE NCC", 50.1, 8.7))
+    chosen = settings(validation=Validation(perspectives=places))
+    steps = (
+        '[[steps]]\nkind = "pin-perspectives"\nkeys = {{ {code} = "far.pem" }}\n[[steps]]\nkind = "seal"\n'
+    )
+    with pytest.raises(ConfigurationError, match="let each make its key first"):
+        hold(again.data, script(again.people, steps.format(code="near")), again.people[:2], chosen)
+    assert len(hierarchy.load(again.data, settings()).perspectives) == 1
+    abandon(place(again.data), again.people[:2], "the code was wrong")
+    held = hold(again.data, script(again.people, steps.format(code="far")), again.people[:2], chosen)
+    assert [each.code for each in held.hierarchy.perspectives] == ["local", "far"]
+
+
+@pytest.mark.skipif(not SOFTOKN, reason="libsoftokn3.so is not installed: scripts/system-packages test")
+def test_a_hierarchy_in_nss_tokens_is_made_and_carried_on(tmp_path: Path) -> None:
+    nss = settings(vault=Vault(module=SOFTOKN, module_kind=ModuleKind.NSS))
+    identities = people()
+    hold(tmp_path, script(identities), identities[:2], nss)
+    held = hold(tmp_path, script(identities, CRL_AND_SEAL), identities[1:], nss)
+    assert held.hierarchy.sequence == 2
+    assert verify(held.transcript.read_bytes()).state == "in force"
 
 
 def test_the_embedded_set_up_is_the_built_in_script(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from core.clock import FakeClock
 from core.errors import CaError, HaltIssuance, Refused
 from core.people import Identity
 from signer.vault import chain
-from signer.vault.ceremony.transcript import Event, Line, Note, Transcript
+from signer.vault.ceremony.transcript import Event, Line, Note, Transcript, read
 from signer.vault.ceremony.verify import verify
 from tests.support.ceremonies import hold, people, script
 
@@ -67,13 +68,32 @@ def rechained(content: bytes, change: Any) -> bytes:
     return b"".join(out)
 
 
-def test_a_forger_who_makes_the_chain_anew_has_not_the_peoples_signatures(content: bytes) -> None:
+def test_a_forger_who_makes_the_chain_anew_contradicts_what_the_root_key_sealed(content: bytes) -> None:
     def another_title(line: Line, detail: dict[str, Any]) -> None:
         if line.event is Event.BEGUN and line.step == 1:
             detail["words"] = "something else was done"
 
-    with pytest.raises(Refused, match="the signature is not Alice's"):
+    with pytest.raises(HaltIssuance, match="the seal is over something else than the steps made"):
         verify(rechained(content, another_title))
+
+
+def test_a_person_cannot_sign_out_with_anothers_signature(content: bytes) -> None:
+    seen: list[str] = []
+
+    def swapped(line: Line, detail: dict[str, Any]) -> None:
+        if line.event is Event.SIGNED:
+            seen.append(detail["signature"])
+            detail["signature"] = seen[0]
+
+    with pytest.raises(Refused, match="the signature is not Bob's"):
+        verify(rechained(content, swapped))
+
+
+def test_the_hierarchy_in_force_names_its_transcript(content: bytes) -> None:
+    lines = [*read(content)]
+    sealed = next(line for line in lines if line.event is Event.DONE and line.step == 11)
+    hierarchy = json.loads(json.loads(bytes(sealed.detail))["content"])["sealed"]
+    assert hierarchy["transcript"] == base64.b64encode(lines[sealed.sequence - 2].hash).decode()
 
 
 def test_a_script_that_was_exchanged_afterwards_is_found(content: bytes) -> None:
