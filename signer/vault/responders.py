@@ -24,7 +24,7 @@ from core.randomness import Randomness
 from core.settings import ResponderMaker, Settings
 from signer import serials
 from signer.api import KeyUse
-from signer.vault import adapter, algorithms, ca_certificates, ocsp
+from signer.vault import adapter, algorithms, ca_certificates, ocsp, responder_check
 from signer.vault.journal import Journal, Kind
 from signer.vault.keys import Key, KeyAlgorithm
 from signer.vault.lint import Kind as LintKind
@@ -163,15 +163,18 @@ class Responders:
         serial = serials.draw(self._randomness)
         not_before = max(now - _BACKDATE, by.issuer.not_before)
         remaining = by.issuer.not_after - not_before + 1
+        lifetime = min(self._settings.vault.responder_lifetime, remaining)
+        name = subject(self._settings, id)
         draft = ca_certificates.ocsp_responder(
             by.issuer.certificate,
             adapter.unsigned(by.key.public_key),
             key.public_key,
-            subject(self._settings, id),
+            name,
             serial,
             not_before,
-            lifetime=min(self._settings.vault.responder_lifetime, remaining),
+            lifetime=lifetime,
         )
+        responder_check.check(draft, by.issuer.certificate, name, key.spki, serial, not_before, lifetime)
         lint = await self._lint.lint(draft, LintKind.OCSP_RESPONDER, at=now)
         return await self._signer.certificate(
             by,

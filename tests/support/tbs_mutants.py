@@ -12,6 +12,8 @@ from core import der
 from tests.support.mutants import KEYS, SERIALS, STRANGE_EXTENSIONS, TIMES
 
 PREFIX = "mutant."
+CRL_BASE = 1 << 40
+OCSP_PREFIX = b"\x5amutant of ocsp"
 PROGRAM = ("-c", "from tests.support.tbs_mutants import main; raise SystemExit(main())")
 
 FIELDS = ("version", "serial", "signature", "issuer", "validity", "subject", "key", "extensions")
@@ -35,7 +37,33 @@ def main() -> int:
         return mutated(name.removeprefix(PREFIX), tbs) if name.startswith(PREFIX) else tbs
 
     leaf.build_tbs = erring  # type: ignore[assignment]
+    _err_about_status()
     return process.main()
+
+
+def _err_about_status() -> None:
+    """A CRL above number CRL_BASE and an OCSP answer for a serial with OCSP_PREFIX have one octet changed."""
+    from signer.vault import crl, ocsp
+
+    build_crl, build_ocsp = crl.build_tbs, ocsp.build_tbs
+
+    def erring_crl(issuer: object, number: int, *others: object, **named: object) -> bytes:
+        if number < CRL_BASE:
+            return build_crl(issuer, number, *others, **named)  # type: ignore[arg-type]
+        honest = build_crl(issuer, number, *others, **named)  # type: ignore[arg-type]
+        return mutated(f"octet-{(number - CRL_BASE) % len(honest)}", honest)
+
+    def erring_ocsp(
+        issuer: object, key_hash: object, not_after: object, request: object, now: object
+    ) -> bytes:
+        honest = build_ocsp(issuer, key_hash, not_after, request, now)  # type: ignore[arg-type]
+        serial = request.serial  # type: ignore[attr-defined]
+        if not serial.startswith(OCSP_PREFIX):
+            return honest
+        return mutated(f"octet-{int.from_bytes(serial[-2:]) % len(honest)}", honest)
+
+    crl.build_tbs = erring_crl  # type: ignore[assignment]
+    ocsp.build_tbs = erring_ocsp  # type: ignore[assignment]
 
 
 def mutated(name: str, tbs: bytes) -> bytes:

@@ -15,7 +15,7 @@ from cryptography import x509
 
 from core.errors import ConfigurationError
 from signer import serials
-from signer.vault import adapter, algorithms, ca_certificates, leaf, responders
+from signer.vault import adapter, algorithms, ca_certificates, leaf, responder_check, responders
 from signer.vault.ceremony.draft import Draft
 from signer.vault.ceremony.room import BACKDATE, must_be_as_linted, must_outlive, must_verify
 from signer.vault.ceremony.step import ROOT, Attempt, Plan
@@ -63,15 +63,18 @@ class ResponderCertificate:
         session, issuing = room.key(issuer.label)
         key = responders.responder_key(session, self.issuer)
         serial = serials.draw(room.randomness)
+        not_before, lifetime = room.clock.now() - BACKDATE, self.days * DAY
+        subject = responders.subject(room.settings, self.issuer)
         made = ca_certificates.ocsp_responder(
             issuer.certificate,
             adapter.unsigned(issuing.public_key),
             key.public_key,
-            responders.subject(room.settings, self.issuer),
+            subject,
             serial,
-            room.clock.now() - BACKDATE,
-            lifetime=self.days * DAY,
+            not_before,
+            lifetime=lifetime,
         )
+        responder_check.check(made, issuer.certificate, subject, key.spki, serial, not_before, lifetime)
         must_outlive(issuer.certificate, made)
         lint = await room.lint.lint(made, Kind.OCSP_RESPONDER)
         tbs = x509.load_der_x509_certificate(made).tbs_certificate_bytes

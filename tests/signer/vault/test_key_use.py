@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.x509 import ocsp
 
+from core.clock import SystemClock
 from core.data_directory import DataDirectory
 from core.errors import Refused
 from core.randomness import SystemRandomness, token
 from core.settings import Settings
+from signer import serials
+from signer.api import CrlEntry, CrlRequest, OcspRequest
 from signer.client import Vault
-from tests.signer.vault.test_server import request
-from tests.support.tbs_mutants import EXTENSIONS, MUTANTS, PREFIX, PROGRAM
+from tests.signer.vault.test_server import DAY, request
+from tests.support.tbs_mutants import CRL_BASE, EXTENSIONS, MUTANTS, OCSP_PREFIX, PREFIX, PROGRAM
 from tests.support.vault import RunningVault
 
 SPIES = ("/usr/lib/x86_64-linux-gnu/pkcs11-spy.so", "/usr/lib/aarch64-linux-gnu/pkcs11-spy.so")
@@ -97,6 +101,32 @@ async def test_the_key_is_never_used_for_a_leaf_of_which_any_octet_was_changed(s
     for octet in range(length):
         with pytest.raises(Refused, match=r"profile\.|lint\."):
             await spied.vault.prepare(request(issuance_id=f"{PREFIX}octet-{octet}", serial=good.serial))
+    assert (spied.signatures(), await spied.intents()) == (signatures, intents)
+
+
+@pytest.mark.clause("BR 7.2")
+async def test_the_key_is_never_used_for_a_crl_of_which_any_octet_was_changed(spied: Spied) -> None:
+    now = SystemClock().now()
+    entries = (CrlEntry(serials.draw(SystemRandomness()), now - DAY, 1),)
+    honest = CrlRequest("ec-1", 0, 1, now, now + DAY, entries)
+    length = len(x509.load_der_x509_crl((await spied.vault.sign_crl(honest)).der).tbs_certlist_bytes)
+    # The number of a mutant is longer than the honest one's.
+    signatures, intents = spied.signatures(), await spied.intents()
+    for octet in range(length + 8):
+        with pytest.raises(Refused, match=r"crl-lint\."):
+            await spied.vault.sign_crl(replace(honest, number=CRL_BASE + octet))
+    assert (spied.signatures(), await spied.intents()) == (signatures, intents)
+
+
+@pytest.mark.clause("BR 7.3")
+async def test_the_key_is_never_used_for_an_ocsp_answer_of_which_any_octet_was_changed(spied: Spied) -> None:
+    now = SystemClock().now()
+    honest = OcspRequest("ec-1", OCSP_PREFIX[:-1] + b"!\x00\x01", "sha256", now, now + DAY, now - DAY, 1)
+    answer = ocsp.load_der_ocsp_response((await spied.vault.sign_ocsp(honest)).der)
+    signatures, intents = spied.signatures(), await spied.intents()
+    for octet in range(len(answer.tbs_response_bytes)):
+        with pytest.raises(Refused, match=r"ocsp-lint\."):
+            await spied.vault.sign_ocsp(replace(honest, serial=OCSP_PREFIX + octet.to_bytes(2)))
     assert (spied.signatures(), await spied.intents()) == (signatures, intents)
 
 
