@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import resource
 import signal
 import socket
 import sys
@@ -78,6 +79,7 @@ def run(invocation: Invocation, say: Say, clock: Clock, crash_at: str = "") -> i
     data.root.mkdir(parents=True, exist_ok=True)
     walls = isolation.decide(settings, data)
     isolation.arrange(walls, data)
+    _let_the_vault_lock_its_memory()
     with alone(data):
         check_ports(settings)
         if not data.hierarchy.exists():
@@ -190,6 +192,13 @@ async def _supervise(
             keeper.cancel()
         await asyncio.gather(starting, stopped, *keepers, return_exceptions=True)
         say("Stopped: every process has ended.")
+
+
+def _let_the_vault_lock_its_memory() -> None:
+    """The vault's own user may not raise this limit; root's children inherit it."""
+    if os.geteuid() == 0:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
 
 async def _start_all(family: Children, settings: Settings, say: Say) -> None:

@@ -30,6 +30,7 @@ from core.database import Reader
 from core.errors import HaltIssuance, Refused, TransientError
 from signer.api import Description, OcspRequest, Signed
 from status.index import IssuerIndex
+from status.kept import Kept, KeptAnswers
 from status.request import CertId, MalformedRequest, parse
 
 CACHE_ENTRIES = 100_000
@@ -82,8 +83,10 @@ _Key = tuple[str, bytes, str]  # issuer id, serial, hash name
 class AnswerCache:
     """Signed answers, least recently used out first; an older one never replaces a newer one."""
 
-    def __init__(self, capacity: int = CACHE_ENTRIES) -> None:
+    def __init__(self, capacity: int = CACHE_ENTRIES, kept: KeptAnswers | None = None) -> None:
+        """`kept` holds what the memory of this process does not."""
         self._capacity = capacity
+        self._kept = kept
         self._answers: OrderedDict[_Key, _Cached] = OrderedDict()
 
     def get(self, key: _Key) -> _Cached | None:
@@ -91,6 +94,10 @@ class AnswerCache:
         found = self._answers.get(key)
         if found is not None:
             self._answers.move_to_end(key)
+        elif self._kept is not None and (kept := self._kept.get(key)) is not None:
+            answer = Answer(kept.der, kept.this_update, kept.next_update, kept.etag)
+            found = _Cached(kept.version, answer, kept.this_update, kept.next_update)
+            self._hold(key, found)
         return found
 
     def put(self, key: _Key, made: _Cached) -> bool:
@@ -98,14 +105,22 @@ class AnswerCache:
         held = self._answers.get(key)
         if held is not None and (held.version, held.this_update) > (made.version, made.this_update):
             return False
-        self._answers[key] = made
-        self._answers.move_to_end(key)
-        while len(self._answers) > self._capacity:
-            self._answers.popitem(last=False)
+        self._hold(key, made)
+        if self._kept is not None:
+            answer = made.answer
+            self._kept.put(
+                key, Kept(made.version, made.this_update, made.next_update, answer.der, answer.etag)
+            )
         return True
 
     def __len__(self) -> int:
         return len(self._answers)
+
+    def _hold(self, key: _Key, made: _Cached) -> None:
+        self._answers[key] = made
+        self._answers.move_to_end(key)
+        while len(self._answers) > self._capacity:
+            self._answers.popitem(last=False)
 
 
 class Responder:

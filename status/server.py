@@ -18,7 +18,8 @@ from core.randomness import Randomness
 from core.settings import Settings
 from signer.client import Vault
 from status import app
-from status.responder import Responder
+from status.kept import KeptAnswers
+from status.responder import AnswerCache, Responder
 
 _KEEP_ALIVE = 15.0
 """Seconds an idle connection is kept; a relying party asks once and goes."""
@@ -39,12 +40,15 @@ async def serve(
     """Serve on `settings.repository.listen` until cancelled; `ready()` is called once we do."""
     vault = Vault(data.vault_socket, _SIGN_TIMEOUT)
     reader = Reader(data.database, settings.database.busy_timeout)
+    data.status.mkdir(parents=True, exist_ok=True, mode=0o700)
+    kept = KeptAnswers(data.status / "answers.sqlite", clock.now())
     responder = Responder(
         reader,
         vault,
         clock,
         validity=settings.status.ocsp_validity,
         refresh=settings.status.ocsp_refresh,
+        cache=AnswerCache(kept=kept),
     )
     runner = web.AppRunner(
         app.build(responder, data.repository, clock),
@@ -64,3 +68,4 @@ async def serve(
         await runner.cleanup()
         await vault.close()
         reader.close()
+        kept.close()
