@@ -40,7 +40,7 @@ class Approving:
     def start(self) -> None:
         pass
 
-    async def lint(self, *_: object) -> LintRecord:
+    async def lint(self, *_: object, **__: object) -> LintRecord:
         return LintRecord(("double 1",), ())
 
     def close(self) -> None:

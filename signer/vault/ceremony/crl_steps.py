@@ -128,7 +128,7 @@ class RootCrl:
         now, number = room.clock.now(), room.draft.crl_number + 1
         entries = sorted(room.draft.revoked.values(), key=lambda entry: entry.serial)
         tbs = crl.build_tbs(issuer, number, now, now + self.days * DAY, entries, None, of_cas=True)
-        lint = await room.lint.lint(crl.dummy_signed(tbs, issuer), Kind.ROOT_CRL)
+        lint = await room.lint.lint(crl.dummy_signed(tbs, issuer), Kind.ROOT_CRL, at=now)
         attempt.intend(Intent(by=ROOT, number=number, tbs=tbs, lint=lint))
         signature = session.sign(key, tbs)
         attempt.reached("signed")

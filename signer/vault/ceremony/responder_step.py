@@ -76,7 +76,7 @@ class ResponderCertificate:
         )
         responder_check.check(made, issuer.certificate, subject, key.spki, serial, not_before, lifetime)
         must_outlive(issuer.certificate, made)
-        lint = await room.lint.lint(made, Kind.OCSP_RESPONDER)
+        lint = await room.lint.lint(made, Kind.OCSP_RESPONDER, at=room.clock.now())
         tbs = x509.load_der_x509_certificate(made).tbs_certificate_bytes
         attempt.intend(Intent(by=issuer.label, serial=serial, tbs=tbs, lint=lint))
         name = f"ocsp-responder:{self.issuer}:{serial.hex()}"

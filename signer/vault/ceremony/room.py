@@ -89,7 +89,7 @@ class Room:
         serial = serials.draw(self.randomness)
         draft = build(adapter.unsigned(key.public_key), serial)
         self._must_live(draft, kind)
-        lint = await self.lint.lint(draft, kind)
+        lint = await self.lint.lint(draft, kind, at=self.clock.now())
         tbs = x509.load_der_x509_certificate(draft).tbs_certificate_bytes
         attempt.intend(Intent(by=ROOT, serial=serial, tbs=tbs, lint=lint))
         signature = session.sign(key, tbs)

@@ -290,7 +290,7 @@ days = 9999
 class Refusing(Approving):
     """A linter that finds a fault in everything."""
 
-    async def lint(self, *_: object) -> LintRecord:
+    async def lint(self, *_: object, **__: object) -> LintRecord:
         raise Refused("lint.fault", "pkilint says error fault")
 
 
