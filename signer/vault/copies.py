@@ -20,38 +20,12 @@ import msgspec
 
 from core.errors import ConfigurationError, Refused
 from signer.vault import chain
+from signer.vault.seal import CopiedKey as CopiedKey
+from signer.vault.seal import SealedCopy as SealedCopy
+from signer.vault.seal import SealedToken
 
 MANIFEST, TOKEN = "manifest.json", "token"
 """What a copy's directory holds: its description, and beside it the token's files."""
-
-
-@dataclass(frozen=True, slots=True)
-class CopiedKey:
-    """A CA key that was proven to be in the copy: it signed there, and its public half is the known one.
-
-    `local` as the token says it (CKA_LOCAL): false, and for ever, once a key was unwrapped into a token.
-    """
-
-    label: str
-    spki_sha256: bytes
-    local: bool
-
-
-@dataclass(frozen=True, slots=True)
-class SealedCopy:
-    """A copy as the seal knows it: of which token, where it was laid, `manifest` by its SHA-256."""
-
-    id: str
-    token: str
-    serial: str
-    place: str
-    made_at: int
-    keys: tuple[CopiedKey, ...]
-    manifest: bytes
-
-    def holds(self, label: str) -> bool:
-        """Whether the key is in it still."""
-        return any(key.label == label for key in self.keys)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +47,13 @@ def must_be_free(place: Path) -> None:
 
 
 def describe(
-    place: Path, id: str, token: str, serial: str, made_at: int, keys: tuple[CopiedKey, ...]
+    place: Path,
+    id: str,
+    token: str,
+    serial: str,
+    made_at: int,
+    keys: tuple[CopiedKey, ...],
+    second: SealedToken | None = None,
 ) -> SealedCopy:
     """Write the manifest of the copy in `place`, over any earlier one."""
     manifest = Manifest(id, token, serial, made_at, keys, dict(_files(place / TOKEN)))
@@ -83,7 +63,7 @@ def describe(
     _write(aside, content)
     aside.rename(place / MANIFEST)
     chain.sync_directory(place)
-    return SealedCopy(id, token, serial, str(place), made_at, keys, hashlib.sha256(content).digest())
+    return SealedCopy(id, token, serial, str(place), made_at, keys, hashlib.sha256(content).digest(), second)
 
 
 def check(place: Path, sealed: SealedCopy) -> Manifest:

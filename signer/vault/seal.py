@@ -22,7 +22,6 @@ from core.people import Person
 from signer.api import IssuerState as IssuerState
 from signer.api import KeyUse
 from signer.vault import adapter, algorithms
-from signer.vault.copies import SealedCopy
 from signer.vault.custody import Custody
 from signer.vault.keys import KeyAlgorithm
 from signer.vault.token_facts import TokenFacts
@@ -60,6 +59,40 @@ class SealedToken:
     role: TokenRole
     facts: TokenFacts | None = None
     activation: SealedActivation | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CopiedKey:
+    """A CA key that was proven to be in the copy: it signed there, and its public half is the known one.
+
+    `local` as the token says it (CKA_LOCAL): false, and for ever, once a key was unwrapped into a token.
+    """
+
+    label: str
+    spki_sha256: bytes
+    local: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SealedCopy:
+    """A copy as the seal knows it: of which token, where it was laid, `manifest` by its SHA-256.
+
+    `second` is the token to which wrapped keys travelled, with a serial number, facts and shares of its own;
+    a copied directory has those of the token that it was copied from.
+    """
+
+    id: str
+    token: str
+    serial: str
+    place: str
+    made_at: int
+    keys: tuple[CopiedKey, ...]
+    manifest: bytes
+    second: SealedToken | None = None
+
+    def holds(self, label: str) -> bool:
+        """Whether the key is in it still."""
+        return any(key.label == label for key in self.keys)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from signer.vault.ceremony.key_steps import PROOF
 from signer.vault.ceremony.step import Attempt, Plan
 from signer.vault.ceremony.transcript import Intent
 from signer.vault.copies import CopiedKey, SealedCopy
+from signer.vault.seal import SealedToken
 from signer.vault.token import Session
 
 if TYPE_CHECKING:
@@ -77,11 +78,15 @@ class Backup:
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """The copy that became the token, and the keys that proved themselves in it."""
+    """The copy that became the token, and the keys that proved themselves in it.
+
+    `second` when it is another token than the lost one: keys that travelled wrapped are not LOCAL there.
+    """
 
     copy: str
     token: str
     keys: tuple[CopiedKey, ...]
+    second: SealedToken | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +112,15 @@ class Restore:
         copy = known_copy(draft, self.copy)
         source = room.base / self.at if self.at else Path(copy.place)
         copies.check(source, copy)
-        token = draft.tokens[copy.token]
+        room.tokens.pin(draft.tokens[copy.token])  # by the shares of the lost token, whoever brought which
+        token = copy.second or draft.tokens[copy.token]
         if attempt.earlier is None:
             room.tokens.must_be_free(token.label, token.role)
         attempt.intend(Intent(note=f"token {token.label} from copy {copy.id}"))
         room.tokens.shut()
         _clone(source / copies.TOKEN, room.tokens.place(token.label, token.role))
         attempt.reached("copied")
-        session = room.session(token.label)
+        session = room.tokens.session(token)
         missing = sorted(key.label for key in draft.keys_of(token.label) if not session.has(key.label))
         if missing:
             raise Refused(
@@ -123,10 +129,11 @@ class Restore:
                 "those keys are lost",
             )
         proven = tuple(prove(session, key) for key in draft.keys_of(token.label))
-        return Restored(copy.id, token.label, proven)
+        return Restored(copy.id, token.label, proven, copy.second)
 
     def apply(self, draft: Draft, done: Restored) -> None:
-        pass  # the keys are the same, and the transcript tells how they came there
+        if done.second is not None:
+            draft.tokens[done.token] = done.second
 
 
 def _clone(source: Path, target: Path) -> None:

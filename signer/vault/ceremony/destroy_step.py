@@ -80,12 +80,13 @@ class Destroy:
         )
         changed = []
         for id, place in where.items():
-            _destroy(room.tokens.elsewhere(token, place / copies.TOKEN), labels, f"copy {id!r}")
+            there = draft.copies[id].second or replace(token, serial=draft.copies[id].serial)
+            _destroy(room.tokens.elsewhere(there, place / copies.TOKEN), labels, f"copy {id!r}")
             attempt.reached("copy destroyed")
             room.tokens.shut()
             copy = draft.copies[id]
             left = tuple(key for key in copy.keys if key.label != issuer.label)
-            made = copies.describe(place, id, copy.token, copy.serial, copy.made_at, left)
+            made = copies.describe(place, id, copy.token, copy.serial, copy.made_at, left, copy.second)
             changed.append(replace(made, place=copy.place))
             attempt.reached("copy described")
         _destroy(room.session(token.label), labels, f"token {token.label!r}")

@@ -15,13 +15,13 @@ from core.errors import HaltIssuance
 from signer.api import CrlEntry
 from signer.vault.algorithms import PublicKey
 from signer.vault.ceremony.step import ROOT
-from signer.vault.copies import SealedCopy
 from signer.vault.custody import Custody
 from signer.vault.seal import (
     VERSION,
     CrossCertificate,
     Hierarchy,
     IssuerState,
+    SealedCopy,
     SealedIssuer,
     SealedPerspective,
     SealedToken,

@@ -14,6 +14,7 @@ from signer.vault.ceremony.destroy_step import Destroy
 from signer.vault.ceremony.key_steps import GenerateKey, MakeToken
 from signer.vault.ceremony.responder_step import ResponderCertificate
 from signer.vault.ceremony.seal_steps import PinPerspectives, RetireIssuer, Seal
+from signer.vault.ceremony.second_token_step import WrappedBackup
 from signer.vault.ceremony.step import StepKind
 
 KINDS: dict[str, StepKind] = {
@@ -32,6 +33,7 @@ KINDS: dict[str, StepKind] = {
         RetireIssuer,
         RevokeIssuer,
         Backup,
+        WrappedBackup,
         Restore,
         Destroy,
         Seal,
@@ -39,7 +41,8 @@ KINDS: dict[str, StepKind] = {
 }
 
 AT_REST = frozenset(
-    kind.KIND for kind in (MakeToken, ResponderCertificate, PinPerspectives, Backup, Restore, Destroy)
+    kind.KIND
+    for kind in (MakeToken, ResponderCertificate, PinPerspectives, Backup, WrappedBackup, Restore, Destroy)
 )
 """Steps for which the CA must not run: they write the vault's journal, copy or take away what it has open, or
 make keys of processes that run."""

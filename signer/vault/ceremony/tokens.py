@@ -69,10 +69,9 @@ class Tokens:
         place = self.place(label, role)
         shutil.rmtree(place, ignore_errors=True)
         self._pins[label] = bytearray(pin)
-        cryptoki = self._load(place)
+        cryptoki = self.load(place)
         try:
-            so_pin = hashlib.sha256(_SO_PIN + pin).hexdigest()[:32]
-            serial = cryptoki.make_token(label, so_pin, pin.decode())
+            serial = cryptoki.make_token(label, officers_pin(pin), pin.decode())
             facts = cryptoki.facts(serial, self._certificate(label))
             # Still the same module: the keys are made next.
             self._open = (
@@ -115,6 +114,10 @@ class Tokens:
         plan = self._described.get(label)
         return Path(plan.directory) if plan is not None and plan.directory else self._data.tokens / role
 
+    def load(self, place: Path) -> Cryptoki:
+        """The module, looking at one place; the caller closes it, and nothing else is open (`shut`)."""
+        return Cryptoki(modules.configured(self._settings, place, self._configuration))
+
     def shut(self) -> None:
         """Close what is open: the token's files are at rest then.  The PINs stay known."""
         if self._open is not None:
@@ -131,9 +134,9 @@ class Tokens:
         self._pins.clear()
 
     def _opened(self, token: SealedToken, name: str, place: Path) -> Session:
-        pin = self._pin(token)
+        pin = self.pin(token)
         self.shut()
-        cryptoki = self._load(place)
+        cryptoki = self.load(place)
         try:
             session = Session(cryptoki.open(token.serial, pin.decode(), read_write=True), cryptoki)
         except BaseException:
@@ -142,17 +145,28 @@ class Tokens:
         self._open = name, cryptoki, session
         return session
 
-    def _pin(self, token: SealedToken) -> bytearray:
+    def pin(self, token: SealedToken) -> bytearray:
+        """A token's PIN, known here until the sitting ends.  Raises `Refused` when too few people have it."""
         if token.label not in self._pins:
             if token.activation is None:
                 pin = hierarchies.read_pin(self._settings, self._data, token.role)
                 self._pins[token.label] = bytearray(pin.encode())
             else:
-                directory = share_directory(self._data, token.label)
-                secret = self.combined(directory, token.serial, token.activation)
+                secret = self.secret(token, token.activation)
                 self._pins[token.label] = shares.pin_of(secret)
                 shares.wipe(secret)
         return self._pins[token.label]
+
+    def secret(self, token: SealedToken, activation: SealedActivation) -> bytearray:
+        """What a token's PIN is made of, by the shares of those present; the caller wipes it."""
+        # A token that was restored from a second one has its shares beside those of the lost one.
+        where = [share_directory(self._data, token.label), *sorted(self._data.shares.glob("*"))]
+        mine = [directory for directory in where if self._has_share(directory, token.serial)]
+        return self.combined((mine or where)[0], token.serial, activation)
+
+    def _has_share(self, directory: Path, serial: str) -> bool:
+        found = (_share(directory, identity.person.id) for identity in self._present)
+        return any(share is not None and share.token == serial for share in found)
 
     def combined(self, directory: Path, name: str, activation: SealedActivation) -> bytearray:
         """The secret that the shares in `directory` make together, bound to `name`; the caller wipes it.
@@ -172,12 +186,14 @@ class Tokens:
             )
         return shares.combine(opened, activation.threshold, activation.check, name)
 
-    def _load(self, place: Path) -> Cryptoki:
-        return Cryptoki(modules.configured(self._settings, place, self._configuration))
-
     def _certificate(self, label: str) -> str:
         plan = self._described.get(label)
         return plan.certificate if plan is not None else ""
+
+
+def officers_pin(pin: bytearray) -> str:
+    """The security officer's PIN of a token that we made: who can open it can also set it up anew."""
+    return hashlib.sha256(_SO_PIN + pin).hexdigest()[:32]
 
 
 def laid_down_pin(path: Path, randomness: Randomness) -> bytearray:
