@@ -2,9 +2,9 @@
 
 A *unit* is a function of a `Transaction`.  Units that wait together share one COMMIT (and one fsync), each
 inside its own savepoint when it is not alone: a unit that raises is rolled back alone.  `write` returns only
-after the COMMIT is durable (synchronous=FULL).  Reads go to the caller's own read-only connection: in WAL a
-reader never waits for the writer, and a point look-up costs less than a hop to another thread
-(docs/adr/0001).
+after the COMMIT is durable (synchronous=FULL).  A read goes at once to the writer's connection while that is
+idle, else to a read-only one: in WAL a reader never waits for the writer, and a point look-up costs less than
+a hop to another thread (docs/adr/0001, 0013).
 
 Must never: be held open during network I/O.  A unit is plain Python on rows and cannot await.
 """
@@ -17,19 +17,18 @@ import sqlite3
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from core import metrics, tables
 from core.audit import AuditChain
 from core.clock import Clock
 from core.commit_thread import CommitThread
 from core.errors import ConfigurationError, HaltIssuance, TransientError
+from core.reader import BUSY, Reader, Row, Rows, connect, result_code
+
+__all__ = ["Database", "Reader", "Row", "Rows", "Transaction", "Unit"]
 
 T = TypeVar("T")
-Row = sqlite3.Row
-
-CACHED_STATEMENTS = 512
-"""Prepared statements kept per connection: more than there are in the house, so none is parsed twice."""
 
 CACHE_KIBIBYTES = 65536
 """The writer's page cache: holds the upper levels of every index of some ten million rows."""
@@ -41,8 +40,6 @@ transaction, so a longer WAL copies each of them less often."""
 BUSY_PAUSE = 0.02
 """Seconds between two tries to begin while another process (a backup, a person's shell) holds the lock."""
 
-_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
-_NOT_NOW = {*_BUSY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
 _BROKEN = {
     sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_IOERR,
@@ -56,16 +53,6 @@ _BROKEN = {
 
 _DONE = metrics.COMMITS.labels("done")
 _log = logging.getLogger(__name__)
-
-
-class Rows(Protocol):
-    """What a query needs: satisfied by a `Reader` and, inside a unit, by its `Transaction`."""
-
-    def all(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
-        """All rows."""
-
-    def one(self, sql: str, parameters: Sequence[Any] = ()) -> Row | None:
-        """The first row, or None."""
 
 
 class Transaction:
@@ -94,49 +81,6 @@ class Transaction:
         self._chain.append(self._connection, self.now, kind, subject, content)
 
 
-class Reader:
-    """A read-only connection for one thread.
-
-    Raises, from any method: `TransientError` when the file cannot be read *now*: it is locked, or the app is
-    down and this user may not make the -shm file that reading a WAL needs.
-    """
-
-    def __init__(self, path: Path, busy_timeout: int = 5) -> None:
-        """Raises: `ConfigurationError` when there is no such database."""
-        self._path = path
-        self._connection = _connect(path, "ro", busy_timeout)
-
-    def all(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
-        """All rows."""
-        try:
-            return self._connection.execute(sql, parameters).fetchall()
-        except sqlite3.OperationalError as error:
-            raise self._judge(error) from error
-
-    def one(self, sql: str, parameters: Sequence[Any] = ()) -> Row | None:
-        """The first row, or None."""
-        try:
-            cursor = self._connection.execute(sql, parameters)
-            row: Row | None = cursor.fetchone()
-            cursor.close()  # a statement left half-read would hold its snapshot and stop every checkpoint
-        except sqlite3.OperationalError as error:
-            raise self._judge(error) from error
-        return row
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._connection.close()
-
-    def _judge(self, error: sqlite3.OperationalError) -> Exception:
-        # The plain READONLY is an attempt to write, a fault of ours; its extensions tell of the WAL's files.
-        if (
-            _code(error) not in _NOT_NOW
-            or getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_READONLY
-        ):
-            return error
-        return TransientError(f"{self._path.name} cannot be read now ({error}); is the app process up?")
-
-
 Unit = Callable[[Transaction], T]
 _Waiting = tuple[Unit[Any], "asyncio.Future[Any]"]
 _Outcome = tuple["asyncio.Future[Any]", Any, BaseException | None]
@@ -155,6 +99,8 @@ class Database:
         self._groups: asyncio.Task[None] | None = None
         self._broken = asyncio.Event()
         self.reader: Reader
+        self._own: Reader
+        """On the writer's connection: after a commit it need not read every page anew, as any other must."""
 
     async def open(self) -> None:
         """Open (made and migrated by `core.tables.migrate`).
@@ -167,6 +113,7 @@ class Database:
         if latest is not None:
             self._clock.observe(latest)
         self.reader = Reader(self._path, self._busy_timeout)
+        self._own = Reader(self._path, connection=connection)
         self._writer = _Writer(connection, self._clock, self._busy_timeout)
 
     async def write(self, unit: Unit[T]) -> T:
@@ -187,8 +134,9 @@ class Database:
         return await future
 
     async def read(self, query: Callable[[Reader], T]) -> T:
-        """Run `query` on the event loop's own reader, at once; async so that another database can come."""
-        return query(self.reader)
+        """Run `query` at once, on what is committed; async so that another database can come."""
+        idle = self._writer is not None and self._writer.idle
+        return query(self._own if idle else self.reader)
 
     async def broken(self) -> None:
         """Returns when a commit has failed: nothing is written any more until the process starts again."""
@@ -228,6 +176,8 @@ class _Writer:
         self._busy_timeout = busy_timeout
         self._thread = CommitThread()
         self._chain = AuditChain.resume(connection)
+        self.idle = True
+        """No transaction is open: what the connection sees now is committed, and nobody else uses it."""
         self.broken = ""
         """Why nothing is written any more."""
 
@@ -235,6 +185,7 @@ class _Writer:
         """Run and commit the group.  All of its units get an outcome, and only after the COMMIT."""
         if self.broken:
             return _fail(group, HaltIssuance(self.broken))
+        self.idle = False
         head = self._chain.head
         try:
             await self._begin()
@@ -245,9 +196,13 @@ class _Writer:
         except Exception as error:
             self._chain.head = head
             metrics.COMMITS.labels("failed").inc()
-            return _fail(group, self._judge(error, self._roll_back()))
+            rolled_back = self._roll_back()
+            failure = self._judge(error, rolled_back)
+            self.idle = not self.broken
+            return _fail(group, failure)
         _DONE.inc()
         metrics.UNITS.inc(len(outcomes))
+        self.idle = True
         return outcomes
 
     async def close(self) -> None:
@@ -277,7 +232,7 @@ class _Writer:
                 self._connection.execute("BEGIN IMMEDIATE")
                 return
             except sqlite3.OperationalError as error:
-                if _code(error) not in _BUSY or loop.time() > until:
+                if result_code(error) not in BUSY or loop.time() > until:
                     raise
             await asyncio.sleep(BUSY_PAUSE)
 
@@ -296,7 +251,7 @@ class _Writer:
         except BaseException as error:  # whatever it is: a dead writer would leave all others waiting
             # Some errors make SQLite roll back the whole transaction; then no unit before this one stands.
             if not self._connection.in_transaction or (
-                isinstance(error, sqlite3.Error) and _code(error) in _BROKEN
+                isinstance(error, sqlite3.Error) and result_code(error) in _BROKEN
             ):
                 raise _as_sqlite(error) from error
             if together:
@@ -312,7 +267,7 @@ class _Writer:
         return future, result, None
 
     def _judge(self, error: Exception, rolled_back: bool) -> Exception:
-        if rolled_back and isinstance(error, sqlite3.Error) and _code(error) in _BUSY:
+        if rolled_back and isinstance(error, sqlite3.Error) and result_code(error) in BUSY:
             return TransientError(f"another process holds the database: {error}")
         # After a failed fsync the kernel may have dropped the pages and call the next one a success, so
         # nothing that this process believes of the file can be trusted: only opening it again tells.
@@ -324,25 +279,8 @@ class _Writer:
         return HaltIssuance(self.broken)
 
 
-def _connect(path: Path, mode: str, busy_timeout: int) -> sqlite3.Connection:
-    try:
-        connection = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode={mode}",
-            uri=True,
-            isolation_level=None,
-            timeout=busy_timeout,
-            # The writer's COMMIT runs in a thread while nobody else uses its connection.
-            check_same_thread=mode == "ro",
-            cached_statements=CACHED_STATEMENTS,
-        )
-    except sqlite3.OperationalError as error:
-        raise ConfigurationError(f"cannot open {path}: {error}; was the data directory set up?") from error
-    connection.row_factory = sqlite3.Row
-    return connection
-
-
 def _connect_writer(path: Path) -> sqlite3.Connection:
-    connection = _connect(path, "rw", 0)
+    connection = connect(path, "rw", 0)
     have, known = tables.schema_version(connection), tables.migrations()[-1][0]
     if have != known:
         connection.close()
@@ -368,12 +306,6 @@ def _settle(outcomes: list[_Outcome]) -> None:
 def _fail(group: list[_Waiting], error: Exception) -> list[_Outcome]:
     """The same failure for all, each its own object: tracebacks would grow in a shared one."""
     return [(future, None, type(error)(*error.args)) for _, future in group]
-
-
-def _code(error: sqlite3.Error) -> int:
-    """The primary result code, without its extension; -1 when Python itself raised it."""
-    code: int | None = getattr(error, "sqlite_errorcode", None)
-    return -1 if code is None else code & 0xFF
 
 
 def _as_sqlite(error: BaseException) -> sqlite3.Error:

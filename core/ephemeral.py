@@ -1,6 +1,6 @@
 """Short-lived state of the one app process: nonces that are good exactly once.
 
-A nonce is base64url(owner || counter || HMAC-SHA-256 of both, cut to 128 bits).  Giving one out stores
+A nonce is base64url(owner || counter || keyed BLAKE2b of both, 128 bits).  Giving one out stores
 nothing; a bitmap over the counters remembers which came back.  So a nonce can be refused only when it was
 used, was made by another process or before a restart, was forged, or is older than the newest 134 million:
 a fresh one is never refused, however many clients there are.  The owner's id stands in front so that, with
@@ -45,7 +45,8 @@ class Nonces:
     ) -> None:
         """`owner` names this process among the fronts; any value is cut to four octets by a hash."""
         self._owner = hashlib.sha256(repr(owner).encode()).digest()[:OWNER_OCTETS]
-        self._key = randomness.octets(32)
+        # Keyed BLAKE2b is a MAC by itself (RFC 7693); OpenSSL's HMAC looks up its algorithm for every call.
+        self._mac = hashlib.blake2b(key=randomness.octets(32), digest_size=TAG_OCTETS)
         self._chunk_bits = chunk_bits
         self._max_chunks = max_chunks
         self._next = 0
@@ -88,7 +89,9 @@ class Nonces:
         return body
 
     def _tag(self, body: bytes) -> bytes:
-        return hmac.digest(self._key, body, "sha256")[:TAG_OCTETS]
+        tag = self._mac.copy()
+        tag.update(body)
+        return tag.digest()
 
 
 _LENGTH = -(-(OWNER_OCTETS + COUNTER_OCTETS + TAG_OCTETS) * 8 // 6)

@@ -219,6 +219,23 @@ async def test_a_database_held_by_another_process_is_a_passing_fault(tmp_path: P
     await database.close()
 
 
+async def test_a_read_sees_nothing_that_is_not_committed(tmp_path: Path) -> None:
+    def known(reader: Reader) -> bool:
+        return reader.one("SELECT 1 FROM facts WHERE name = 'a'") is not None
+
+    async with opened(tmp_path) as database:
+        assert database._writer is not None
+        release, written = threading.Event(), asyncio.Event()
+        busy = asyncio.create_task(database._writer._thread.run(lambda: release.wait(10)))
+        await asyncio.sleep(0)
+        writing = asyncio.create_task(database.write(lambda tx: (put("a")(tx), written.set())))
+        await written.wait()
+        assert not await database.read(known)
+        release.set()
+        await asyncio.gather(busy, writing)
+        assert await database.read(known)
+
+
 async def test_a_cancelled_caller_harms_nobody(tmp_path: Path) -> None:
     async with opened(tmp_path) as database:
         async with held(database) as busy:

@@ -1,0 +1,111 @@
+"""Reading the database: a connection for one thread, and how connections are made.
+
+Must never: change anything.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from core.errors import ConfigurationError, TransientError
+
+Row = sqlite3.Row
+
+CACHED_STATEMENTS = 512
+"""Prepared statements kept per connection: more than there are in the house, so none is parsed twice."""
+
+BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_NOT_NOW = {*BUSY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
+
+
+class Rows(Protocol):
+    """What a query needs: satisfied by a `Reader` and, inside a unit, by its `Transaction`."""
+
+    def all(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+        """All rows."""
+
+    def one(self, sql: str, parameters: Sequence[Any] = ()) -> Row | None:
+        """The first row, or None."""
+
+
+class Reader:
+    """A read-only connection for one thread.
+
+    Raises, from any method: `TransientError` when the file cannot be read *now*: it is locked, or the app is
+    down and this user may not make the -shm file that reading a WAL needs.
+    """
+
+    def __init__(
+        self, path: Path, busy_timeout: int = 5, connection: sqlite3.Connection | None = None
+    ) -> None:
+        """`connection` is one to share, which may write itself: only a SELECT is run on it.
+
+        Raises: `ConfigurationError` when there is no such database.
+        """
+        self._path = path
+        self._connection = connection or connect(path, "ro", busy_timeout)
+        self._shared = connection is not None
+
+    def all(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+        """All rows."""
+        try:
+            self._require_reading(sql)
+            return self._connection.execute(sql, parameters).fetchall()
+        except sqlite3.OperationalError as error:
+            raise self._judge(error) from error
+
+    def one(self, sql: str, parameters: Sequence[Any] = ()) -> Row | None:
+        """The first row, or None."""
+        try:
+            self._require_reading(sql)
+            cursor = self._connection.execute(sql, parameters)
+            row: Row | None = cursor.fetchone()
+            cursor.close()  # a statement left half-read would hold its snapshot and stop every checkpoint
+        except sqlite3.OperationalError as error:
+            raise self._judge(error) from error
+        return row
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def _require_reading(self, sql: str) -> None:
+        # On a connection of our own SQLite refuses by itself (mode=ro).
+        if self._shared and not sql.startswith("SELECT"):
+            raise sqlite3.OperationalError(f"attempt to write a readonly database: {sql[:40]}")
+
+    def _judge(self, error: sqlite3.OperationalError) -> Exception:
+        # The plain READONLY is an attempt to write, a fault of ours; its extensions tell of the WAL's files.
+        if (
+            result_code(error) not in _NOT_NOW
+            or getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_READONLY
+        ):
+            return error
+        return TransientError(f"{self._path.name} cannot be read now ({error}); is the app process up?")
+
+
+def connect(path: Path, mode: str, busy_timeout: int) -> sqlite3.Connection:
+    """A connection; `mode` is SQLite's "ro" or "rw", `busy_timeout` seconds.  Raises `ConfigurationError`."""
+    try:
+        connection = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode={mode}",
+            uri=True,
+            isolation_level=None,
+            timeout=busy_timeout,
+            # The writer's COMMIT runs in a thread while nobody else uses its connection.
+            check_same_thread=mode == "ro",
+            cached_statements=CACHED_STATEMENTS,
+        )
+    except sqlite3.OperationalError as error:
+        raise ConfigurationError(f"cannot open {path}: {error}; was the data directory set up?") from error
+    connection.row_factory = sqlite3.Row
+    return connection
+
+
+def result_code(error: sqlite3.Error) -> int:
+    """The primary result code, without its extension; -1 when Python itself raised it."""
+    code: int | None = getattr(error, "sqlite_errorcode", None)
+    return -1 if code is None else code & 0xFF
