@@ -53,8 +53,16 @@ def hold(
     check_prerequisites(settings, data)
     data.root.mkdir(parents=True, exist_ok=True, mode=0o755)
     walls = isolation.decide(settings, data)
-    isolation.arrange(walls, data)
-    with _at_rest(data) if _needs_rest(data, script) else _one_at_a_time(data):
+    rests = _needs_rest(data, script)
+    if rests:
+        isolation.arrange(walls, data)
+
+    def announce(words: str) -> None:
+        # Held as root: what the step before made must be its owner's before the vault starts on it.
+        isolation.give_back(walls, data)
+        say(words)
+
+    with _at_rest(data) if rests else _one_at_a_time(data):
         try:
             place = Place(
                 data,
@@ -63,11 +71,11 @@ def hold(
                 randomness,
                 path.parent,
                 _perspectives(settings, data, randomness, script, say),
-                say,
+                announce,
             )
             return asyncio.run(engine.hold(place, script, identities))
         finally:
-            isolation.arrange(walls, data)
+            isolation.give_back(walls, data)
 
 
 def abandon(

@@ -115,6 +115,14 @@ def arrange(isolation: Isolation, data: DataDirectory) -> None:
     data.root.chmod(0o1771)
 
 
+def give_back(isolation: Isolation, data: DataDirectory) -> None:
+    """Give what a ceremony, held as root, made beside a running CA to its owners; the sockets stay."""
+    if isolation.on:
+        group = grp.getgrnam(GROUP).gr_gid
+        for path, role in ((data.tokens, "vault"), (data.vault, "vault"), (data.perspectives, "perspective")):
+            _give(path, user_uid(USERS[role]), group)
+
+
 def roles() -> dict[int, str]:
     """The other processes' roles by uid, for a process that has a user of its own; else empty."""
     try:

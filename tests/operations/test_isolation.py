@@ -55,3 +55,20 @@ def test_as_root_each_role_gets_its_own_user(monkeypatch: pytest.MonkeyPatch) ->
     assert {option["group"] for option in options.values()} == {isolation.GROUP}
     assert options["app"]["extra_groups"] == [4711]
     assert options["vault"]["extra_groups"] == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give directories away")
+def test_what_a_ceremony_makes_beside_a_running_ca_goes_to_its_owner_and_the_sockets_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(isolation, "user_uid", lambda name: 4711)
+    monkeypatch.setattr(isolation, "GROUP", "root")
+    data = DataDirectory(tmp_path)
+    for path in (data.tokens, data.vault, data.perspectives, data.run):
+        path.mkdir()
+    made = (data.tokens / "key", data.vault / "hierarchy.json", data.vault_socket)
+    for path in made:
+        path.touch()
+    isolation.give_back(Isolation(""), data)
+    assert [path.stat().st_uid for path in made] == [4711, 4711, 0]
+    isolation.give_back(Isolation("not isolated"), data)
