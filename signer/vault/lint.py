@@ -23,7 +23,7 @@ from core import requirements
 from core.errors import Refused
 from core.settings import Rules
 from signer.api import LintRecord
-from signer.vault import profiles
+from signer.vault import ca_check, profiles
 from signer.vault.lint_worker import Finding, Kind, Work, Worker
 
 __all__ = ["Finding", "Kind", "LintPool"]
@@ -84,11 +84,14 @@ class LintPool:
         `at` (POSIX seconds) names in the record the day of the rules that bind then.  `plain`: by pkilint
         alone, without what makes it fast.
 
-        Raises `Refused("lint.<code>")` for the first ERROR or FATAL finding; `lint.crashed` when the worker
-        died or timed out twice.
+        The hierarchy's certificates are judged by our own lint here, too; of leaves, CRLs and OCSP answers
+        those who ask have done so.  Raises `Refused("lint.<code>")` for the first ERROR or FATAL finding;
+        `lint.crashed` when the worker died or timed out twice.
         """
         if not self._running:
             raise Refused("lint.crashed", "the lint workers are not running: start the vault")
+        if kind in ca_check.KINDS:
+            ca_check.check(octets, kind, self._rules)
         loop = asyncio.get_running_loop()
         waiting = _Waiting(Work(kind, octets, plain), loop.create_future())
         if not self._waiting:

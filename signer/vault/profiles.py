@@ -36,8 +36,8 @@ from signer.vault.authority import Issuer
 RESERVED_DV_POLICY = "2.23.140.1.2.1"
 """CA/Browser Forum domain-validated (BR 7.1.6.1): MUST under the public rules, a false claim under others."""
 
-VERSION = 2
-"""Of the rules in this file; recorded with every issuance (docs/adr/0004)."""
+VERSION = 3
+"""Of the rules here and in ca_check.py, crl_check.py and ocsp_check.py; recorded with every issuance."""
 
 LOCAL_SERVICE = "local-service"
 """The profile of our own directory's TLS certificate.  No ACME order can name it."""

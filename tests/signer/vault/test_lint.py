@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +19,7 @@ import pytest
 import pytest_asyncio
 from cryptography import x509
 
-from core import der
+from core import der, requirements
 from core.errors import Refused
 from core.settings import Rules
 from signer.api import CrlEntry, OcspRequest
@@ -121,9 +122,11 @@ async def test_everything_that_we_make_passes_under_both_rules(pool: tuple[LintP
 
 async def test_a_record_names_the_rules_the_kind_and_the_day(pool: tuple[LintPool, Rules]) -> None:
     lint, rules = pool
-    for at, day in ((NOW, "2026-09-15"), (1797292800, "2026-12-15")):
+    for at in (1797292799, 1797292800):  # five remote perspectives from 2026-12-15 on
         record = await lint.lint(leaf_der(rules), Kind.LEAF, at=at)
-        assert record.lint_set == f"{rules} leaf {day}"
+        day = datetime.fromtimestamp(requirements.newest(at), UTC)
+        assert record.lint_set == f"{rules} leaf {day:%Y-%m-%d}"
+    assert record.lint_set.endswith("2026-12-15")
 
 
 async def test_pkilint_alone_finds_the_same(pool: tuple[LintPool, Rules]) -> None:
@@ -150,7 +153,7 @@ async def test_findings_below_error_are_recorded(pool: tuple[LintPool, Rules]) -
         (Kind.LEAF, b"\x30\x03\x02\x01\x01", "base.undecodable"),
         (Kind.CRL, leaf_der(Rules.PUBLIC), None),
         (Kind.OCSP, leaf_der(Rules.PUBLIC), "base.undecodable"),
-        (Kind.ISSUING, leaf_der(Rules.PUBLIC).replace(b"\x02\x01\x02", b"\x02\x01\x00", 1), None),
+        (Kind.LOCAL_SERVICE, leaf_der(Rules.PUBLIC).replace(b"\x02\x01\x02", b"\x02\x01\x00", 1), None),
     ],
 )
 async def test_what_is_no_document_of_its_kind_is_refused(
