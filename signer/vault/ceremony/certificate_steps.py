@@ -142,8 +142,8 @@ class IssuingCertificate:
                 certificate,
                 room.draft.key(label).custody,
                 self.state,
-                _midnight(self.since) if self.since else 0,
-                _midnight(self.until) + DAY - 1 if self.until else 0,
+                midnight(self.since) if self.since else 0,
+                midnight(self.until) + DAY - 1 if self.until else 0,
             )
         )
 
@@ -219,5 +219,6 @@ def _check(plan: Plan, id: str, label: str) -> None:
     plan.certify(id, f"the certificate of {id!r}")
 
 
-def _midnight(date: datetime.date) -> int:
+def midnight(date: datetime.date) -> int:
+    """The first second of a day (UTC), POSIX."""
     return int(datetime.datetime(date.year, date.month, date.day, tzinfo=datetime.UTC).timestamp())

@@ -13,6 +13,7 @@ from signer.vault.ceremony.cross_steps import AddCrossCertificate, CrossCertific
 from signer.vault.ceremony.destroy_step import Destroy
 from signer.vault.ceremony.key_steps import GenerateKey, MakeToken
 from signer.vault.ceremony.responder_step import ResponderCertificate
+from signer.vault.ceremony.schedule_step import ScheduleIssuer
 from signer.vault.ceremony.seal_steps import PinPerspectives, RetireIssuer, Seal
 from signer.vault.ceremony.second_token_step import WrappedBackup
 from signer.vault.ceremony.step import StepKind
@@ -30,6 +31,7 @@ KINDS: dict[str, StepKind] = {
         AddCrossCertificate,
         RootCrl,
         PinPerspectives,
+        ScheduleIssuer,
         RetireIssuer,
         RevokeIssuer,
         Backup,

@@ -92,6 +92,21 @@ TABLE = [
         },
     ),
     Row(
+        "cross",
+        "BR 7.1.2.2",
+        1095,
+        {
+            "basicConstraints": (True, "30030101ff"),  # that of the root that is crossed
+            "keyUsage": (True, KEY_CERT_SIGN_CRL_SIGN),
+            "extKeyUsage": (False, SERVER_AUTH),
+            "subjectKeyIdentifier": (False, None),
+            "authorityKeyIdentifier": (False, None),
+            "authorityInformationAccess": (False, AIA),
+            "cRLDistributionPoints": (False, CRLDP),
+            "certificatePolicies": (False, DV),
+        },
+    ),
+    Row(
         "responder",
         "BR 7.1.2.8",
         14,
@@ -117,6 +132,10 @@ def made(row: Row, algorithm: str) -> tuple[bytes, PrivateKey, PrivateKey]:
         certificate = ca_certificates.issuing(
             parent, above, own.public_key(), SUBJECT, SERIAL, NOW, URLS, policies=policies
         )
+    elif row.kind == "cross":
+        other = ca_certificates.root(own, SUBJECT, SERIAL, NOW)
+        policies = (profiles.RESERVED_DV_POLICY,)
+        certificate = ca_certificates.cross(parent, above, other, SERIAL, NOW, URLS, policies=policies)
     else:
         certificate = ca_certificates.ocsp_responder(
             parent, above, own.public_key(), SUBJECT, SERIAL, NOW, lifetime=14 * DAY
