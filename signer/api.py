@@ -281,7 +281,7 @@ class JournalRequest:
 class JournalEntry:
     """One record of key use.
 
-    `kind` is "precertificate", "intent", "result", "crl", "ocsp-responder", "start", "stop" ...; `serial` and `issuer_id` are
+    `kind` is "intent", "result", "crl", "ocsp-responder", "start", "stop" ...; `serial` and `issuer_id` are
     empty where they do not apply; `certificate` is the result's DER; `tbs` the intent's to-be-signed bytes;
     `lint` what the linters said of them, in both; `hash` chains to the entry before.
     """
