@@ -92,7 +92,10 @@ def abandon(
     with alone(data):
         _must_not_run(data)
         place = Place(data, settings, clock, randomness, data.root, {})
-        return abandoning.abandon(place, identities, reason)
+        try:
+            return abandoning.abandon(place, identities, reason)
+        finally:
+            isolation.give_back(isolation.decide(settings, data), data)
 
 
 def rehearse(
