@@ -1,4 +1,5 @@
-"""The status process: OCSP and the public repository for relying parties; it reads and never writes.
+"""The status process: OCSP and the public repository for relying parties; it writes nothing but
+the answers that it keeps for its next start.
 
 It goes on when the app and the vault are away: the files and the signed answers it holds are still served.
 """

@@ -29,18 +29,24 @@ def harden(settings: Settings) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
-    if _may_lock_memory() and libc.mlockall(_MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT) == 0:
-        return
+    locked = may_lock_memory() and libc.mlockall(_MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT) == 0
     swap = len(Path("/proc/swaps").read_text().splitlines()) > 1
+    must_not_leak(locked=locked, swap=swap, production=settings.deployment.production)
+
+
+def must_not_leak(*, locked: bool, swap: bool, production: bool) -> None:
+    """What is not locked may reach a swap device.  Raises `ConfigurationError` in production, else warns."""
+    if locked:
+        return
     remedy = "raise RLIMIT_MEMLOCK (LimitMEMLOCK=infinity in the unit), or turn swap off"
-    if swap and settings.deployment.production:
+    if swap and production:
         raise ConfigurationError(
             f"the vault's memory cannot be locked, and on this machine's swap a PIN would stay: {remedy}"
         )
     _log.warning("vault: memory is not locked%s: %s", "" if swap else ", but there is no swap", remedy)
 
 
-def _may_lock_memory() -> bool:
+def may_lock_memory() -> bool:
     """Under a limit, locking would make later allocations fail instead of protecting them."""
     if resource.getrlimit(resource.RLIMIT_MEMLOCK)[0] == resource.RLIM_INFINITY:
         return True
