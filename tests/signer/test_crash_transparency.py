@@ -70,7 +70,7 @@ def arguments(ct: Ct) -> list[str]:
         pytest.param("5 signed", ["lost", "issued"], marks=pytest.mark.long),
         ("5 result", ["issued"]),
         pytest.param("7 prepare", ["issued"], marks=pytest.mark.long),
-        ("8 intent", ["lost", "issued"]),
+        pytest.param("8 intent", ["lost", "issued"], marks=pytest.mark.long),
         pytest.param("8 result", ["issued"], marks=pytest.mark.long),
     ],
 )
