@@ -60,6 +60,8 @@ _CODE = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
 
 def undated(settings: Settings) -> None:
     """Require what holds at any time.  Raises: `ConfigurationError` for the first thing that does not."""
+    if settings.vault.zlint and settings.ca.rules is not Rules.PUBLIC:
+        raise _wrong("vault.zlint", settings.vault.zlint, "it judges by rules that do not bind a private CA")
     _numbers(settings, "")
     _ca(settings)
     _addresses(settings)

@@ -139,6 +139,7 @@ class Vault:
     threads: int = 2
     lint_workers: int = 2
     lint_sample: int = 250
+    zlint: str = ""
     responders: ResponderMaker = ResponderMaker.VAULT
     responder_lifetime: int = 14 * 86400
     responder_renewal: int = 7 * 86400

@@ -23,7 +23,7 @@ from core import requirements
 from core.errors import Refused
 from core.settings import Rules
 from signer.api import LintRecord
-from signer.vault import ca_check, profiles
+from signer.vault import ca_check, lint_zlint, profiles
 from signer.vault.lint_worker import Finding, Kind, Work, Worker
 
 __all__ = ["Finding", "Kind", "LintPool"]
@@ -53,11 +53,16 @@ class LintPool:
     To be used from one event loop.
     """
 
-    def __init__(self, workers: int, rules: Rules, time_limit: float = TIME_LIMIT) -> None:
+    def __init__(
+        self, workers: int, rules: Rules, time_limit: float = TIME_LIMIT, *, zlint: str = ""
+    ) -> None:
+        """`zlint` is the path of a second linter, "" for none.  Raises `ConfigurationError` about it."""
         self.linters = (
             f"pkilint {importlib.metadata.version('pkilint')}",
             f"profile {profiles.VERSION}",
+            *([lint_zlint.version(zlint)] if zlint else []),
         )
+        self._zlint = zlint
         self._limit = workers
         self._rules = rules
         self._time_limit = time_limit
@@ -102,7 +107,7 @@ class LintPool:
             if finding.severity in ("fatal", "error"):
                 message = f": {finding.message}" if finding.message else ""
                 raise Refused(
-                    f"lint.{finding.code}", f"pkilint says {finding.severity} {finding.code}{message}"
+                    f"lint.{finding.code}", f"the linter says {finding.severity} {finding.code}{message}"
                 )
         lint_set = _lint_set(self._rules, kind, None if at is None else requirements.newest(at))
         said = tuple(f"{found.severity} {found.code}" for found in findings)
@@ -120,7 +125,7 @@ class LintPool:
             worker.close(FAREWELL)
 
     def _new_worker(self) -> Worker:
-        return Worker(self._rules, self._time_limit, self._done)
+        return Worker(self._rules, self._time_limit, self._done, self._zlint)
 
     def _hand_out(self) -> None:
         """Give what waits to idle workers, as much as may be to one: the fewer wake up, the less it costs.

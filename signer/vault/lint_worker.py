@@ -79,7 +79,11 @@ class Worker:
     """
 
     def __init__(
-        self, rules: Rules, time_limit: float, done: Callable[[Worker, list[list[Finding]] | None], None]
+        self,
+        rules: Rules,
+        time_limit: float,
+        done: Callable[[Worker, list[list[Finding]] | None], None],
+        zlint: str = "",
     ):
         self._done = done
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -89,7 +93,7 @@ class Worker:
         self._received = bytearray()
         # The fork server imports pkilint once (0.8 s), the workers are its children and share the memory.
         _context.set_forkserver_preload(["signer.vault.linter"])
-        self._process = _context.Process(target=_serve, args=(theirs, rules, time_limit), daemon=True)
+        self._process = _context.Process(target=_serve, args=(theirs, rules, time_limit, zlint), daemon=True)
         with theirs:
             try:
                 self._process.start()
@@ -164,11 +168,11 @@ def _frame(payload: bytes) -> bytes:
 # From here on: in the worker.
 
 
-def _serve(vault: socket.socket, rules: Rules, time_limit: float) -> None:
+def _serve(vault: socket.socket, rules: Rules, time_limit: float, zlint: str) -> None:
     threading.Thread(target=_die_with, args=(multiprocessing.parent_process(),), daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the vault ends us in order
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    from signer.vault import linter
+    from signer.vault import lint_zlint, linter
 
     linter.warm(rules)
     gc.collect()
@@ -179,7 +183,10 @@ def _serve(vault: socket.socket, rules: Rules, time_limit: float) -> None:
             found = []
             for each in work:
                 signal.setitimer(signal.ITIMER_REAL, time_limit)
-                found.append(linter.lint(rules, each.kind, each.octets, plain=each.plain))
+                findings = linter.lint(rules, each.kind, each.octets, plain=each.plain)
+                if zlint and each.kind in lint_zlint.KINDS:
+                    findings += lint_zlint.findings(zlint, each.octets, time_limit / 2)
+                found.append(findings)
             signal.setitimer(signal.ITIMER_REAL, 0)
             vault.sendall(_frame(_encode(found)))
 

@@ -99,7 +99,7 @@ async def serve(
     token = hierarchy.token(TokenRole.ISSUING)
     approval.must_be_approved(settings, token.facts, modules.HABITS[settings.vault.module_kind])
     async with contextlib.AsyncExitStack() as opened:
-        lint = LintPool(settings.vault.lint_workers, settings.ca.rules)
+        lint = LintPool(settings.vault.lint_workers, settings.ca.rules, zlint=settings.vault.zlint)
         opened.callback(lint.close)
         lint.start()
         journal = Journal(data.journal, clock)

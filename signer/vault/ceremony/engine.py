@@ -99,7 +99,7 @@ async def hold(place: Place, script: Script, present: Sequence[Identity]) -> Hel
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     transcript = Transcript(directory / past.TRANSCRIPT, place.clock)
     tokens = Tokens(place.settings, place.data, directory / "softhsm2.conf", plan.described, tuple(present))
-    lint = LintPool(1, place.settings.ca.rules)
+    lint = LintPool(1, place.settings.ca.rules, zlint=place.settings.vault.zlint)
     try:
         history = History(Draft.of(base)).replay(transcript.lines)
         sitting = _Sitting(place, script, tuple(present), transcript, history)

@@ -299,9 +299,9 @@ async def test_only_the_document_that_a_worker_dies_over_is_refused() -> None:
         lint.close()
 
 
-def _lie(lie: bytes, vault: socket.socket, rules: Rules, time_limit: float) -> None:
+def _lie(lie: bytes, vault: socket.socket, rules: Rules, time_limit: float, zlint: str) -> None:
     """A worker that a document has taken over."""
-    del rules, time_limit
+    del rules, time_limit, zlint
     with vault:
         vault.recv(1)
         vault.sendall(lie)
