@@ -47,7 +47,7 @@ def version(path: str) -> str:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             env={},
-            timeout=_VERSION_SECONDS,
+            timeout=START_SECONDS,
         )
     except (OSError, subprocess.SubprocessError) as error:
         raise ConfigurationError(f"vault.zlint: {path} cannot be run: {error}") from error
