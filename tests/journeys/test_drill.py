@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import subprocess
 import threading
@@ -18,7 +20,13 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
 from bench.client import ChallengeServer, make_csr, open_session
+from core.data_directory import DataDirectory
+from core.errors import TransientError
+from core.randomness import SystemRandomness
+from signer.client import Vault
 from tests.support.ca import REPOSITORY, RunningCa
+from tests.support.ceremonies import FIRST, HEAD
+from tests.support.people import PASSPHRASE, crew
 from tests.support.subscriber import Subscriber
 
 pytestmark = [pytest.mark.long, pytest.mark.clause("CPS 5.7.3"), pytest.mark.clause("BR 5.7.1.2")]
@@ -27,17 +35,6 @@ CERTIFICATES = 4
 """Issued before: each is revoked, and each is asked for."""
 
 COMPROMISE = """
-[ceremony]
-title = "Drill: the key of ec-1 is compromised, ec-2 takes its place"
-[policy]
-present = 0
-of = 0
-[[tokens]]
-label = "issuing"
-role = "issuing"
-[[tokens]]
-label = "root"
-role = "root"
 [[steps]]
 kind = "revoke-issuer"
 issuer = "ec-1"
@@ -56,6 +53,53 @@ kind = "root-crl"
 [[steps]]
 kind = "seal"
 """
+
+
+class Crew:
+    """Three people, two of whom open the tokens; their files lie in `directory`."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._head = HEAD.format(title="Drill", present=2, of=3)
+        self._files = []
+        for each in crew(3):
+            file = directory / f"{each.person.name}.identity"
+            each.save(file, PASSPHRASE, SystemRandomness())
+            self._head += f'[[people]]\nfile = "{each.person.save(directory).name}"\n'
+            self._files.append(str(file))
+        self._passphrase = directory / "passphrase"
+        self._passphrase.write_text(PASSPHRASE + "\n")
+        self._passphrase.chmod(0o600)
+
+    def hold(self, ca: RunningCa, name: str, steps: str) -> None:
+        """A ceremony of the first two."""
+        script = self._directory / f"{name}.toml"
+        script.write_text(self._head + steps)
+        words = [word for file in self._files[:2] for word in ("--identity", file)]
+        words += ["--passphrase-file", str(self._passphrase)] * 2
+        command(ca, "ceremony", "run", str(script), *words)
+
+    async def activate(self, ca: RunningCa) -> None:
+        """The last two open the vault, as soon as it runs and is locked."""
+        vault = Vault(DataDirectory(ca.data).vault_socket)
+        await until_locked(vault)
+        await vault.close()
+        await self.agree(ca, "activate")
+
+    async def agree(self, ca: RunningCa, word: str) -> None:
+        """The last two say `word`, one after the other."""
+        for file in self._files[1:]:
+            await asyncio.to_thread(command, ca, word, "--identity", file)
+
+
+async def until_locked(vault: Vault) -> None:
+    """Return when a locked vault answers."""
+    async with asyncio.timeout(60):
+        while True:
+            with contextlib.suppress(TransientError):
+                if (await vault.activation()).locked:
+                    return
+            await asyncio.sleep(0.05)
 
 
 class Watch:
@@ -113,7 +157,13 @@ class Stopwatch:
 def command(ca: RunningCa, *words: str) -> str:
     """`acme-server WORDS`; its output."""
     ran = subprocess.run(
-        ca.command(*words), cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=False
+        ca.command(*words),
+        input=PASSPHRASE + "\n",
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     return ran.stdout
@@ -140,9 +190,14 @@ def crl_serials(ca: RunningCa, name: str) -> set[int]:
 async def test_a_compromised_issuing_key_is_replaced_and_relying_parties_hear_of_it_all_the_time(
     tmp_path: Path,
 ) -> None:
-    ca, http01 = RunningCa(tmp_path, {"status.crl_delay": 1}).start(), ChallengeServer()
-    clock = Stopwatch()
+    ca, http01 = RunningCa(tmp_path / "ca", {"status.crl_delay": 1}), ChallengeServer()
+    people = Crew(tmp_path)
+    people.hold(ca, "first", FIRST)
+    starting = asyncio.create_task(asyncio.to_thread(ca.start))
     try:
+        await people.activate(ca)
+        await starting
+        clock = Stopwatch()
         await http01.start("127.0.0.1", ca.http_port)
         async with open_session(str(ca.trust_anchor), 8) as session:
             subscriber = await Subscriber.register(session, ca.directory_url, http01)
@@ -168,16 +223,17 @@ async def test_a_compromised_issuing_key_is_replaced_and_relying_parties_hear_of
                 assert watch.status().certificate_status is ocsp.OCSPCertStatus.REVOKED
                 clock.lap("published")
 
-                script = tmp_path / "compromise.toml"
-                script.write_text(COMPROMISE)
-                command(ca, "ceremony", "run", str(script))
+                people.hold(ca, "compromise", COMPROMISE)
                 clock.lap("ceremony")
+                await people.activate(ca)
+                clock.lap("activated")
                 until("the roster names ec-2", lambda: "ec-2" in roster(ca))
                 clock.lap("roster")
                 assert roster(ca)["ec-1"]["state"] == "retired"
                 assert compromised.serial_number in crl_serials(ca, "root-0")
 
-                command(ca, "resume")
+                await people.agree(ca, "resume")
+                clock.lap("resumed")
                 ended = await subscriber.finish(waiting, make_csr("after.localhost"))
                 clock.lap("issue again")
                 new, issuer = x509.load_pem_x509_certificates(ended.chain)
@@ -189,5 +245,6 @@ async def test_a_compromised_issuing_key_is_replaced_and_relying_parties_hear_of
         assert watch.asked > 20
         print(json.dumps(clock.laps))
     finally:
+        await asyncio.gather(starting, return_exceptions=True)
         await http01.stop()
-        ca.stop()
+        await asyncio.to_thread(ca.stop)
