@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,7 +122,7 @@ def _text(levels: Sequence[Level], when: str) -> str:
         "# Full ACME flows: our CA and pebble in the same run",
         "",
         f"Written by `make bench` on {when}. {os.cpu_count()} cores, shared by server, client and resolver;",
-        f"{platform.system()} {platform.machine()}, Python {platform.python_version()}.",
+        f"{platform.system()} {platform.machine()}, Python {platform.python_version()} ({_build()}).",
         "One flow = newOrder, authorization, http-01, finalize, download; one name, one new P-256 key each.",
         "Both validate through the same validating resolver; the client is the same. CPU is of the server's",
         "whole process tree; the client's own is apart. The servers take turns, round by round; rates and",
@@ -154,6 +155,11 @@ def _text(levels: Sequence[Level], when: str) -> str:
         lines += ["", "## First failure of each level", "", *failures]
     lines += ["", "## What pebble does not do", "", PEBBLE_DOES_NOT]
     return "\n".join(lines)
+
+
+def _build() -> str:
+    """Whose Python: a distribution's is built to be fast, which makes 10 to 15 % (docs/adr/0013)."""
+    return "the system's" if sys.base_prefix == "/usr" else "not the system's"
 
 
 def _by_room(levels: Sequence[Level]) -> list[str]:
