@@ -27,9 +27,13 @@ from core.metrics import REGISTRY
 from core.settings import Status
 from signer.api import ActivationState
 from signer.client import Vault
+from status.crl_updater import last_published, scopes
 
 LOOK_EVERY = 1
 """Seconds between two looks; a look is one small call over the socket."""
+
+CRLS_EVERY = 10
+"""Seconds between two looks at the register's CRLs, of which there may be many scopes."""
 
 NOT_CONFORMING = "not conforming: PIN in a file (BR 6.2.8, CPS 6.2.8)"
 
@@ -80,27 +84,28 @@ class Deadline:
         return Urgency.HALF if left * 2 <= self.margin else Urgency.CALM
 
 
-def deadlines(reader: Reader, status: Status, state: ActivationState | None, now: int) -> list[Deadline]:
-    """What grows old: the newest CRL of every scope of a living issuer, and OCSP answers while locked.
-
-    An OCSP answer is renewed when it is asked for after `ocsp_refresh`; so those in use were at most that old
-    when the token was closed.
-    """
-    rows = reader.all(
-        "SELECT issuer_id, shard, MAX(number) AS number, next_update FROM crls WHERE sha256 != x''"
-        " GROUP BY issuer_id, shard"
-    )
+def crl_deadlines(reader: Reader, status: Status, now: int) -> list[Deadline]:
+    """Of the newest CRL of every scope of a living issuer."""
     margin = status.crl_validity - status.crl_refresh
+    found = [(scope, last_published(reader, scope)) for scope in scopes(reader)]
     # One that is long over belongs to an issuer that has ended: a living one's raised this alarm for days.
-    found = [
-        Deadline(f"CRL {row['issuer_id']}-{row['shard']}", row["next_update"], margin)
-        for row in rows
-        if row["next_update"] > now - status.crl_validity
+    return [
+        Deadline(f"CRL {scope.issuer_id}-{scope.shard}", last.next_update, margin)
+        for scope, last in found
+        if last is not None and last.next_update > now - status.crl_validity
     ]
-    if state is not None and state.locked:
-        margin = status.ocsp_validity - status.ocsp_refresh
-        found.append(Deadline("OCSP answers", state.since + margin, margin))
-    return found
+
+
+def ocsp_deadlines(status: Status, state: ActivationState | None) -> list[Deadline]:
+    """Of OCSP answers, while the token is locked.
+
+    An answer is renewed when it is asked for after `ocsp_refresh`; so those in use were at most that old when
+    the token was closed.
+    """
+    if state is None or not state.locked:
+        return []
+    margin = status.ocsp_validity - status.ocsp_refresh
+    return [Deadline("OCSP answers", state.since + margin, margin)]
 
 
 class VaultWatch:
@@ -122,6 +127,8 @@ class VaultWatch:
         self._state: ActivationState | None = None
         self._said: tuple[Urgency, str] = (Urgency.CALM, "")
         self._say_again_at = 0
+        self._crls: list[Deadline] = []
+        self._crls_again_at = 0
 
     @property
     def state(self) -> ActivationState | None:
@@ -163,7 +170,10 @@ class VaultWatch:
 
     def _alarm(self, state: ActivationState | None) -> None:
         now = self._clock.now()
-        found = deadlines(self._reader, self._status, state, now)
+        if now >= self._crls_again_at:
+            self._crls = crl_deadlines(self._reader, self._status, now)
+            self._crls_again_at = now + CRLS_EVERY
+        found = [*self._crls, *ocsp_deadlines(self._status, state)]
         first = min(found, key=lambda each: (each.at - now) / each.margin, default=None)
         urgency = Urgency.CALM if first is None else first.urgency(now)
         if first is not None:

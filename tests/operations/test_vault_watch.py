@@ -15,7 +15,7 @@ from core.database import Database, Transaction
 from core.errors import CaError, TransientError
 from core.metrics import render
 from core.settings import Settings
-from operations.vault_watch import Deadline, Urgency, VaultWatch, deadlines
+from operations.vault_watch import Deadline, Urgency, VaultWatch, crl_deadlines, ocsp_deadlines
 from signer.api import ActivationState
 from signer.client import Vault
 from tests.support.database import NOW, opened
@@ -101,12 +101,12 @@ async def test_the_newest_crl_of_each_scope_counts_and_ocsp_while_locked(world: 
     await publish_crl(world.database, "b", 1, NOW + 300)
     await publish_crl(world.database, "ended", 1, NOW - STATUS.crl_validity - 1)
     reader = world.database.reader
-    assert {each.what: each.at for each in deadlines(reader, STATUS, OPEN, NOW)} == {
+    assert {each.what: each.at for each in crl_deadlines(reader, STATUS, NOW)} == {
         "CRL a-0": NOW + 500,
         "CRL b-0": NOW + 300,
     }
-    locked = deadlines(reader, STATUS, LOCKED, NOW)
-    assert locked[-1] == Deadline("OCSP answers", NOW + OCSP_MARGIN, OCSP_MARGIN)
+    assert ocsp_deadlines(STATUS, OPEN) == []
+    assert ocsp_deadlines(STATUS, LOCKED) == [Deadline("OCSP answers", NOW + OCSP_MARGIN, OCSP_MARGIN)]
 
 
 @pytest.mark.clause("BR 4.9.10")
