@@ -13,7 +13,7 @@ import contextlib
 import logging
 import os
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -52,15 +52,15 @@ class DirectoryTls:
     def __init__(
         self,
         vault: LocalService,
-        issuer_chain: bytes,
+        chain_of: Callable[[bytes], bytes],
         directory: Path,
         names: Sequence[str],
         clock: Clock,
         randomness: Randomness,
     ) -> None:
-        """`issuer_chain` is PEM: the local-service issuer's certificate, without the root."""
+        """`chain_of` gives a certificate's chain in PEM, without the root: its issuer may be a new one."""
         self._vault = vault
-        self._issuer_chain = issuer_chain
+        self._chain_of = chain_of
         self._directory = directory
         self._names = frozenset(names)
         self._clock = clock
@@ -100,7 +100,7 @@ class DirectoryTls:
             serialization.PrivateFormat.PKCS8,
             serialization.BestAvailableEncryption(self._password().encode()),
         )
-        chain = certificate.public_bytes(serialization.Encoding.PEM) + self._issuer_chain
+        chain = certificate.public_bytes(serialization.Encoding.PEM) + self._chain_of(issued.certificate)
         _write(self._directory / _IDENTITY, pem + chain)
         self._use(certificate)
 

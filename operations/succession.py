@@ -12,18 +12,20 @@ RFC 8555 section 7.4.2; BR 6.3.2; CPS 5.6 (key changeover), 6.3.2.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import Encoding
 from prometheus_client import Gauge
 
 from core.clock import Clock
 from core.data_directory import DataDirectory
-from core.errors import CaError
+from core.errors import CaError, HaltIssuance
 from core.metrics import REGISTRY
 from core.settings import Settings
 from repo_static import publisher
@@ -73,6 +75,15 @@ class Succession:
         self._alarm_at = 0
         self._judge(description)
         self.on_change()
+
+    def chain_of(self, certificate: bytes) -> bytes:
+        """The default chain of a certificate (DER) of ours, in PEM.  Raises `HaltIssuance` for another's."""
+        issued = x509.load_der_x509_certificate(certificate)
+        for issuer in self._known.issuers if self._known else ():
+            with contextlib.suppress(ValueError, TypeError, InvalidSignature):
+                issued.verify_directly_issued_by(x509.load_der_x509_certificate(issuer.certificate))
+                return self.chains[issuer.id][0]
+        raise HaltIssuance(f"no issuing CA of ours signed {issued.serial_number:x}")
 
     def heed(self, description: Description) -> None:
         """Follow what is new; what cannot be published is told in the log, and what is public stays."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from acme_server import app
@@ -38,7 +38,7 @@ from operations.succession import Succession
 from operations.vault_watch import VaultWatch
 from repo_static import publisher
 from repo_static.store import Store
-from signer.api import Description, KeyUse
+from signer.api import Description
 from signer.blocking import BlockKeyJob
 from signer.client import Vault
 from signer.ct import finals
@@ -124,7 +124,7 @@ async def serve(
         closing.push_async_callback(jobs.close)
         tls = DirectoryTls(
             issuance,
-            _local_service_chain(description, chains),
+            succession.chain_of,
             data.tls,
             settings.acme.tls_names,
             clock,
@@ -245,12 +245,6 @@ def _must_fit(description: Description, settings: Settings) -> None:
             f"validation.perspectives names {sorted(wanted)}, but the vault believes "
             f"{sorted(description.perspectives)}: their keys are pinned at the ceremony"
         )
-
-
-def _local_service_chain(description: Description, chains: Mapping[str, Sequence[bytes]]) -> bytes:
-    # The vault signs with the newest, which is the last.
-    ours = [issuer.id for issuer in description.issuers if issuer.use is KeyUse.LOCAL_SERVICE]
-    return chains[ours[-1]][0]
 
 
 async def _until_broken(database: Database) -> None:

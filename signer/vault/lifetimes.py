@@ -88,6 +88,15 @@ def must_issue(issuer: Issuer, life: Life, now: int) -> None:
         raise Refused("issuer.until", f"the days of issuing CA {issuer.id} are over: another signs leaves")
 
 
+def may_issue(issuer: Issuer, life: Life, now: int) -> bool:
+    """Whether `must_issue` holds."""
+    try:
+        must_issue(issuer, life, now)
+    except Refused:
+        return False
+    return True
+
+
 def must_answer(issuer: Issuer, life: Life, now: int) -> None:
     """That the key may say the status of what it signed at `now`.  Raises `Refused`."""
     if life.state is IssuerState.DESTROYED:

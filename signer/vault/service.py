@@ -234,8 +234,9 @@ class Service:
         """A TLS certificate for our own directory: the names and the validity are the vault's own."""
         now = self._now_of_issuance()
         self._signer.must_be_open()
-        # The last one sealed is the newest.
-        by = [by for by in self._issuers.values() if by.use is KeyUse.LOCAL_SERVICE][-1]
+        ours = [by for by in self._issuers.values() if by.use is KeyUse.LOCAL_SERVICE]
+        # The last one sealed is the newest; another while its day has not come.
+        by = next((by for by in reversed(ours) if lifetimes.may_issue(by.issuer, by.life, now)), ours[-1])
         lifetimes.must_issue(by.issuer, by.life, now)
         profile = self._profiles[profiles.LOCAL_SERVICE]
         not_before = now - _LOCAL_BACKDATE

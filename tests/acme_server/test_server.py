@@ -78,7 +78,7 @@ class FakeVault:
 def directory_tls(
     vault: FakeVault, directory: Path, clock: FakeClock, names: Sequence[str] = ("localhost",)
 ) -> DirectoryTls:
-    return DirectoryTls(vault, b"", directory / "tls", names, clock, SystemRandomness())
+    return DirectoryTls(vault, lambda issued: b"", directory / "tls", names, clock, SystemRandomness())
 
 
 class Hello:

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from core.clock import FakeClock
+from core.errors import HaltIssuance
 from core.settings import Profile, Settings
 from operations.succession import ALARM_EVERY, Succession, alarms
 from repo_static.store import Store
@@ -112,3 +114,15 @@ def test_a_retired_family_is_alarming(followed: Succession, told: Description) -
     told = replace(told, issuers=tuple(retired))
     followed.heed(told)
     assert followed.chains.keys() == {"ec1", "rsa1", "local1"}
+
+
+def test_a_certificate_is_given_the_chain_of_the_issuer_that_signed_it(
+    followed: Succession, told: Description
+) -> None:
+    vault = SoftwareVault()
+    followed.heed(vault.description())
+    for id in ("ec1", "local1"):
+        leaf = x509.load_pem_x509_certificate(vault.leaf(id, b"\x41" * 8)).public_bytes(Encoding.DER)
+        assert followed.chain_of(leaf) == followed.chains[id][0]
+    with pytest.raises(HaltIssuance, match="no issuing CA of ours"):
+        followed.chain_of(told.root)
