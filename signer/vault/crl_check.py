@@ -13,10 +13,10 @@ RFC 5280 section 5; BR 7.2 (extensions), 7.2.2 (reason codes); docs/adr/0011.
 from __future__ import annotations
 
 from calendar import timegm
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from time import gmtime, strftime
-from typing import Generic, TypeVar
 
 from cryptography import x509
 
@@ -24,8 +24,6 @@ from core import der
 from core.errors import Refused
 from signer.api import CrlEntry
 from signer.vault.authority import Issuer
-
-K = TypeVar("K")
 
 REASONS = {
     1: x509.ReasonFlags.key_compromise,
@@ -85,7 +83,7 @@ def check(tbs: bytes, wanted: Wanted) -> bytes:
 def _check_entries(tbs: bytes, at: int, end: int, wanted: Wanted) -> list[bytes]:
     """Compare what lies between `at` and `end`; an entry of each shape."""
     latest = wanted.this_update
-    days, seconds = _Made(_day), _Made(_second)
+    days: dict[int, bytes] = {}
     extensions = _reason_extensions(CA_REASONS if wanted.of_cas else REASONS)
     heads: dict[tuple[int, int, int], bytes] = {}
     specimens: list[bytes] = []
@@ -94,7 +92,8 @@ def _check_entries(tbs: bytes, at: int, end: int, wanted: Wanted) -> list[bytes]
         serial, revoked_at, reason = entry.serial, entry.revoked_at, entry.reason or 0
         if not _FIRST <= revoked_at <= latest:
             raise Refused("crl-lint.revoked-at", "a revocation lies after thisUpdate, or before 1950")
-        if reason not in extensions:
+        extension = extensions.get(reason)
+        if extension is None:
             raise Refused("crl-lint.reason", f"reason code {reason} may not stand in this CRL (BR 7.2.2)")
         length = len(serial)
         # A positive INTEGER in its shortest form (X.690 section 8.3.2).
@@ -103,7 +102,10 @@ def _check_entries(tbs: bytes, at: int, end: int, wanted: Wanted) -> list[bytes]
                 "crl-lint.serial", f"serial number {serial.hex()} is not positive, short and in DER"
             )
         day, second = divmod(revoked_at, _DAY)
-        tail = days[day] + seconds[second] + extensions[reason]
+        date = days.get(day)
+        if date is None:
+            date = days[day] = _day(day)
+        tail = date + _second(second) + extension
         shape = length, len(tail), reason
         head = heads.get(shape)
         if head is None:
@@ -124,18 +126,6 @@ def _check_entries(tbs: bytes, at: int, end: int, wanted: Wanted) -> list[bytes]
     return specimens
 
 
-class _Made(dict[K, bytes], Generic[K]):
-    """Octets by what they depend on, made when first asked for."""
-
-    def __init__(self, make: Callable[[K], bytes]) -> None:
-        super().__init__()
-        self._make = make
-
-    def __missing__(self, key: K) -> bytes:
-        made = self[key] = self._make(key)
-        return made
-
-
 def _day(day: int) -> bytes:
     """Tag, length and date of a Time: GeneralizedTime from 2050 on (RFC 5280 section 5.1.2.4)."""
     if day * _DAY < _GENERALIZED:
@@ -143,6 +133,7 @@ def _day(day: int) -> bytes:
     return b"\x18\x0f" + strftime("%Y%m%d", gmtime(day * _DAY)).encode()
 
 
+@cache
 def _second(second: int) -> bytes:
     return f"{second // 3600:02}{second // 60 % 60:02}{second % 60:02}Z".encode()
 
