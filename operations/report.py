@@ -71,7 +71,7 @@ def screen(found: dict[str, Any]) -> str:
     for crl in found["crls"]:
         lines.append(f"  CRL {crl['scope']:<12} number {crl['number']}, next update {crl['next_update']}")
     for id, state in found["succession"]["issuers"].items():
-        lines.append(f"  issuer {id:<15} {state}")
+        lines.append(f"  {'issuer ' + id:<24} {state}")
     lines += [f"  ALARM  {alarm}" for alarm in found["succession"]["alarms"]]
     lines += [f"  {line}" for line in found["vault"]["says"]]
     if found["isolated"]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -30,7 +30,7 @@ from core.metrics import REGISTRY
 from core.settings import Settings
 from repo_static import publisher
 from repo_static.store import NotPublished, Store
-from signer.api import Description, IssuerInfo
+from signer.api import Description, IssuerInfo, IssuerState, KeyUse
 from signer.succession import Outlook, outlook
 
 LOOK_EVERY = 10
@@ -38,6 +38,9 @@ LOOK_EVERY = 10
 
 ALARM_EVERY = 86400
 """Seconds between two alarms about the same thing: read daily, and no noise between."""
+
+ROOT_CRL_NOTICE = 60 * 86400
+"""Seconds: two of the ten months that a root's CRL lasts."""
 
 FULL_LENGTH = Gauge(
     "acme_issuer_full_length_seconds",
@@ -115,7 +118,8 @@ class Succession:
         for each in found:
             FULL_LENGTH.labels(each.profile, each.family).set(max(0, each.full_until - now))
         if now >= self._alarm_at:
-            for level, message in alarms(found, self._settings, now):
+            late = deadlines(description.issuers, description.root_crl, self._settings, now)
+            for level, message in (*alarms(found, self._settings, now), *late):
                 _log.log(level, "%s", message)
             self._alarm_at = now + ALARM_EVERY
 
@@ -137,19 +141,51 @@ def alarms(found: list[Outlook], settings: Settings, now: int) -> list[tuple[int
     return said
 
 
+def deadlines(
+    issuers: Sequence[IssuerInfo], root_crl: bytes, settings: Settings, now: int
+) -> list[tuple[int, str]]:
+    """What else only a ceremony renews: the root's CRL, and the CA of our own servers."""
+    ends = []
+    if root_crl:
+        next_update = x509.load_der_x509_crl(root_crl).next_update_utc
+        assert next_update is not None  # crl.py writes one
+        notice = min(ROOT_CRL_NOTICE, settings.ca.rollover_notice)
+        ends.append(("the root's CRL", int(next_update.timestamp()), notice, 'a step "root-crl"'))
+    ours = [each for each in issuers if each.use is KeyUse.LOCAL_SERVICE and each.state is IssuerState.ACTIVE]
+    if ours:
+        last = max(x509.load_der_x509_certificate(each.certificate).not_valid_after_utc for each in ours)
+        notice = settings.ca.rollover_notice
+        ends.append(("the CA of our own servers", int(last.timestamp()), notice, "a new one"))
+    return [
+        (
+            logging.CRITICAL if end - now < notice // 4 else logging.WARNING,
+            f"{what} ends on {datetime.fromtimestamp(end, UTC).date()}: hold a ceremony with {remedy}",
+        )
+        for what, end, notice, remedy in ends
+        if end - now < notice
+    ]
+
+
 def report(data: DataDirectory, settings: Settings, now: int) -> dict[str, Any]:
     """For `acme-server status`, from the sealed hierarchy; empty where there is none to read."""
     from signer.vault import description, hierarchy
 
     try:
-        issuers = description.issuers(hierarchy.load(data, settings), settings)
+        sealed = hierarchy.load(data, settings)
+        issuers = description.issuers(sealed, settings)
     except (CaError, OSError):
         return {"issuers": {}, "full_length_until": {}, "alarms": []}
     found = outlook(issuers, settings.profiles, now)
     return {
         "issuers": {issuer.id: str(issuer.state) for issuer in issuers},
         "full_length_until": {f"{each.profile} {each.family}": each.full_until for each in found},
-        "alarms": [message for _, message in alarms(found, settings, now)],
+        "alarms": [
+            message
+            for _, message in (
+                *alarms(found, settings, now),
+                *deadlines(issuers, sealed.root_crl, settings, now),
+            )
+        ],
     }
 
 

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from core.clock import FakeClock
 from core.errors import HaltIssuance
 from core.settings import Profile, Settings
-from operations.succession import ALARM_EVERY, Succession, alarms
+from operations.succession import ALARM_EVERY, Succession, alarms, deadlines
 from repo_static.store import Store
 from signer.api import Description, IssuerState
 from signer.succession import Outlook
@@ -75,6 +75,7 @@ def test_an_issuer_that_was_once_known_keeps_its_chain(followed: Succession, tol
 def test_an_alarm_sounds_in_time_and_once_a_day(
     followed: Succession, told: Description, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
+    told = replace(told, root_crl=b"")  # it would have ended long before
     with caplog.at_level(logging.WARNING):
         clock.at = first_full_end() - NOTICE - 2
         followed.heed(told)
@@ -126,3 +127,23 @@ def test_a_certificate_is_given_the_chain_of_the_issuer_that_signed_it(
         assert followed.chain_of(leaf) == followed.chains[id][0]
     with pytest.raises(HaltIssuance, match="no issuing CA of ours"):
         followed.chain_of(told.root)
+
+
+@pytest.mark.clause("BR 4.9.7")
+def test_the_roots_crl_is_missed_before_it_ends(told: Description) -> None:
+    ends = CREATED + 180 * DAY
+
+    def levels(at: int) -> list[int]:
+        return [level for level, _ in deadlines((), told.root_crl, Settings(), at)]
+
+    assert levels(ends - 60 * DAY) == []
+    assert levels(ends - 60 * DAY + 1) == [logging.WARNING]
+    assert levels(ends - 15 * DAY + 1) == [logging.CRITICAL]
+
+
+def test_the_ca_of_our_own_servers_is_missed_before_it_ends(told: Description) -> None:
+    ends = CREATED + 1095 * DAY
+    assert deadlines(told.issuers, b"", Settings(), ends - NOTICE) == []
+    ((level, message),) = deadlines(told.issuers, b"", Settings(), ends - NOTICE + 1)
+    assert level == logging.WARNING
+    assert message.startswith("the CA of our own servers ends on ")
