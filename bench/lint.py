@@ -18,6 +18,8 @@ from core.settings import Rules
 from signer.api import CrlEntry
 from signer.vault import crl as template
 from signer.vault import crl_check, leaf, linter
+from signer.vault.fastlint import filtered
+from signer.vault.fastlint.split import VARYING, split
 from signer.vault.lint_worker import Kind
 from tests.support.software_ca import DAY, NOW, leaf_request, private_key, profile, software_ca, spki
 
@@ -26,6 +28,7 @@ COUNTS = {1: 300, 10: 200, 100: 40}
 
 CRL_ENTRIES = 100_000
 WARM_UP = 3
+STAGES = ("take apart", "values and nodes", "pkilint's validators", "filters")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,33 @@ def measure() -> list[Lint]:
             found.append(Lint(way, names, times[count // 2], times[count // 10]))
             print(found[-1], flush=True)
     return found
+
+
+def stages(names: int) -> dict[str, float]:
+    """Microseconds of each stage of a profile's answer, as median over leaves of so many names."""
+    linter._linter.cache_clear()
+    fast = linter._linter(Rules.PUBLIC, Kind.LEAF)
+    assert fast.by_profile is not None
+    first, *others = leaves(names, COUNTS[names] + WARM_UP)
+    for _ in range(WARM_UP):
+        linter.run(fast, first)
+    made = next(each for each in fast.by_profile._profiles.values() if hasattr(each, "_program"))
+    took: dict[str, list[float]] = {stage: [] for stage in STAGES}
+    for octets in others:
+        marks = [time.perf_counter()]
+        _, fields = split(octets, VARYING)
+        marks.append(time.perf_counter())
+        made._exchange(octets, fields)
+        marks.append(time.perf_counter())
+        results: list[Any] = []
+        for step in made._program:
+            step.run(results)
+        marks.append(time.perf_counter())
+        filtered(fast.filters, results)
+        marks.append(time.perf_counter())
+        for stage, begun, ended in zip(STAGES, marks, marks[1:], strict=False):
+            took[stage].append(1e6 * (ended - begun))
+    return {stage: sorted(times)[len(times) // 2] for stage, times in took.items()}
 
 
 def leaves(names: int, count: int) -> list[bytes]:

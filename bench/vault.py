@@ -143,8 +143,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         finally:
             vault.stop()
     linted = lint.measure()
+    spent = {names: lint.stages(names) for names in lint.COUNTS}
     when = datetime.now(UTC).strftime("%Y-%m-%d")
-    print(f"report: {write(options.output, rates, found, linted, lint.crl(), when)}")
+    print(f"report: {write(options.output, rates, found, linted, spent, lint.crl(), when)}")
     return 0
 
 

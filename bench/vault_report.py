@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.lint import Crl, Lint
+from bench.lint import STAGES, Crl, Lint
 from bench.picture import Bar, Chart, svg
 from bench.token import Rate
 
@@ -23,17 +23,28 @@ AIM_LINT = {1: 500, 10: 800}
 
 
 def write(
-    directory: Path, rates: Sequence[Rate], levels: Sequence[Level], lint: Sequence[Lint], crl: Crl, when: str
+    directory: Path,
+    rates: Sequence[Rate],
+    levels: Sequence[Level],
+    lint: Sequence[Lint],
+    stages: Mapping[int, Mapping[str, float]],
+    crl: Crl,
+    when: str,
 ) -> Path:
     """Both files in `directory`; returns the former's path."""
     (directory / "vault.svg").write_text(_picture(rates, levels, lint), encoding="utf-8")
     report = directory / "vault.md"
-    report.write_text("\n".join(_lines(rates, levels, lint, crl, when)) + "\n", encoding="utf-8")
+    report.write_text("\n".join(_lines(rates, levels, lint, stages, crl, when)) + "\n", encoding="utf-8")
     return report
 
 
 def _lines(
-    rates: Sequence[Rate], levels: Sequence[Level], lint: Sequence[Lint], crl: Crl, when: str
+    rates: Sequence[Rate],
+    levels: Sequence[Level],
+    lint: Sequence[Lint],
+    stages: Mapping[int, Mapping[str, float]],
+    crl: Crl,
+    when: str,
 ) -> list[str]:
     load = os.getloadavg()[0]
     lines = [
@@ -82,6 +93,16 @@ def _lines(
             f"| {each.names} | {each.way} | {each.median:.0f} | {each.best:.0f} "
             f"| {each.median / alone[each.names]:.2f} | {aim or ''} |"
         )
+    lines += [
+        "",
+        "Where a profile's answer goes, in us:",
+        "",
+    ]
+    lines += ["| names | " + " | ".join(STAGES) + " |", "| ---: |" + " ---: |" * len(STAGES)]
+    lines += [
+        f"| {names} | " + " | ".join(f"{spent[stage]:.0f}" for stage in STAGES) + " |"
+        for names, spent in stages.items()
+    ]
     per = 1e6 / crl.entries
     lines += [
         "",

@@ -213,21 +213,24 @@ class _Profile:
 
     def results(self, certificate: bytes, fields: list[bytes], filters: list[Any]) -> Results | None:
         """None when pkilint itself must be asked."""
-        loaded = self._document
         results: Results = []
-        loaded.__dict__ = self._facts | {"octets": certificate}
         try:
-            for (parent, name, specification, names), octets in zip(self._fields, fields, strict=True):
-                value = values.decoded(octets, specification)
-                node = parent.children[name] = values.node(parent, name, value)
-                if names:
-                    add_dns_names(node, octets)
+            self._exchange(certificate, fields)
             for step in self._program:
                 step.run(results)
             found = filtered(filters, results)
         except (ValueError, PyAsn1Error, Sealed, Crashed):
             return None
         return None if _crashed(found) else self.constant + found
+
+    def _exchange(self, certificate: bytes, fields: list[bytes]) -> None:
+        """Put this certificate's own fields into the tree."""
+        self._document.__dict__ = self._facts | {"octets": certificate}
+        for (parent, name, specification, names), octets in zip(self._fields, fields, strict=True):
+            value = values.decoded(octets, specification)
+            node = parent.children[name] = values.node(parent, name, value)
+            if names:
+                add_dns_names(node, octets)
 
     def _record(self, container: IndexedContainer, node: Any) -> None:
         for validator, must_ask in container.candidates(node):

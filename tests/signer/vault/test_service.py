@@ -17,6 +17,7 @@ from core.randomness import SystemRandomness
 from core.settings import Ca, Deployment, Profile, Rules, Settings
 from signer import serials
 from signer.api import IssueRequest, KeyUse, LeafRequest, LintRecord, RecallRequest
+from signer.vault import leaf
 from signer.vault import service as service_module
 from signer.vault.blocked import RefusedKeys
 from signer.vault.evidence import Verifier
@@ -141,6 +142,21 @@ async def test_nothing_is_kept_of_what_the_linter_refused(world: World) -> None:
     world.lint.refusal = Refused("lint.pkix.fault", "a fault")
     with pytest.raises(Refused, match=r"lint\.pkix\.fault"):
         await world.service.prepare(request())
+    assert world.journal.sequence == 0
+    assert not world.service._prepared
+
+
+@pytest.mark.clause("BR 4.3.1.2")
+async def test_a_lint_worker_that_finds_nothing_gets_nothing_signed_that_our_own_lint_refuses(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    template = leaf.build_tbs
+    monkeypatch.setattr(
+        leaf, "build_tbs", lambda *given: template(*given).replace(b"www.acme-shop.com", b"www.evil-shop.com")
+    )
+    with pytest.raises(Refused, match=r"profile\.extension"):
+        await world.service.prepare(request())
+    assert world.lint.seen == []
     assert world.journal.sequence == 0
     assert not world.service._prepared
 
