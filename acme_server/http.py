@@ -200,12 +200,23 @@ class Connection(RequestHandler):
         self._body = body
         self.deadline = math.inf if body is None else self._loop.time() + self._timeout
 
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Write an answer within the time limit: who never reads has no connection for ever."""
+        self.deadline = self._loop.time() + self._timeout
+        try:
+            return await super().finish_response(request, resp, start_time)
+        finally:
+            self.deadline = math.inf
+
     def expire(self) -> None:
         """The time is over: a body that does not come is told so, all else is cut."""
         if self._body is not None:
             self._body.set_exception(TimeoutError())
-        else:
+        elif (transport := self.transport) is not None:
             self.force_close()
+            transport.abort()  # to close is to wait until what was written is read
 
     def handle_error(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
+import socket
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -240,6 +241,23 @@ async def test_a_connection_that_never_ends_its_request_is_closed() -> None:
         with contextlib.suppress(ConnectionResetError):
             assert await reader.read() == b""
         writer.close()
+
+
+async def test_a_client_that_asks_and_never_reads_has_no_connection_for_ever() -> None:
+    server = serving(limits=Limits(connections=1, request_timeout=1))
+    await server.start()
+    try:
+        deaf = socket.create_connection(("127.0.0.1", server.ports[0]))
+        with contextlib.suppress(OSError), deaf:
+            deaf.settimeout(5)
+            while True:  # until the server cuts it
+                await asyncio.to_thread(deaf.sendall, b"GET / HTTP/1.1\r\nHost: h\r\n\r\n" * 5000)
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.ports[0])
+        writer.write(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert (await reader.readline()).startswith(b"HTTP/1.1 ")
+        writer.close()
+    finally:
+        await server.close()
 
 
 async def test_a_connection_beyond_the_limit_is_refused() -> None:
