@@ -21,7 +21,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import msgspec
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import load_der_public_key, load_pem_public_key
@@ -137,7 +137,7 @@ def load(settings: Ct) -> LogList:
         signature = _read("ct.log_list_signature", settings.log_list_signature)
         try:
             _verify(_read("ct.log_list_key", settings.log_list_key), signature, octets)
-        except (InvalidSignature, ValueError) as error:
+        except (InvalidSignature, UnsupportedAlgorithm, ValueError) as error:
             raise ConfigurationError(
                 f"{settings.log_list} is not signed with ct.log_list_key ({error or 'another signature'}): "
                 "fetch list and signature again, or see who changed them"
@@ -217,7 +217,10 @@ def _read_log(entry: _Entry, operator: str, *, tiled: bool) -> Log:
     id = base64.b64decode(entry.log_id, validate=True)
     if hashlib.sha256(spki).digest() != id:
         raise ValueError("its id is not the hash of its key")
-    key = load_der_public_key(spki)
+    try:
+        key = load_der_public_key(spki)
+    except UnsupportedAlgorithm as error:
+        raise ValueError("its key is of a kind that is not known here") from error
     if not isinstance(key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey):
         raise ValueError("its key is neither ECDSA nor RSA")
     if entry.log_type != "prod":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from core import der
 from core.clock import FakeClock
 from core.errors import ConfigurationError, TransientError
 from core.requirements import DAY
@@ -20,6 +23,11 @@ from signer.ct.log_list import LOOK_EVERY, LogLists, LogState
 from tests.support import ct_log
 from tests.support.ct_log import CtLog, write_list
 from tests.support.software_ca import NOW
+
+FUTURE = der.sequence(der.sequence(der.oid("1.3.6.1.4.1.99999.1")), der.bit_string(b"key"))
+"""A key of a kind that nobody knows yet: it must not take revocation away from a CA that starts."""
+
+FUTURE_ID = base64.b64encode(hashlib.sha256(FUTURE).digest()).decode()
 
 pytestmark = pytest.mark.clause("requirements.md 2.90")
 
@@ -59,6 +67,7 @@ def test_a_list_of_both_kinds_of_logs_is_read() -> None:
     [
         {"log_id": "AAAA"},
         {"key": "AAAA"},
+        {"key": base64.b64encode(FUTURE).decode(), "log_id": FUTURE_ID},
         {"url": "http://log.example.com/"},
         {"url": "https://user@log.example.com/"},
         {"url": "https://log.example.com/?x"},
