@@ -249,6 +249,8 @@ class Issuance:
         chain = await self.chain_of(row.issuer_id)
         scts = await self._logs.collect(row.precertificate, chain, row.created_at)  # (6)
         steps.reached("6 collected", id)
+        if not precertificates.is_open(self._database.reader, self._row(id)):
+            raise TransientError(f"the precertificate {id} was revoked while logs were asked: once more")
         try:
             prepared = await self._vault.prepare_final(FinalRequest(id, scts))  # (7)
             steps.reached("7 prepared", id)

@@ -130,6 +130,28 @@ async def test_a_precertificate_alone_can_be_revoked_and_gets_no_certificate_the
     assert [entry.kind for entry in vault.entries if entry.serial == serial] == kinds(vault)[:2]
 
 
+@pytest.mark.clause("BR 4.9.1.1")
+async def test_a_precertificate_revoked_while_logs_are_asked_gets_no_certificate(
+    issuance: Issuance, vault: MemoryVault, database: Database, logs: Logs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collect, finished = logs.collect, Finished()
+
+    async def slowly(precertificate: bytes, chain: Sequence[bytes], since: int) -> tuple[bytes, ...]:
+        serial = vault.entries[0].serial
+        if not is_revoked(database, serial):
+            await database.write(lambda tx: certificates.revoke(tx, serial, 1, "its key was published"))
+        return await collect(precertificate, chain, since)
+
+    monkeypatch.setattr(logs, "collect", slowly)
+    with pytest.raises(TransientError, match="was revoked while logs were asked"):
+        await issuance.issue(APPROVED, finished)
+    assert kinds(vault) == ["precertificate-intent", "precertificate"]
+    assert finished.ids == []
+    await issuance.issue(APPROVED, finished)
+    assert states(database) == ["precertified", "issued"]
+    assert len({entry.serial for entry in vault.entries}) == 2
+
+
 @pytest.mark.clause("house: the crash rule")
 async def test_an_order_given_up_has_its_precertificate_revoked(
     issuance: Issuance, vault: MemoryVault, database: Database, logs: Logs
