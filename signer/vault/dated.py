@@ -17,16 +17,16 @@ from signer.api import CrlRequest, LeafRequest, OcspRequest
 from signer.vault.profiles import LeafProfile
 
 
-def must_suit_leaf(request: LeafRequest, profile: LeafProfile, now: int) -> None:
-    """Raises `Refused("dated.*")`.  `now` in POSIX seconds."""
-    skew = row(Limit.NOT_BEFORE_SKEW, now)
-    if abs(now - request.not_before) > skew.value:
+def must_suit_leaf(request: LeafRequest, profile: LeafProfile, now: int, until: int) -> None:
+    """Signed at `now` or `until` (POSIX seconds), or in between.  Raises `Refused("dated.*")`."""
+    skew = row(Limit.NOT_BEFORE_SKEW, until)
+    if max(abs(at - request.not_before) for at in (now, until)) > skew.value:
         raise Refused("dated.not-before", f"notBefore is more than {skew.value} s from now ({skew.clause})")
-    if not limit(Limit.REVERSE_ZONE_NAMES, now):
+    if not limit(Limit.REVERSE_ZONE_NAMES, until):
         for name in request.names:
             if identifiers.is_reverse(name):
                 raise Refused("dated.reverse-zone", f"{name} lies in a reverse zone (BR 4.2.2): leave it out")
-    short = row(Limit.SHORT_LIVED_VALIDITY, now)
+    short = row(Limit.SHORT_LIVED_VALIDITY, until)
     if not (profile.crl or profile.ocsp) and request.not_after - request.not_before + 1 > short.value:
         raise Refused(
             "dated.short-lived",

@@ -143,7 +143,7 @@ class Service:
         longest = profile.validity
         if self._settings.ca.rules is Rules.PUBLIC:
             longest = requirements.limit(requirements.Limit.LEAF_VALIDITY, until)
-            dated.must_suit_leaf(request, profile, now)
+            dated.must_suit_leaf(request, profile, now, until)
         self._verifier.verify(request, now, max(until, now + PREPARED_LIFETIME))
         kind = Kind.PRECERTIFICATE if profile.ct else Kind.LEAF
         tbs, lint = await self._build(request, by, profile, kind, now=now, longest=longest)
@@ -198,8 +198,8 @@ class Service:
         now = self._now_of_issuance()
         if prepared is None or prepared.expires_at < now:
             raise Refused("token.unknown", "nothing is kept under this token (any more): prepare it again")
-        # It may have been blocked since, between precertificate and certificate too.
-        self._refused_keys.must_not_be_blocked(_key_sha256(prepared.tbs))
+        # It may have been blocked or listed since, between precertificate and certificate too.
+        self._refused_keys.must_not_be(_key_of(prepared.tbs))
         by = self._issuers[prepared.issuer_id]
         lifetimes.must_issue(by.issuer, by.life, now)
         signed = await self._signer.certificate(
@@ -387,9 +387,9 @@ _SUBJECT_PUBLIC_KEY_INFO = 6
 """Its place among the fields of a TBSCertificate (RFC 5280 section 4.1)."""
 
 
-def _key_sha256(tbs: bytes) -> bytes:
+def _key_of(tbs: bytes) -> bytes:
     fields = islice(der.elements(der.only(tbs, der.SEQUENCE).content), _SUBJECT_PUBLIC_KEY_INFO, None)
-    return hashlib.sha256(next(fields).encoding).digest()
+    return next(fields).encoding
 
 
 def _must_not_be_later(this_update: int, now: int) -> None:

@@ -59,6 +59,24 @@ async def test_what_was_prepared_before_its_key_was_blocked_is_not_signed(world:
     assert world.journal.sequence == 1
 
 
+async def test_what_was_prepared_before_its_key_was_listed_is_not_signed(tmp_path: Path) -> None:
+    path = tmp_path / "list.dat"
+    path.write_bytes(b"")
+    made = _world(tmp_path, Settings(ca=Ca(rules=Rules.PUBLIC)))
+    listed = Blocklist(str(path))
+    made.service._refused_keys = RefusedKeys(frozenset(), made.journal, listed)
+    try:
+        prepared = await made.service.prepare(request())
+        path.write_bytes(hashlib.sha256(number(KEY)).digest()[:15] + b"\x07")
+        assert await listed.reload()
+        with pytest.raises(Refused, match=r"key\.listed"):
+            await made.service.issue(IssueRequest(prepared.token))
+        assert made.journal.sequence == 0
+    finally:
+        made.journal.close()
+        listed.close()
+
+
 async def test_other_keys_go_on(world: World) -> None:
     await block(world, hashlib.sha256(b"another").digest())
     prepared = await world.service.prepare(request())

@@ -16,6 +16,7 @@ from core.requirements import DAY, HOUR, TABLE, Limit, limit
 from core.settings import Ca, Profile, Rules, Settings
 from signer import api
 from signer.vault import algorithms, dated
+from signer.vault.profiles import from_settings
 from tests.signer.vault.test_evidence import NAME, attempt, recheck, refused, statement, verifier, verify
 from tests.signer.vault.test_service import World, _world, request
 from tests.support.applicant import ACCOUNT_KEY
@@ -131,6 +132,19 @@ async def test_names_of_reverse_zones_ended(world: World, name: str) -> None:
             not_after=now + 9 * DAY,
             names=(name,),
         )
+
+
+@pytest.mark.clause("BR 4.2.2", "BR 7.1.2.7")
+def test_a_precertificate_is_judged_by_the_rules_of_its_certificate_too() -> None:
+    begins, profile = at("2026-03-15"), from_settings(SETTINGS)["tlsserver"]
+    ours = request(names=("4.3.2.1.in-addr.arpa",), not_before=begins - 60)
+    dated.must_suit_leaf(ours, profile, begins - 60, begins - 1)
+    with pytest.raises(Refused, match=r"dated\.reverse-zone"):
+        dated.must_suit_leaf(ours, profile, begins - 60, begins)
+    old = request(not_before=begins - 48 * HOUR)
+    dated.must_suit_leaf(old, profile, begins - 1, begins)
+    with pytest.raises(Refused, match=r"dated\.not-before"):
+        dated.must_suit_leaf(old, profile, begins - 1, begins + 1)
 
 
 @pytest.mark.clause("BR 7.1.3.2.1")
