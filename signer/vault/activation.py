@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
@@ -41,6 +43,7 @@ MAX_REASON = 500
 """Characters of a reason, which stands in a journal entry and in every refusal while the halt lasts."""
 
 _SESSION_KEY = 32  # octets
+_ID = 16  # characters of `Person.id`: more of what a caller says is not written down
 _log = logging.getLogger(__name__)
 
 
@@ -153,7 +156,7 @@ class Activation:
         Raises `Refused` when the share is not what it should be (nothing of it is kept, no PIN was tried),
         and what `Lock.open` raises.
         """
-        async with self._turning:
+        async with self._turning, self._refusals_recorded(consent.ACTIVATE, request.holder_id):
             state = await self.state(Nothing())
             if not state.locked:
                 raise Refused("activation.open", "the vault is active already: nothing is to be done")
@@ -177,7 +180,7 @@ class Activation:
 
     async def deactivate(self, request: ConsentRequest) -> ActivationState:
         """Take one person's word; with the k-th, close the token.  Raises `Refused`."""
-        async with self._turning:
+        async with self._turning, self._refusals_recorded(consent.DEACTIVATE, request.holder_id):
             state = await self.state(Nothing())
             if self._sealed is None:
                 raise Refused(
@@ -205,7 +208,7 @@ class Activation:
 
     async def resume(self, request: ConsentRequest) -> ActivationState:
         """Take one person's word; with the k-th, go on.  With the PIN in a file the operator's is enough."""
-        async with self._turning:
+        async with self._turning, self._refusals_recorded(consent.RESUME, request.holder_id):
             state = await self.state(Nothing())
             if not state.halted:
                 raise Refused("halt.none", "issuance is not halted: nothing is to be done")
@@ -238,8 +241,22 @@ class Activation:
         finally:
             wipe(secret)
             self._turn()
-        await self._journal.append(Kind.ACTIVATE, issuance_id=by)
+        try:
+            await self._journal.append(Kind.ACTIVATE, issuance_id=by)
+        except HaltIssuance:
+            await self._lock.close(self.locked_message)  # nobody shall sign who was opened without a record
+            raise
         _log.warning("vault: activated by %s", by)
+
+    @asynccontextmanager
+    async def _refusals_recorded(self, purpose: bytes, holder_id: str) -> AsyncIterator[None]:
+        """BR 5.4.1 (3): unsuccessful attempts, too.  Only root, or our own user, gets here."""
+        try:
+            yield
+        except Refused as refused:
+            who = f"{purpose.decode()} by {holder_id[:_ID] or 'nobody'}: {refused.code}"
+            await self._journal.append(Kind.REFUSED, issuance_id=who)
+            raise
 
     def _agreed(
         self, gathering: Gathering, purpose: bytes, request: ConsentRequest, state: ActivationState

@@ -56,7 +56,7 @@ class Kind(StrEnum):
     CRL = "crl"
     HIERARCHY = "hierarchy"  # the vault started with this one; "hierarchy:<sequence>", `tbs` its digest
     BLOCKED_KEY = "blocked-key"  # never certified again; `tbs` is the SHA-256 of its SubjectPublicKeyInfo
-    REFUSED = "refused-access"  # a caller that had no business here; the issuance id says who and what
+    REFUSED = "refused-access"  # a caller without business here, or a person refused: who and what
     ACTIVATE = "activate"  # the token was opened; here and in the next three the issuance id says by whom
     DEACTIVATE = "deactivate"
     HALT = "halt"  # ... and why: from here to the next `resume` no subscriber is issued a certificate

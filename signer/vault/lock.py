@@ -15,7 +15,6 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from core.errors import CaError
 from signer.vault.responders import Responders
 from signer.vault.shares import wipe
 from signer.vault.signing import Signer
@@ -52,7 +51,7 @@ class Lock:
         self._signer.open(tokens)
         try:
             await self._responders.renew()
-        except CaError as error:
+        except BaseException as error:
             await self.close(f"the vault's token was opened and closed again: {error}")
             raise
 

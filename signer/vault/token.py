@@ -84,8 +84,10 @@ class Session:
         )
 
     def has(self, label: str) -> bool:
-        """Whether a private key of this label is there."""
-        return keys.exists(self._session, label)
+        """Whether a private key of this label is there.  Raises `TokenTrouble` when the token fails."""
+        return self._use(
+            f"the key {label!r} was not looked for", lambda: keys.exists(self._session, label), again=True
+        )
 
     def labels(self) -> frozenset[str]:
         """See `keys.labels`."""

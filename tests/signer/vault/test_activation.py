@@ -177,8 +177,25 @@ async def test_nobody_counts_twice_and_no_stranger_counts(room: Room) -> None:
         with pytest.raises(Refused, match=code.strip().replace(".", r"\.")):
             await room.vault.activate(asked)
     assert (await room.vault.activation()).activating == ("Beni",)
-    assert room.kinds() == before
+    assert room.kinds() == [*before, *["refused-access"] * len(wrong)]
     assert await refused_everything(room.vault)
+
+
+@pytest.mark.clause("BR 5.4.1")
+async def test_a_refused_attempt_is_in_the_journal_with_who_and_why(room: Room) -> None:
+    state = await room.vault.activation()
+    forged = replace(room.crew.request(0, state), signature=bytes(64))
+    long = replace(forged, holder_id="x" * 100_000)
+    early = room.consent(1, consent.DEACTIVATE, state)
+    for asked in (room.vault.activate(forged), room.vault.activate(long), room.vault.deactivate(early)):
+        with pytest.raises(Refused):
+            await asked
+    aoi, beni = (each.person.id for each in room.crew.people[:2])
+    assert [entry["issuance_id"] for entry in room.entries() if entry["kind"] == "refused-access"] == [
+        f"activate by {aoi}: person.signature",
+        f"activate by {'x' * 16}: activation.holder",
+        f"deactivate by {beni}: activation.locked",
+    ]
 
 
 async def test_a_wrong_share_is_told_at_once_and_costs_no_try_of_the_pin(room: Room) -> None:
