@@ -223,8 +223,16 @@ def abandon(tx: Transaction, id: str) -> None:
         tx.audit("issuance-abandoned", "system", {"id": id, "serial": row["serial"].hex()})
 
 
-def revoke(tx: Transaction, serial: bytes, reason: int, cause: str, *, actor: str = "system") -> Revocation:
-    """Write the one revocation row; `cause` says for the auditors who asked and why.
+def revoke(
+    tx: Transaction,
+    serial: bytes,
+    reason: int,
+    cause: str,
+    *,
+    actor: str = "system",
+    revoked_at: int | None = None,
+) -> Revocation:
+    """Write the one revocation row, of now or `revoked_at`; `cause` says for the auditors who asked and why.
 
     Blocks no key: that somebody says keyCompromise is no proof of it (core/compromise.py).  Raises:
     `UnknownCertificate` when nothing with this serial was issued, `AlreadyRevoked` (nothing changes),
@@ -242,8 +250,8 @@ def revoke(tx: Transaction, serial: bytes, reason: int, cause: str, *, actor: st
         " (serial, issuer_id, crl_shard, not_after, revoked_at, reason, cause, version)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (
-            *(serial, row["issuer_id"], row["crl_shard"], row["not_after"], tx.now, reason, cause),
-            revocation_version(tx) + 1,
+            *(serial, row["issuer_id"], row["crl_shard"], row["not_after"]),
+            *(tx.now if revoked_at is None else revoked_at, reason, cause, revocation_version(tx) + 1),
         ),
     )
     return _revoked(tx, serial, "revocation", actor)

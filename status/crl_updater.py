@@ -32,6 +32,7 @@ from core.settings import Settings
 from repo_static.publisher import publish_index
 from repo_static.store import NotPublished, Store
 from signer.api import CrlEntry, CrlRequest, Description, Signed
+from status import forgotten
 
 RETRY_AFTER = 5
 """Seconds until a CRL that could not be made is tried again."""
@@ -166,6 +167,7 @@ class CrlUpdater:
         return content is None or hashlib.sha256(content).digest() != last.sha256
 
     async def _issue(self, scope: Scope) -> None:
+        await self._remember(scope)
         published = self._published_number(scope)
         number = await self._database.write(lambda tx: _reserve_number(tx, scope, published))  # (1)
         # (2) The version is read before the entries, and the time after them: what commits in between is
@@ -189,6 +191,17 @@ class CrlUpdater:
         )
         await self._database.write(lambda tx: _record(tx, scope, request, version, der))  # (6)
         _log.info("CRL %s number %d published with %d entries", scope.name, number, len(entries))
+
+    async def _remember(self, scope: Scope) -> None:
+        """A public file that no row records may hold revocations that the register has forgotten."""
+        content, last = self._store.read(scope.name), last_published(self._database.reader, scope)
+        if content is None or (last is not None and hashlib.sha256(content).digest() == last.sha256):
+            return
+        entries = await asyncio.to_thread(forgotten.published, content, scope.issuer_certificate)
+        lost = forgotten.missing(self._database.reader, entries)
+        if lost:
+            _log.critical("%s: %d revocations were forgotten and are entered again", scope.name, len(lost))
+            await self._database.write(lambda tx: forgotten.enter(tx, lost, scope.name))
 
     def _published_number(self, scope: Scope) -> int:
         """The number in the public file: higher than the rows' after a restore from an old backup."""

@@ -1,0 +1,92 @@
+"""Revocations that the public CRL holds and the register has forgotten: it was restored from an older backup.
+
+Whoever met the public CRL knows them, and a CRL or an OCSP answer that took one back would make a revoked
+certificate good again.  So they are entered once more, with their time and reason, before the next CRL.
+
+Must never: decide a revocation; believe a file that the issuer's key did not sign.
+
+RFC 5280 section 5.3; BR 4.9.10, 4.10.1 (entries stay until the certificate has expired), 7.2.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from core import certificates
+from core.database import Rows, Transaction
+from repo_static.store import NotPublished
+
+_CODES = {
+    x509.ReasonFlags.unspecified: 0,
+    x509.ReasonFlags.key_compromise: 1,
+    x509.ReasonFlags.affiliation_changed: 3,
+    x509.ReasonFlags.superseded: 4,
+    x509.ReasonFlags.cessation_of_operation: 5,
+    x509.ReasonFlags.privilege_withdrawn: 9,
+}
+"""RFC 5280 section 5.3.1, as far as the vault puts reasons into CRLs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What a CRL says of a serial number; `revoked_at` in POSIX seconds."""
+
+    serial: bytes
+    revoked_at: int
+    reason: int
+
+
+def published(der: bytes, issuer_certificate: bytes) -> tuple[Entry, ...]:
+    """The entries of a CRL, none when it is not this issuer's.  Half a second for 100 000."""
+    crl = x509.load_der_x509_crl(der)
+    key = x509.load_der_x509_certificate(issuer_certificate).public_key()
+    assert isinstance(key, (rsa.RSAPublicKey, ec.EllipticCurvePublicKey))
+    return tuple(_entries(crl)) if crl.is_signature_valid(key) else ()
+
+
+def missing(rows: Rows, entries: tuple[Entry, ...]) -> list[Entry]:
+    """Those of which the register has no revocation, or has not yet heard of the key's compromise.
+
+    Raises `NotPublished` when it does not even know the certificate: no CRL without the entry may follow.
+    """
+    found = []
+    for entry in entries:
+        existing = certificates.revocation_of(rows, entry.serial)
+        if existing is None and certificates.status_of(rows, entry.serial) is None:
+            raise NotPublished(
+                f"the public CRL revokes {entry.serial.hex()}, of which the register knows nothing: the "
+                "vault's journal brings it back within a minute, or restore a newer backup"
+            )
+        if existing is None or (
+            entry.reason == certificates.KEY_COMPROMISE and existing.reason != certificates.KEY_COMPROMISE
+        ):
+            found.append(entry)
+    return found
+
+
+def enter(tx: Transaction, entries: list[Entry], name: str) -> None:
+    """Write the revocations again that stand in the public CRL `name`."""
+    cause = f"it stands in the public {name}, and the register had forgotten it"
+    for entry in missing(tx, tuple(entries)):
+        if certificates.revocation_of(tx, entry.serial) is None:
+            certificates.revoke(tx, entry.serial, entry.reason, cause, revoked_at=entry.revoked_at)
+        else:
+            certificates.upgrade_reason(tx, entry.serial, cause)
+
+
+def _entries(crl: x509.CertificateRevocationList) -> Iterator[Entry]:
+    for each in crl:
+        number = each.serial_number
+        try:
+            flag = each.extensions.get_extension_for_class(x509.CRLReason).value.reason
+        except x509.ExtensionNotFound:
+            flag = x509.ReasonFlags.unspecified
+        yield Entry(
+            number.to_bytes(number.bit_length() // 8 + 1),
+            int(each.revocation_date_utc.timestamp()),
+            _CODES.get(flag, 0),
+        )
