@@ -34,7 +34,7 @@ from tests.support.hierarchy import settings
 class Approving:
     """A linter that finds nothing."""
 
-    def __init__(self, *_: object) -> None:
+    def __init__(self, *_: object, **__: object) -> None:
         pass
 
     def start(self) -> None:
