@@ -40,6 +40,9 @@ ShareFile = Annotated[
     Path | None,
     typer.Option("--share", help="Your share's file, if it is not in the data directory."),
 ]
+PassphraseFile = Annotated[
+    Path | None, typer.Option(exists=True, dir_okay=False, help="For automation; else it is asked.")
+]
 Call = Callable[[Vault], Awaitable[ActivationState]]
 
 
@@ -52,6 +55,7 @@ def register(application: typer.Typer) -> None:
 def activate(
     identity: Who,
     share: ShareFile = None,
+    passphrase_file: PassphraseFile = None,
     config: Config = None,
     data: Data = DATA,
     set_: Set = None,
@@ -64,7 +68,7 @@ def activate(
 
     def hand_over() -> int:
         directory = invocation(config, data, set_).directory()
-        person = _identity(identity)
+        person = _identity(identity, passphrase_file)
 
         async def call(vault: Vault) -> ActivationState:
             state = await vault.activation()
@@ -79,7 +83,12 @@ def activate(
 
 
 def deactivate(
-    identity: Who, config: Config = None, data: Data = DATA, set_: Set = None, json_: Json = False
+    identity: Who,
+    passphrase_file: PassphraseFile = None,
+    config: Config = None,
+    data: Data = DATA,
+    set_: Set = None,
+    json_: Json = False,
 ) -> None:
     """Agree that the vault closes its token.
 
@@ -88,7 +97,7 @@ def deactivate(
 
     def agree() -> int:
         directory = invocation(config, data, set_).directory()
-        person = _identity(identity)
+        person = _identity(identity, passphrase_file)
 
         async def call(vault: Vault) -> ActivationState:
             state = await vault.activation()
@@ -120,6 +129,7 @@ def halt(
 
 def resume(
     identity: MaybeWho = None,
+    passphrase_file: PassphraseFile = None,
     config: Config = None,
     data: Data = DATA,
     set_: Set = None,
@@ -132,7 +142,7 @@ def resume(
 
     def agree() -> int:
         directory = invocation(config, data, set_).directory()
-        person = None if identity is None else _identity(identity)
+        person = None if identity is None else _identity(identity, passphrase_file)
 
         async def call(vault: Vault) -> ActivationState:
             if person is None:
@@ -182,8 +192,10 @@ def _tell(state: ActivationState, json_: bool) -> int:
     return Exit.DONE
 
 
-def _identity(path: Path) -> Identity:
-    if sys.stdin.isatty():
+def _identity(path: Path, passphrase_file: Path | None) -> Identity:
+    if passphrase_file is not None:
+        passphrase = passphrase_file.read_text().rstrip("\n")
+    elif sys.stdin.isatty():
         passphrase = getpass.getpass(f"Passphrase of {path}: ")
     else:
         passphrase = sys.stdin.readline().rstrip("\n")

@@ -51,6 +51,7 @@ def hold(
     os.umask(0o077)
     script = load(path)
     check_prerequisites(settings, data)
+    _must_be_possible(Place(data, settings, clock, randomness, path.parent, {}), script, identities)
     data.root.mkdir(parents=True, exist_ok=True, mode=0o755)
     walls = isolation.decide(settings, data)
     rests = _needs_rest(data, script)
@@ -171,6 +172,14 @@ def identities(paths: Sequence[Path], passphrases: Sequence[Path]) -> list[Ident
             passphrase = getpass.getpass(f"passphrase of {path}: ")
         found.append(Identity.load(path, passphrase))
     return found
+
+
+def _must_be_possible(place: Place, script: Script, identities: Sequence[Identity]) -> None:
+    """Refuse before a directory or a perspective's key is made; the engine judges again."""
+    base = sealed(place.settings, place.data)
+    engine.must_be_enough(place, script, identities, base)
+    if not past.interrupted(place.data):
+        script.plan(base)
 
 
 def _needs_rest(data: DataDirectory, script: Script) -> bool:

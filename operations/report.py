@@ -27,6 +27,9 @@ from operations.vault_watch import NOT_CONFORMING
 from signer.api import ActivationState
 from signer.client import Vault
 
+_ROOT_TOKEN = "root"
+"""The directory of the root's token unless the ceremony's script names another place."""
+
 _PATIENCE = 5.0
 """Seconds for the vault's answer; a vault that hangs must not hang the report."""
 
@@ -121,6 +124,11 @@ def _not_conforming(
         faults.append(f"the issuing token's PIN lies on the same disk ({data.pin}): set vault.pin_file")
     if _exists(data.vault / "root-pin"):
         faults.append("the root token and its PIN are online: a public CA keeps its root off-line (BR 6.2.8)")
+    elif _exists(data.tokens / _ROOT_TOKEN):
+        faults.append(
+            f"the root token lies on-line ({data.tokens / _ROOT_TOKEN}): bring it to its safe until the "
+            "next ceremony"
+        )
     return faults
 
 

@@ -31,7 +31,7 @@ from core.errors import HaltIssuance, Refused, TransientError
 from core.settings import Settings
 from repo_static.publisher import publish_index
 from repo_static.store import NotPublished, Store
-from signer.api import CrlEntry, CrlRequest, Description, Signed
+from signer.api import ActivationState, CrlEntry, CrlRequest, Description, Signed
 from status import forgotten
 
 RETRY_AFTER = 5
@@ -49,9 +49,15 @@ _log = logging.getLogger(__name__)
 class CrlSigner(Protocol):
     """What the updater needs of the vault (`signer.client.Vault` has it)."""
 
+    async def activation(self) -> ActivationState: ...
+
     async def describe(self) -> Description: ...
 
     async def sign_crl(self, request: CrlRequest) -> Signed: ...
+
+
+class Locked(TransientError):
+    """Nothing is signed until people have activated the vault; `wake` is called when they have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +111,8 @@ class CrlUpdater:
             pause: float = _POLL
             try:
                 await self.update()
+            except Locked as error:
+                _log.warning("no CRL is issued: %s", error)
             except (TransientError, HaltIssuance, Refused, NotPublished) as error:
                 _log.error("CRL not issued, trying again in %d s: %s", RETRY_AFTER, error)
                 pause = RETRY_AFTER
@@ -126,13 +134,14 @@ class CrlUpdater:
         issued: list[str] = []
         failure: Exception | None = None
         async with self._one_at_a_time:
-            for scope in scopes(self._database.reader):
-                if scope.name in self._ended:
-                    continue
+            living = [each for each in scopes(self._database.reader) if each.name not in self._ended]
+            due = [each for each in living if force or self._due(each)]
+            if due:
+                await self._must_be_open()
+            for scope in due:
                 try:
-                    if force or self._due(scope):
-                        await self._issue(scope)
-                        issued.append(scope.name)
+                    await self._issue(scope)
+                    issued.append(scope.name)
                 except Exception as error:
                     if isinstance(error, Refused) and error.code in _ENDED:
                         _log.warning("CRL %s is issued no more: %s", scope.name, error)
@@ -145,6 +154,12 @@ class CrlUpdater:
         if failure is not None:
             raise failure
         return issued
+
+    async def _must_be_open(self) -> None:
+        # Each try reserves numbers for good, and people may come hours later.
+        state = await self._vault.activation()
+        if state.locked:
+            raise Locked(f"{state.threshold} of {state.holders} people must run `acme-server activate` first")
 
     async def _publish_index(self) -> None:
         """The index names each CRL's nextUpdate.  A page that lags is no reason to hold a CRL back."""

@@ -273,9 +273,15 @@ class Activation:
         for index, holder in enumerate(self._sealed.holders, 1):
             if holder.id == id:
                 return self._sealed, holder, index
+        if not id:
+            raise Refused(
+                "activation.holder",
+                f"{self._sealed.threshold} of {len(self._sealed.holders)} people share the PIN of this vault: "
+                "each of them agrees with --identity FILE",
+            )
         raise Refused(
             "activation.holder",
-            f"{id or 'who signed nothing'} holds no share of this token: its holders are "
+            f"{id} holds no share of this token: its holders are "
             + ", ".join(f"{each.name} ({each.id})" for each in self._sealed.holders),
         )
 

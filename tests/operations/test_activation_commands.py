@@ -104,6 +104,18 @@ async def test_a_wrong_passphrase_a_foreign_share_and_no_share_send_nothing(room
     assert room.came == []
 
 
+async def test_a_passphrase_is_read_from_a_file_for_automation(room: Room) -> None:
+    file = room.keys / "passphrase"
+    file.write_text(PASSPHRASE + "\n")
+    words = [*room.crew.files(room.keys, 0), "--passphrase-file", str(file)]
+    code, said = await room.run("activate", *words, passphrase="not this one")
+    assert code == Exit.DONE, said
+    assert len(room.came) == 1
+    for command in ("deactivate", "resume"):
+        _, said = await room.run(command, *words[:2], "--passphrase-file", str(room.keys / "none"))
+        assert "does not exist" in said
+
+
 async def test_a_share_is_found_where_the_ceremony_left_it(room: Room) -> None:
     identity = room.crew.files(room.keys, 0)[:2]
     directory = room.data.shares / "issuing"

@@ -105,6 +105,19 @@ async def test_numbers_rise_also_when_an_attempt_failed(house: Any) -> None:
     assert asked == sorted(set(asked))
 
 
+async def test_a_locked_vault_costs_no_number(house: Any) -> None:
+    updater = house.updater()
+    await updater.update()
+    house.vault.locked = True
+    for _ in range(3):
+        with pytest.raises(TransientError, match=r"2 of 3 people must run `acme-server activate`"):
+            await updater.update(force=True)
+    assert house.reader.one("SELECT COUNT(*) AS n FROM crls")["n"] == len(ALL)
+    house.vault.locked = False
+    await updater.update(force=True)
+    assert number(house) == 2
+
+
 @pytest.mark.clause("BR 7.2: CRLNumber rises across restores")
 async def test_numbers_rise_past_the_public_file_after_an_old_backup(house: Any) -> None:
     for _ in range(3):
@@ -210,6 +223,9 @@ class Forger:
     def __init__(self, honest: Any, forge: Any) -> None:
         self.honest = honest
         self.forge = forge
+
+    async def activation(self) -> Any:
+        return await self.honest.activation()
 
     async def describe(self) -> Any:
         return self.honest.description()

@@ -20,7 +20,16 @@ from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from core.errors import TransientError
-from signer.api import CrlRequest, Description, IssuerInfo, KeyUse, OcspRequest, ResponderInfo, Signed
+from signer.api import (
+    ActivationState,
+    CrlRequest,
+    Description,
+    IssuerInfo,
+    KeyUse,
+    OcspRequest,
+    ResponderInfo,
+    Signed,
+)
 
 DAY = 86400
 CREATED = 1_795_392_000 - DAY
@@ -127,6 +136,7 @@ class SoftwareVault:
         self.renew_responders(responder_not_after)
         self.root_crl = self.make_root_crl(1)
         self.away = False
+        self.locked = False
         self.shard_base: str | None = None
         """The repository's URL when CRLs are sharded: then each CRL names its own."""
         self.ocsp_requests: list[OcspRequest] = []
@@ -173,6 +183,9 @@ class SoftwareVault:
             journal_sequence=0,
             root_crl=self.root_crl,
         )
+
+    async def activation(self) -> ActivationState:
+        return ActivationState("token", self.locked, 2, 3, CREATED, b"")
 
     async def sign_ocsp(self, request: OcspRequest) -> Signed:
         self.ocsp_requests.append(request)

@@ -57,7 +57,10 @@ class MakeToken:
         if described is None:
             raise ConfigurationError(f"no [[tokens]] has the label {self.token!r}")
         if described.role in plan.tokens.values():
-            raise ConfigurationError(f"there is a token with the role {described.role!r} already")
+            raise ConfigurationError(
+                f"there is a token with the role {described.role.value!r} already: a later ceremony goes on "
+                "with it, so leave this step out"
+            )
         self._split(plan)
         plan.tokens[self.token] = described.role
 

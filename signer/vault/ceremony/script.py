@@ -19,6 +19,7 @@ import hashlib
 import tomllib
 import typing
 from dataclasses import MISSING, dataclass, fields
+from enum import EnumType
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -141,7 +142,11 @@ def read(raw: Any, type: type[T], where: str) -> T:
         return msgspec.convert(raw, type)
     except msgspec.ValidationError as error:
         what, _, key = str(error).partition(" - at `$.")
-        raise ConfigurationError(f"{where}, {key.rstrip('`') or 'all of it'}: {what.lower()}") from error
+        words = f"{where}, {key.rstrip('`') or 'all of it'}: {what[:1].lower()}{what[1:]}"
+        hint = typing.get_type_hints(type).get(key.rstrip("`"))
+        if isinstance(hint, EnumType):
+            words += f"; it is one of {', '.join(repr(str(each)) for each in hint)}"
+        raise ConfigurationError(words) from error
 
 
 def _check(script: Script) -> None:

@@ -40,7 +40,7 @@ def changed(identities: list[Identity], old: str, new: str) -> Script:
         (
             'algorithm = "ec-p256"',
             'algorithm = "ec-p521"',
-            "step 3 .*algorithm: invalid enum value 'ec-p521'",
+            "step 3 .*algorithm: invalid enum value 'ec-p521'; it is one of 'rsa-2048'",
         ),
         ('label = "ec-1"\n', "", "step 3 .*needs a key 'label'"),
         ("[[tokens]]", "[[tokkens]]", "the nearest is 'tokens'"),
