@@ -80,7 +80,7 @@ def screen(found: dict[str, Any]) -> str:
     if found["isolated"]:
         lines.append("  isolation     each process is its own system user")
     for fault in found["not_conforming"]:
-        lines.append(f"  NOT CONFORMING  {fault}")
+        lines.append(f"  NOT CONFORMING  {fault.removeprefix('not conforming: ')}")
     return "\n".join(lines)
 
 

@@ -276,8 +276,8 @@ class Activation:
         if not id:
             raise Refused(
                 "activation.holder",
-                f"{self._sealed.threshold} of {len(self._sealed.holders)} people share the PIN of this vault: "
-                "each of them agrees with --identity FILE",
+                f"{self._sealed.threshold} of {len(self._sealed.holders)} people must agree, each with "
+                "--identity FILE",
             )
         raise Refused(
             "activation.holder",

@@ -308,7 +308,7 @@ async def test_two_resume_and_the_operator_alone_does_not(room: Room) -> None:
     with pytest.raises(Refused, match=r"halt\.none"):
         await room.vault.resume(api.ConsentRequest("tester"))
     state = await room.vault.halt("tester", "drill")
-    with pytest.raises(Refused, match=r"2 of 3 people .* agrees with --identity FILE"):
+    with pytest.raises(Refused, match=r"2 of 3 people must agree, each with --identity FILE"):
         await room.vault.resume(api.ConsentRequest("root"))
     one = await room.vault.resume(room.consent(0, consent.RESUME, state))
     assert one.resuming == ("Aoi",)
