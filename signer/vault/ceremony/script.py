@@ -19,7 +19,7 @@ import hashlib
 import tomllib
 import typing
 from dataclasses import MISSING, dataclass, fields
-from enum import EnumType
+from enum import EnumType, StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -144,7 +144,7 @@ def read(raw: Any, type: type[T], where: str) -> T:
         what, _, key = str(error).partition(" - at `$.")
         words = f"{where}, {key.rstrip('`') or 'all of it'}: {what[:1].lower()}{what[1:]}"
         hint = typing.get_type_hints(type).get(key.rstrip("`"))
-        if isinstance(hint, EnumType):
+        if isinstance(hint, EnumType) and issubclass(hint, StrEnum):
             words += f"; it is one of {', '.join(repr(str(each)) for each in hint)}"
         raise ConfigurationError(words) from error
 
