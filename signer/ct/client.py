@@ -82,7 +82,7 @@ class LogClient:
             raise LogFailed(f"{type(error).__name__}: {error}") from error
         try:
             return _decoder.decode(octets)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, RecursionError) as error:
             raise LogFailed(f"an answer that is none: {error}") from error
 
 

@@ -150,7 +150,10 @@ def load(settings: Ct) -> LogList:
 
 def parse(octets: bytes) -> LogList:
     """Read a list; a log that cannot be used is left out and named in our log.  Raises ValueError."""
-    document = _decoder.decode(octets)
+    try:
+        document = _decoder.decode(octets)
+    except RecursionError as error:
+        raise ValueError("it is nested without end") from error
     logs = []
     for operator in document.operators:
         for tiled, each in _entries(operator):

@@ -109,7 +109,7 @@ def thumbprints(request: LeafRequest) -> frozenset[str]:
         payload = _verified(applicant.finalize, key, request.account_url, "/finalize")
         requested = x509.load_der_x509_csr(_decoded(msgspec.json.decode(payload, type=_Finalize).csr))
         wanted = _public_key(requested), _names(requested)
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
+    except (ValueError, TypeError, RecursionError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
         raise Refused("applicant.request", f"the finalize request cannot be read: {error}") from error
     if wanted != (request.public_key, frozenset(request.names)):
         raise Refused(
@@ -138,7 +138,7 @@ def _older(applicant: Applicant, newest: _Key, account_url: str) -> set[str]:
                 raise ValueError("it is another account's")
             older = _key(bytes(said.old_key))
             _verified(octets, older, account_url, "/key-change")
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise Refused("applicant.key-change", f"a change of the account's key: {error}") from error
         found.add(older.thumbprint)
         newest = older

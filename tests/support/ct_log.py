@@ -38,6 +38,7 @@ class Fault(StrEnum):
     """What a log does instead of its duty."""
 
     SLOW = "never answers"
+    DEEP = "nests without end"
     WRONG_SIGNATURE = "signs over something else"
     FUTURE = "a timestamp of tomorrow"
     PAST = "a timestamp of yesterday"
@@ -155,6 +156,8 @@ class CtLog:
         match self.fault:
             case Fault.SLOW:
                 await asyncio.sleep(3600)
+            case Fault.DEEP:
+                return web.Response(body=b'{"x":' + b"[" * 20_000)
             case Fault.BUSY:
                 return web.Response(status=429, headers={"Retry-After": str(RETRY_AFTER)})
             case Fault.GARBAGE:

@@ -88,7 +88,10 @@ def test_a_log_that_cannot_be_used_is_left_out_alone(change: dict[str, Any]) -> 
     assert [log.operator for log in parsed(lambda entry: entry.update(change))] == ["Birch", "Cedar"]
 
 
-@pytest.mark.parametrize("octets", [b"", b"[]", b"{}", b'{"log_list_timestamp": "2026", "operators": []}'])
+@pytest.mark.parametrize(
+    "octets",
+    [b"", b"[]", b"{}", b'{"x":' + b"[" * 20_000, b'{"log_list_timestamp": "2026", "operators": []}'],
+)
 def test_what_is_no_list_is_refused(octets: bytes) -> None:
     with pytest.raises(ValueError):
         log_list.parse(octets)

@@ -87,6 +87,7 @@ ATTACKS: dict[str, tuple[str, Callable[[], LeafRequest]]] = {
         "applicant.request",
         lambda: _with(finalize=json.dumps(json.loads(_request().finalize) | {"header": {}}).encode()),
     ),
+    "an abyss": ("applicant.request", lambda: _with(jwk=b'{"x":' + b"[" * 20_000)),
     "a giant": ("applicant.request", lambda: _with(finalize=_request().finalize + b" " * (1 << 18))),
     "changes without end": (
         "applicant.key-change",
