@@ -3,7 +3,7 @@
 The seal (`hierarchy.json`) fixes what must not change by editing a file: whose rules bind, which keys issue,
 which perspectives are believed.  The package `ceremony` makes and changes it.
 
-Must never: take an older seal for the newest one.
+Must never: take an older seal for the newest one, or another root's.
 
 BR 6.1.1.1 (CA key pair generation), 6.1.7 (the root key signs no leaf); CPS 6.1, 6.2.
 """
@@ -61,10 +61,16 @@ async def must_not_be_older(journal: Journal, hierarchy: Hierarchy, path: Path) 
     """That no older seal was put back in the place of a newer one; the newest is remembered.
 
     An old seal is a good signature still: it would bring back a revoked issuer or a perspective that is
-    believed no more.  Raises `HaltIssuance`.
+    believed no more.  And another root's seal is good under another trust-anchor.pem, with whatever number
+    and perspectives its maker chose, over the very keys in the token.  Raises `HaltIssuance`.
     """
     sequence, digest = journal.hierarchy
     found = seals.digest(hierarchy)
+    if journal.root not in (b"", hierarchy.root):
+        raise HaltIssuance(
+            f"{path} is sealed by another root than that of number {sequence}, which the vault has used: "
+            "restore it and trust-anchor.pem from a backup and find out who put these here"
+        )
     if (hierarchy.sequence, found) == (sequence, digest):
         return
     if hierarchy.sequence <= sequence:
@@ -73,7 +79,9 @@ async def must_not_be_older(journal: Journal, hierarchy: Hierarchy, path: Path) 
             f"{path} is sealed as number {hierarchy.sequence}, {what} number {sequence}, which the vault has "
             "used: restore the newest one from a backup and find out who put this one here"
         )
-    await journal.append(Kind.HIERARCHY, issuance_id=f"hierarchy:{hierarchy.sequence}", tbs=found)
+    await journal.append(
+        Kind.HIERARCHY, issuance_id=f"hierarchy:{hierarchy.sequence}", tbs=found, certificate=hierarchy.root
+    )
 
 
 def authority(settings: Settings, id: str, certificate: bytes) -> Issuer:

@@ -54,7 +54,9 @@ class Kind(StrEnum):
     RESPONDER = "ocsp-responder"
     CRL_INTENT = "crl-intent"
     CRL = "crl"
-    HIERARCHY = "hierarchy"  # the vault started with this one; "hierarchy:<sequence>", `tbs` its digest
+    HIERARCHY = (
+        "hierarchy"  # the vault started with it; "hierarchy:<sequence>", `tbs` its digest, and its root
+    )
     BLOCKED_KEY = "blocked-key"  # never certified again; `tbs` is the SHA-256 of its SubjectPublicKeyInfo
     REFUSED = "refused-access"  # a caller without business here, or a person refused: who and what
     ACTIVATE = "activate"  # the token was opened; here and in the next three the issuance id says by whom
@@ -92,6 +94,7 @@ class Journal:
         self._crl_numbers: dict[tuple[str, int], int] = {}
         self._responders: dict[str, int] = {}  # issuer id -> sequence of its newest responder's result
         self._hierarchy = (0, b"")
+        self._root = b""
         self._halt: JournalEntry | None = None
         self._blocked: dict[bytes, int] = {}  # SHA-256 of a key -> sequence of its first entry
         self._failure: OSError | None = None
@@ -145,6 +148,11 @@ class Journal:
     def hierarchy(self) -> tuple[int, bytes]:
         """The sequence and the digest of the newest hierarchy that the vault started with; (0, b"")."""
         return self._hierarchy
+
+    @property
+    def root(self) -> bytes:
+        """The root certificate (DER) of the hierarchies that the vault started with; b"" before the first."""
+        return self._root
 
     @property
     def halt(self) -> JournalEntry | None:
@@ -311,6 +319,7 @@ class Journal:
                 self._responders[entry.issuer_id] = entry.sequence
         elif entry.kind == Kind.HIERARCHY:
             self._hierarchy = (int(entry.issuance_id.partition(":")[2]), entry.tbs)
+            self._root = entry.certificate or self._root
         elif entry.kind == Kind.BLOCKED_KEY:
             self._blocked.setdefault(entry.tbs, entry.sequence)
 

@@ -205,3 +205,21 @@ async def test_a_seal_older_than_the_vault_has_used_stops_it_and_is_not_remember
         assert journal.sequence == before == 1
     finally:
         journal.close()
+
+
+@pytest.mark.clause("CPS 6.5")
+async def test_a_seal_of_another_root_stops_the_vault_whatever_its_number(
+    data: DataDirectory, tmp_path: Path
+) -> None:
+    found = hierarchy.load(data, settings())
+    another = replace(found, sequence=99, root=found.issuers[0].certificate)
+    for _ in range(2):  # a restart remembers
+        journal = Journal(tmp_path / "journal", SystemClock())
+        try:
+            await hierarchy.must_not_be_older(journal, found, data.hierarchy)
+            with pytest.raises(HaltIssuance, match="another root"):
+                await hierarchy.must_not_be_older(journal, another, data.hierarchy)
+            assert journal.sequence == 1
+            assert journal.root == found.root
+        finally:
+            journal.close()
