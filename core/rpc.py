@@ -31,6 +31,7 @@ MAX_FRAME = 128 * 1024 * 1024
 
 _LENGTH = struct.Struct(">I")
 _PEERCRED = struct.Struct("3i")
+_ROOT = 0
 _RESULT, _REFUSED, _TRANSIENT, _HALT = range(4)
 _log = logging.getLogger(__name__)
 
@@ -172,10 +173,7 @@ class _ServerConnection(_Frames):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        sock: socket.socket = transport.get_extra_info("socket")
-        self._peer = Peer(
-            *_PEERCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEERCRED.size))
-        )
+        self._peer = _peer(transport)
         self._connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -215,6 +213,11 @@ class _ServerConnection(_Frames):
         self.send(_encode((number, kind, body)))
 
 
+def _peer(transport: asyncio.BaseTransport) -> Peer:
+    sock: socket.socket = transport.get_extra_info("socket")
+    return Peer(*_PEERCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEERCRED.size)))
+
+
 _encode = msgspec.msgpack.Encoder().encode
 _request_decoder = msgspec.msgpack.Decoder(tuple[int, str, msgspec.Raw])
 _reply_decoder = msgspec.msgpack.Decoder(tuple[int, int, msgspec.Raw])
@@ -223,9 +226,15 @@ _reply_decoder = msgspec.msgpack.Decoder(tuple[int, int, msgspec.Raw])
 class RpcClient:
     """Calls methods of one server; reconnects by itself, and says `TransientError` while it cannot."""
 
-    def __init__(self, path: Path, timeout: float = 30.0) -> None:
+    def __init__(self, path: Path, timeout: float = 30.0, owner: Path | None = None) -> None:
+        """The server is root or whoever owns the directory `owner`, where one is named that exists.
+
+        All of our processes may make sockets in one directory: whoever took over one of them could listen in
+        the place of another that is starting again, and be told what only that one may hear.
+        """
         self._path = path
         self._timeout = timeout
+        self._owner = owner
         self._connection: _ClientConnection | None = None
         self._connecting = asyncio.Lock()
 
@@ -262,12 +271,25 @@ class RpcClient:
         async with self._connecting:
             if self._connection is None or not self._connection.alive:
                 try:
-                    _, self._connection = await asyncio.get_running_loop().create_unix_connection(
+                    transport, connection = await asyncio.get_running_loop().create_unix_connection(
                         _ClientConnection, str(self._path)
                     )
                 except OSError as error:
                     raise TransientError(f"nobody listens at {self._path.name}: {error}") from error
+                self._must_be_theirs(transport)
+                self._connection = connection
             return self._connection
+
+    def _must_be_theirs(self, transport: asyncio.Transport) -> None:
+        if self._owner is None or not self._owner.exists():
+            return
+        uid, owner = _peer(transport).uid, self._owner.stat().st_uid
+        if uid not in (_ROOT, owner):
+            transport.abort()
+            raise TransientError(
+                f"{self._path} is not answered by its process (uid {owner}) but by uid {uid}: stop the CA, "
+                "find out whose process that is, and remove the socket"
+            )
 
 
 class _ClientConnection(_Frames):

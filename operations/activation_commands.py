@@ -157,7 +157,7 @@ def resume(
 
 def _ask(directory: DataDirectory, call: Call) -> ActivationState:
     async def asked() -> ActivationState:
-        vault = Vault(directory.vault_socket)
+        vault = Vault(directory.vault_socket, owner=directory.vault)
         try:
             return await call(vault)
         finally:

@@ -97,7 +97,8 @@ class Children:
         log = self._data.log / f"{child.name}.log"
         start = log.stat().st_size if log.exists() else 0
         try:
-            with log.open("ab") as output:
+            # Others may write in these directories: no name of theirs leads root to another file.
+            with open(log, "ab", opener=_unfollowed) as output:
                 process = await asyncio.create_subprocess_exec(
                     *arguments,
                     stdin=asyncio.subprocess.DEVNULL,
@@ -113,7 +114,10 @@ class Children:
         finally:
             os.close(write_end)
         self._processes[child] = process
-        (self._data.run / f"{child.name}.pid").write_text(f"{process.pid}\n")
+        pid = self._data.run / f"{child.name}.pid"
+        pid.unlink(missing_ok=True)
+        with contextlib.suppress(FileExistsError), pid.open("x") as written:
+            written.write(f"{process.pid}\n")
         if not await _ready(read_end):
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
@@ -210,3 +214,7 @@ def _last_words(log: Path, start: int) -> str:
 
 def _how(code: int) -> str:
     return signal.Signals(-code).name if code < 0 else f"exit {code}"
+
+
+def _unfollowed(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)

@@ -75,7 +75,7 @@ def revoke_all(
 async def _revoke_all(
     data: DataDirectory, issuer_id: str, reason: int, cause: str, progress: Callable[[int], None]
 ) -> int:
-    client = RpcClient(data.app_socket)
+    client = RpcClient(data.app_socket, owner=data.audit)
     total, after = 0, 0
     try:
         while True:

@@ -108,7 +108,7 @@ def server(database: Database, on_revocation: Callable[[], None], wake_jobs: Cal
 
 async def revoke(data: DataDirectory, serial: bytes, reason: int, cause: str) -> Revoked:
     """The command line's side.  Raises `Refused`, or `TransientError` when no app runs here."""
-    client = RpcClient(data.app_socket)
+    client = RpcClient(data.app_socket, owner=data.audit)
     try:
         return await client.call(REVOKE, RevokeRequest(serial, reason, cause, getpass.getuser()))
     finally:
@@ -117,7 +117,7 @@ async def revoke(data: DataDirectory, serial: bytes, reason: int, cause: str) ->
 
 async def block_key(data: DataDirectory, spki_sha256: bytes, cause: str) -> Blocked:
     """The command line's side.  Raises as `revoke`."""
-    client = RpcClient(data.app_socket)
+    client = RpcClient(data.app_socket, owner=data.audit)
     try:
         return await client.call(BLOCK_KEY, BlockRequest(spki_sha256, cause, getpass.getuser()))
     finally:

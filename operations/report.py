@@ -88,7 +88,7 @@ def _activation(data: DataDirectory) -> ActivationState | None:
     """What the vault says of itself; None when it does not answer."""
 
     async def ask() -> ActivationState:
-        vault = Vault(data.vault_socket, timeout=_PATIENCE)
+        vault = Vault(data.vault_socket, timeout=_PATIENCE, owner=data.vault)
         try:
             return await vault.activation()
         finally:

@@ -20,7 +20,7 @@ LOOK_EVERY = 1
 
 async def tell(data: DataDirectory, say: Callable[[str], None]) -> None:
     """Say it whenever it changes, for ever; nothing of a vault that has been active all along."""
-    vault = Vault(data.vault_socket)
+    vault = Vault(data.vault_socket, owner=data.vault)
     said: tuple[str, ...] = ()
     try:
         while True:

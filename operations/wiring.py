@@ -76,7 +76,7 @@ async def serve(
         database = await _open_database(settings, data, clock)
         closing.push_async_callback(database.close)
         check_base(database.reader, urls)
-        vault = Vault(data.vault_socket)
+        vault = Vault(data.vault_socket, owner=data.vault)
         closing.push_async_callback(vault.close)
         description = await _describe(vault, clock)
         _must_fit(description, settings)

@@ -15,8 +15,9 @@ class Vault:
     failed (the call may have been done), `HaltIssuance` when nothing may be signed until a person acts.
     """
 
-    def __init__(self, socket: Path, timeout: float = 60.0) -> None:
-        self._rpc = RpcClient(socket, timeout)
+    def __init__(self, socket: Path, timeout: float = 60.0, owner: Path | None = None) -> None:
+        """`owner` is the vault's own directory, by which it is known (core.rpc)."""
+        self._rpc = RpcClient(socket, timeout, owner)
 
     async def describe(self) -> api.Description:
         """The issuers, responders and perspectives that the vault holds."""

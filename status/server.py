@@ -39,7 +39,7 @@ async def serve(
     ready: Callable[[], None],
 ) -> None:
     """Serve on `settings.repository.listen` until cancelled; `ready()` is called once we do."""
-    vault = Vault(data.vault_socket, _SIGN_TIMEOUT)
+    vault = Vault(data.vault_socket, _SIGN_TIMEOUT, data.vault)
     reader = Reader(data.database, settings.database.busy_timeout)
     data.status.mkdir(parents=True, exist_ok=True, mode=0o700)
     kept = KeptAnswers(data.status / "answers.sqlite", clock.now())

@@ -45,7 +45,7 @@ class Perspectives:
         self._randomness = randomness
         self._deadline = deadline
         self._clients = {
-            one.code: RpcClient(data.perspective_socket(one.code), timeout=deadline)
+            one.code: RpcClient(data.perspective_socket(one.code), deadline, data.perspectives)
             for one in self._perspectives
         }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import struct
+import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -218,3 +219,39 @@ async def test_the_socket_is_made_with_the_given_mode(tmp_path: Path) -> None:
     await server.listen(tmp_path / "s", mode=0o600)
     assert (tmp_path / "s").stat().st_mode & 0o777 == 0o600
     await server.close()
+
+
+TAKER = """
+import socket
+listening = socket.socket(socket.AF_UNIX)
+listening.bind("taken")
+listening.listen()
+print("ready", flush=True)
+connection, _ = listening.accept()
+print(len(connection.recv(100)), flush=True)
+"""
+
+
+@pytest.mark.clause("CPS 6.5")
+@pytest.mark.skipif(os.geteuid() != 0, reason="another user's process takes root")
+async def test_a_socket_that_another_user_took_is_told_nothing(server: RpcServer, tmp_path: Path) -> None:
+    """The other user is one of our own processes', taken over."""
+    ours = RpcClient(tmp_path / "s", owner=tmp_path)
+    assert await ours.call(ECHO, Ask("a")) == Reply("a", b"")
+    await ours.close()
+    with tempfile.TemporaryDirectory() as shared:  # pytest's own are closed to others
+        os.chmod(shared, 0o777)
+        taker = await asyncio.create_subprocess_exec(
+            *("/usr/bin/env", "python3", "-c", TAKER),
+            stdout=asyncio.subprocess.PIPE,
+            cwd=shared,
+            user=65534,
+            group=65534,
+        )
+        assert taker.stdout is not None
+        assert await taker.stdout.readline() == b"ready\n"
+        theirs = RpcClient(Path(shared) / "taken", owner=tmp_path)
+        with pytest.raises(TransientError, match="not answered by its process"):
+            await theirs.call(ECHO, Ask("secret"))
+        assert await taker.stdout.readline() == b"0\n"
+        await taker.wait()

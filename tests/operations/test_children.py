@@ -119,3 +119,19 @@ def dead(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except FileNotFoundError:
         return True
+
+
+@pytest.mark.clause("CPS 6.5")
+async def test_no_name_that_another_process_made_leads_root_to_another_file(
+    family: Children, data: DataDirectory, tmp_path: Path
+) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("as it was")
+    (data.run / "server.pid").symlink_to(victim)
+    await family.start(SERVER)
+    assert pid_of(data, SERVER)
+    log = data.log / "other.log"
+    log.symlink_to(victim)
+    with pytest.raises(OSError, match="symbolic links"):
+        await family.start(Child("other", "serves"))
+    assert victim.read_text() == "as it was"
