@@ -281,9 +281,13 @@ class RpcClient:
             return self._connection
 
     def _must_be_theirs(self, transport: asyncio.Transport) -> None:
-        if self._owner is None or not self._owner.exists():
+        if self._owner is None:
             return
-        uid, owner = _peer(transport).uid, self._owner.stat().st_uid
+        try:
+            owner = self._owner.stat().st_uid
+        except FileNotFoundError:
+            return
+        uid = _peer(transport).uid
         if uid not in (_ROOT, owner):
             transport.abort()
             raise TransientError(

@@ -98,7 +98,7 @@ class Children:
         start = log.stat().st_size if log.exists() else 0
         try:
             # Others may write in these directories: no name of theirs leads root to another file.
-            with open(log, "ab", opener=_unfollowed) as output:
+            with open(log, "ab", opener=unfollowed) as output:
                 process = await asyncio.create_subprocess_exec(
                     *arguments,
                     stdin=asyncio.subprocess.DEVNULL,
@@ -216,5 +216,6 @@ def _how(code: int) -> str:
     return signal.Signals(-code).name if code < 0 else f"exit {code}"
 
 
-def _unfollowed(path: str, flags: int) -> int:
+def unfollowed(path: str, flags: int) -> int:
+    """For `open`: a symbolic link in the place of the file is an error."""
     return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)

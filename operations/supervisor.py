@@ -30,7 +30,7 @@ from core.data_directory import DataDirectory
 from core.errors import CaError, ConfigurationError
 from core.settings import Settings
 from operations import children, isolation, vault_notice
-from operations.children import Children
+from operations.children import Children, unfollowed
 from operations.process import Exit
 from operations.screens import running_screen
 
@@ -215,7 +215,7 @@ async def _start_all(family: Children, settings: Settings, say: Say) -> None:
 def alone(data: DataDirectory) -> Iterator[None]:
     """One supervisor for one data directory, by a lock that the kernel lets go of with the process."""
     path = data.run / "supervisor.pid"
-    with path.open("a+") as file:
+    with open(path, "a+", opener=unfollowed) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

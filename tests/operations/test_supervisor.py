@@ -58,3 +58,14 @@ def test_the_children_get_absolute_paths(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_configuration_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="--config"):
         Invocation(tmp_path / "none.toml", tmp_path).settings()
+
+
+@pytest.mark.clause("CPS 6.5")
+def test_the_lock_of_the_supervisor_follows_no_link_to_another_file(tmp_path: Path) -> None:
+    data, victim = DataDirectory(tmp_path / "data"), tmp_path / "victim"
+    data.run.mkdir(parents=True)
+    victim.write_text("as it was")
+    (data.run / "supervisor.pid").symlink_to(victim)
+    with pytest.raises(OSError, match="symbolic links"), alone(data):
+        pass
+    assert victim.read_text() == "as it was"
