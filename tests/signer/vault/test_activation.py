@@ -296,7 +296,7 @@ async def test_while_halted_crls_ocsp_and_our_own_directory_go_on_even_after_a_r
         await room.vault.prepare(request())
     now = SystemClock().now()
     serial = serials.draw(SystemRandomness())
-    await room.vault.sign_ocsp(api.OcspRequest("ec-1", serial, "sha256", now, now + DAY, None, None))
+    await room.vault.sign_ocsp(api.OcspRequest("ec-1", serial, "sha256", now, now + DAY, now, None))
     await room.vault.sign_crl(api.CrlRequest("ec-1", 0, 1, now, now + DAY, ()))
     await room.vault.local_service(serial, KEY)
     assert room.kinds().count("halt") == 1

@@ -122,3 +122,8 @@ async def test_a_retired_local_service_issuer_certifies_no_server_of_ours(world:
     )
     asked = LocalServiceRequest(b"\x41" * 16, spki(private_key("ec-p256", 5)))
     await refused(world, "issuer.state", lambda: world.service.local_service(asked))
+
+
+@pytest.mark.clause("BR 4.9.10")
+async def test_a_serial_number_that_the_journal_does_not_know_is_never_good(world: World) -> None:
+    await refused(world, "ocsp.unassigned", lambda: world.service.sign_ocsp(ocsp(NOW)))
