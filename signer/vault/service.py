@@ -267,11 +267,11 @@ class Service:
         self._signer.must_be_open()
         by = self._issuing_key(request.issuer_id, KeyUse.ISSUING)
         lifetimes.must_answer(by.issuer, by.life, now)
-        responder = self._responders.current(request.issuer_id)
         _must_not_be_later(request.this_update, now)
         if request.revoked_at is None and not self._journal.has_serial(request.serial):
             # BR 4.9.10: never "good" for a serial number that was not assigned, whatever a register says.
             raise Refused("ocsp.unassigned", f"the journal knows no serial number {request.serial.hex()}")
+        responder = self._responders.current(request.issuer_id)
         if self._settings.ca.rules is Rules.PUBLIC:
             dated.must_suit_ocsp(request, now)
         data = await self._status_lint.ocsp(by.issuer, responder, request, now)
