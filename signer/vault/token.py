@@ -163,15 +163,22 @@ class Session:
         try:
             return work()
         except PKCS11Error as error:
-            fault, cause = fault_of(error), error
+            fault, cause = self._fault_of(error), error
         self._forget(fault)
         if again and fault in _SIGNED_AGAIN and self._renew is not None:
             try:
                 return work()
             except PKCS11Error as error:
-                fault, cause = fault_of(error), error
+                fault, cause = self._fault_of(error), error
             self._forget(fault)
         raise trouble(fault, failed, cause) from cause
+
+    def _fault_of(self, error: PKCS11Error) -> Fault:
+        fault = fault_of(error)
+        if fault is Fault.UNKNOWN and self._cryptoki is not None and self._open is not None:
+            # NSS has other words for it (KeyTypeInconsistent).
+            return fault if self._cryptoki.is_logged_in(self._open) else Fault.LOGIN
+        return fault
 
     def _forget(self, fault: Fault) -> None:
         self._handles.clear()
