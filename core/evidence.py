@@ -39,6 +39,7 @@ class ControlSeen:
     and `detail` its sentence when `result` is not pass; `trace` short lines of what was asked and answered.
     `thumbprint` is that of the account key in the key authorization that was looked for (RFC 8555 section
     8.1): whoever published it has named the key whose requests for certificates count (docs/adr/0012).
+    `ttl` in seconds is that of the record where one may be used again (dns-persist-01); 0 for this attempt only.
     """
 
     method: str
@@ -48,6 +49,7 @@ class ControlSeen:
     detail: str = ""
     trace: tuple[str, ...] = ()
     thumbprint: str = ""  # a field that came later: statements made before it bind no key, and do not count
+    ttl: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,8 @@ class CaaSeen:
     ("" when the climb found none), `ttl` their TTL in seconds.  `exempt` is the reason why no look-up was
     made ("local name"), which only private rules accept.  `method` is the challenge type for which the
     records were judged (RFC 8657 section 4): the vault compares it with the one that showed control.
+    `authenticated` says that the resolver proved the answers of all levels up to the deciding one (RFC 4035
+    AD), `trace` holds short lines of what was asked and answered (BR 5.4.1).
     """
 
     result: Result
@@ -68,6 +72,8 @@ class CaaSeen:
     problem: str = ""
     detail: str = ""
     method: str = ""
+    authenticated: bool = False
+    trace: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +82,7 @@ class Statement:
 
     `name` is the identifier as the certificate will carry it: an A-label dNSName in lower case, with its
     "*." when the order asked for a wildcard.  `attempt` is unique for one fan-out and is never shared by
-    two.  `checked_at` is POSIX seconds.  `control` is None in a CAA recheck.
+    two.  `checked_at` is POSIX seconds, `took` milliseconds.  `control` is None in a CAA recheck.
     """
 
     perspective: str
@@ -86,6 +92,7 @@ class Statement:
     checked_at: int
     control: ControlSeen | None
     caa: CaaSeen | None
+    took: int = 0
 
 
 @dataclass(frozen=True, slots=True)

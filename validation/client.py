@@ -14,9 +14,9 @@ from core.data_directory import DataDirectory
 from core.errors import Refused, TransientError
 from core.evidence import Result, Statement
 from core.randomness import Randomness, token
-from core.rpc import RpcClient
 from core.settings import Settings
-from validation.api import CHECK, CheckRequest
+from validation.api import CheckRequest
+from validation.channel import Channel, LocalChannel
 from validation.mpic import Outcome, Received, conclude
 
 DEADLINE_SECONDS = 15.0
@@ -44,8 +44,8 @@ class Perspectives:
         self._clock = clock
         self._randomness = randomness
         self._deadline = deadline
-        self._clients = {
-            one.code: RpcClient(data.perspective_socket(one.code), deadline, data.perspectives)
+        self._channels: dict[str, Channel] = {
+            one.code: LocalChannel(data.perspective_socket(one.code), deadline, data.perspectives)
             for one in self._perspectives
         }
 
@@ -68,8 +68,8 @@ class Perspectives:
 
     async def close(self) -> None:
         """Drop the connections."""
-        for client in self._clients.values():
-            await client.close()
+        for channel in self._channels.values():
+            await channel.close()
 
     def _attempt(self) -> str:
         return token(self._randomness)
@@ -77,7 +77,7 @@ class Perspectives:
     async def _fan_out(self, request: CheckRequest) -> Outcome:
         at = self._clock.now()
         received: dict[str, Received] = {}
-        tasks = {asyncio.create_task(self._ask(code, request)): code for code in self._clients}
+        tasks = {asyncio.create_task(self._ask(code, request)): code for code in self._channels}
         pending = set(tasks)
         loop = asyncio.get_running_loop()
         until = loop.time() + self._deadline
@@ -105,7 +105,7 @@ class Perspectives:
     async def _ask(self, code: str, request: CheckRequest) -> Received | None:
         """The statement of one perspective, or None when there is none that answers the request."""
         try:
-            signed = await self._clients[code].call(CHECK, request)
+            signed = await self._channels[code].check(request)
             statement = signed.statement()
         except (TransientError, Refused, ValueError) as error:
             _log.warning("attempt %s: perspective %s: %s", request.attempt, code, error)

@@ -1,0 +1,41 @@
+"""The way from the coordinator to one perspective, whatever it is made of.
+
+A perspective on this machine is reached by its Unix socket, one elsewhere by mutual TLS; the coordinator
+(client.py) does not know which.  BR 3.2.2.9 asks for an authenticated, encrypted channel.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from core.evidence import SignedStatement
+from core.rpc import RpcClient
+from validation.api import CHECK, CheckRequest
+
+
+class Channel(Protocol):
+    """Asks one perspective."""
+
+    async def check(self, request: CheckRequest) -> SignedStatement:
+        """Its statement, unverified.
+
+        Raises: `TransientError` when there is none to be had, `Refused` when the perspective will not answer
+        this request, ValueError when what came back is no statement, `HaltIssuance` when its clock stepped back.
+        """
+
+    async def close(self) -> None:
+        """Drop the connections."""
+
+
+class LocalChannel:
+    """A perspective of this machine.  `owner` is the directory whose owner it runs as (core/rpc.py)."""
+
+    def __init__(self, socket: Path, timeout: float, owner: Path) -> None:
+        self._client = RpcClient(socket, timeout, owner)
+
+    async def check(self, request: CheckRequest) -> SignedStatement:
+        return await self._client.call(CHECK, request)
+
+    async def close(self) -> None:
+        await self._client.close()
