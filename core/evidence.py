@@ -39,7 +39,7 @@ class ControlSeen:
     and `detail` its sentence when `result` is not pass; `trace` short lines of what was asked and answered.
     `thumbprint` is that of the account key in the key authorization that was looked for (RFC 8555 section
     8.1): whoever published it has named the key whose requests for certificates count (docs/adr/0012).
-    `ttl` in seconds is that of the record where one may be used again (dns-persist-01); 0 for this attempt only.
+    `ttl` in seconds is that of a record that may be used again (dns-persist-01); 0 for this attempt only.
     """
 
     method: str

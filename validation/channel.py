@@ -21,7 +21,8 @@ class Channel(Protocol):
         """Its statement, unverified.
 
         Raises: `TransientError` when there is none to be had, `Refused` when the perspective will not answer
-        this request, ValueError when what came back is no statement, `HaltIssuance` when its clock stepped back.
+        this request, ValueError when what came back is no statement, `HaltIssuance` when its clock stepped
+        back.
         """
 
     async def close(self) -> None:
