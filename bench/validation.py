@@ -85,9 +85,7 @@ def http01(number: int) -> CheckRequest:
     """Control by http-01 together with CAA: five look-ups and one GET."""
     drawn = token(SystemRandomness())
     name = f"v{number % NAMES}.example.com"
-    return CheckRequest(
-        name, "https://ca.example/account/1", str(number), "http-01", "", drawn, f"{drawn}.{THUMBPRINT}"
-    )
+    return CheckRequest(name, "https://ca.example/account/1", str(number), "http-01", "", drawn, THUMBPRINT)
 
 
 def caa(number: int) -> CheckRequest:

@@ -20,12 +20,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from core.errors import ConfigurationError
+from core.methods import METHODS
 from core.quorum import REGIONS
 from core.requirements import DAY, HOUR, Limit, limit, row
 from core.settings import CtMode, Perspective, Rules, Settings
-
-METHODS = ("http-01", "dns-01")
-"""The validation methods that exist here (RFC 8555 section 8)."""
 
 MODES = ("embedded",)
 """Deployment modes that exist here."""

@@ -17,8 +17,9 @@ class CheckRequest:
 
     `name` is an A-label dNSName in lower case, with "*." for a wildcard.  `method` is the ACME challenge type
     ("http-01", "dns-01"), or "" for a CAA recheck alone, when `caa_method` names the method that was used at
-    validation (RFC 8657 binds the recheck to it).  `token` and `key_authorization` as RFC 8555 section 8.1.
-    `attempt` is unguessable and unique for this fan-out.
+    validation (RFC 8657 binds the recheck to it).  `token` is the challenge's and `thumbprint` that of the
+    account key, which make the key authorization (RFC 8555 section 8.1).  `attempt` is unguessable and unique
+    for this fan-out.
     """
 
     name: str
@@ -27,7 +28,7 @@ class CheckRequest:
     method: str
     caa_method: str
     token: str = ""
-    key_authorization: str = ""
+    thumbprint: str = ""
 
 
 @dataclass(frozen=True, slots=True)

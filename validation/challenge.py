@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -14,13 +15,24 @@ from validation.verdict import Trace
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """One challenge for one name.  `name` is without "*."; `wildcard` says whether the order had it."""
+    """One challenge for one name.  `name` is without "*."; `wildcard` says whether the order had it.
+
+    `digest` is SHA-256 of the key authorization (32 octets).  Who asks by Open MPIC sends either of them.
+    """
 
     name: str
     wildcard: bool
     account_url: str
     token: str
     key_authorization: str
+    digest: bytes
+
+    @classmethod
+    def of(cls, name: str, wildcard: bool, account_url: str, token: str, thumbprint: str) -> Challenge:
+        """The challenge of an account whose key has `thumbprint` (RFC 8555 section 8.1)."""
+        key_authorization = f"{token}.{thumbprint}"
+        digest = hashlib.sha256(key_authorization.encode()).digest()
+        return cls(name, wildcard, account_url, token, key_authorization, digest)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,11 +17,12 @@ from core.clock import Clock
 from core.errors import Problem, Refused, TransientError
 from core.evidence import CaaSeen, ControlSeen, Result, SignedStatement, Statement, StatementSigner
 from core.identifiers import is_local, split_wildcard
+from core.methods import METHODS
 from validation import caa
 from validation.api import CheckRequest
 from validation.challenge import Challenge, Tools
 from validation.limiter import Limiter
-from validation.methods import METHODS
+from validation.methods import CHECKS
 from validation.verdict import CheckFailed, Trace, printable
 
 LOCAL_NAME = "local name"
@@ -108,29 +109,25 @@ class Checker:
         if normal != request.name:
             raise Refused("validation.name", f"{request.name!r} is not in its normal form")
         if request.method and not (
-            _TOKEN.fullmatch(request.token)
-            and request.key_authorization.startswith(request.token + ".")
-            and _THUMBPRINT.fullmatch(request.key_authorization[len(request.token) + 1 :])
+            _TOKEN.fullmatch(request.token) and _THUMBPRINT.fullmatch(request.thumbprint)
         ):
-            raise Refused("validation.token", "not a token and its key authorization (RFC 8555 section 8.1)")
+            raise Refused("validation.token", "not a token and a key's thumbprint (RFC 8555 section 8.1)")
 
     async def _control(self, request: CheckRequest, base: str, wildcard: bool) -> ControlSeen | None:
         if not request.method:
             return None
-        method = METHODS[request.method]
-        challenge = Challenge(base, wildcard, request.account_url, request.token, request.key_authorization)
+        challenge = Challenge.of(base, wildcard, request.account_url, request.token, request.thumbprint)
         trace = Trace()
         result, problem, detail = Result.PASS, "", ""
         try:
-            if wildcard and not method.wildcard:
+            if wildcard and not METHODS[request.method].wildcard:
                 raise CheckFailed("malformed", f"{request.method} cannot validate a wildcard; use dns-01")
-            await method.check(challenge, self._tools, trace)
+            await CHECKS[request.method](challenge, self._tools, trace)
         except CheckFailed as error:
             result, problem, detail = Result.FAIL, error.problem, error.detail
         except Exception as error:
             result, problem, detail = Result.INDETERMINATE, INDETERMINATE_PROBLEM, _own_fault(error)
-        thumbprint = request.key_authorization.partition(".")[2]
-        return ControlSeen(request.method, base, result, problem, detail, trace.lines(), thumbprint)
+        return ControlSeen(request.method, base, result, problem, detail, trace.lines(), request.thumbprint)
 
     async def _caa(self, base: str, issuance: caa.Issuance) -> CaaSeen:
         if is_local(base, self._tools.local_names):

@@ -49,17 +49,15 @@ class Perspectives:
             for one in self._perspectives
         }
 
-    async def check(
-        self, name: str, account_url: str, method: str, token: str, key_authorization: str
-    ) -> Outcome:
+    async def check(self, name: str, account_url: str, method: str, token: str, thumbprint: str) -> Outcome:
         """Control of `name` by `method`, and CAA, seen from everywhere.
 
-        `name` is a normal dNSName, with "*." for a wildcard; `token` and `key_authorization` as in RFC 8555
-        section 8.1.  Our own faults are indeterminate and do not raise, except `HaltIssuance` when a
-        perspective's clock stepped back.
+        `name` is a normal dNSName, with "*." for a wildcard; `token` is the challenge's, `thumbprint` that of
+        the account key (RFC 8555 section 8.1).  Our own faults are indeterminate and do not raise, except
+        `HaltIssuance` when a perspective's clock stepped back.
         """
         return await self._fan_out(
-            CheckRequest(name, account_url, self._attempt(), method, "", token, key_authorization)
+            CheckRequest(name, account_url, self._attempt(), method, "", token, thumbprint)
         )
 
     async def recheck_caa(self, name: str, account_url: str, caa_method: str) -> Outcome:

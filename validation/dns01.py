@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import hmac
 
 from validation.challenge import Challenge, Tools
@@ -23,7 +22,7 @@ async def check(challenge: Challenge, tools: Tools, trace: Trace) -> None:
         raise CheckFailed("dns", f"{name} does not exist (NXDOMAIN): publish the TXT record there")
     if not answer.records:
         raise CheckFailed("unauthorized", f"{name} has no TXT record")
-    expected = digest(challenge.key_authorization)
+    expected = text_of(challenge.digest)
     texts = [text(rdata) for rdata in answer.records]
     if not any(hmac.compare_digest(found, expected) for found in texts):
         shown = printable(texts[0], SHOWN_OCTETS)
@@ -33,10 +32,9 @@ async def check(challenge: Challenge, tools: Tools, trace: Trace) -> None:
         )
 
 
-def digest(key_authorization: str) -> bytes:
-    """base64url(SHA-256(key authorization)), without padding."""
-    hashed = hashlib.sha256(key_authorization.encode()).digest()
-    return base64.urlsafe_b64encode(hashed).rstrip(b"=")
+def text_of(digest: bytes) -> bytes:
+    """base64url of the key authorization's digest, without padding."""
+    return base64.urlsafe_b64encode(digest).rstrip(b"=")
 
 
 def text(rdata: bytes) -> bytes:

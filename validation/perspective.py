@@ -28,7 +28,7 @@ from validation.checker import Checker
 from validation.dialer import GuardedDialer
 from validation.keys import load_private_key, public_key_octets
 from validation.limiter import Limiter
-from validation.methods import METHODS
+from validation.methods import CHECKS
 from validation.redirects import Ports
 from validation.resolver import LocalNames, Resolver, StubResolver, upstreams
 
@@ -80,10 +80,10 @@ def make_checker(
     """The checker by the settings.  Raises `ConfigurationError`."""
     public = settings.ca.rules == Rules.PUBLIC
     validation = settings.validation
-    unknown = sorted(set(validation.methods) - set(METHODS))
+    unknown = sorted(set(validation.methods) - set(CHECKS))
     if unknown:
         raise ConfigurationError(
-            f"validation.methods: {', '.join(unknown)} is not known; choose from {', '.join(METHODS)}"
+            f"validation.methods: {', '.join(unknown)} is not known; choose from {', '.join(CHECKS)}"
         )
     if public and settings.deployment.production and validation.allowed_networks:
         raise ConfigurationError(

@@ -8,11 +8,9 @@ from acme_server.states import AUTHORIZATION, CHALLENGE, ORDER, AuthorizationSta
 from acme_server.store import authorizations, orders
 from core.database import Transaction
 from core.identifiers import split_wildcard
+from core.methods import METHODS
 from core.randomness import Randomness, token
 from core.settings import Settings
-
-WILDCARD_METHODS = frozenset(("dns-01", "dns-account-01", "dns-persist-01"))
-"""BR 3.2.2.4: methods on a web or TLS server prove nothing about the names below it."""
 
 
 def place(
@@ -49,7 +47,7 @@ def _authorization(
         found = authorizations.reusable(tx, account.id, value, wildcard, since)
         if found is not None and found.status_at(tx.now) is AuthorizationStatus.VALID:
             return found
-    methods = [each for each in settings.validation.methods if not wildcard or each in WILDCARD_METHODS]
+    methods = [each for each in settings.validation.methods if not wildcard or METHODS[each].wildcard]
     if not methods:
         raise refusal(ErrorType.REJECTED_IDENTIFIER, f"no validation method is offered here for {name}")
     authorization = Authorization(

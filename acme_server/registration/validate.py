@@ -46,9 +46,7 @@ class Outcome(Protocol):
 class Perspectives(Protocol):
     """What this room needs of validation.client.Perspectives."""
 
-    async def check(
-        self, name: str, account_url: str, method: str, token: str, key_authorization: str
-    ) -> Outcome:
+    async def check(self, name: str, account_url: str, method: str, token: str, thumbprint: str) -> Outcome:
         """Control of the name and CAA, as a quorum of perspectives sees it."""
 
     async def recheck_caa(self, name: str, account_url: str, caa_method: str) -> Outcome:
@@ -99,7 +97,7 @@ class ValidateJob:
             account.url,
             challenge.type,
             challenge.token,
-            f"{challenge.token}.{thumbprint}",  # RFC 8555 section 8.1
+            thumbprint,
         )
         steps.reached("0 validated", challenge_id)
         undecided = await self._database.write(lambda tx: self._record(tx, challenge_id, outcome))

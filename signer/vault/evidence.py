@@ -21,19 +21,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from core import evidence, identifiers, quorum
 from core.errors import Refused
 from core.evidence import Result, SignedStatement, Statement
+from core.methods import METHODS
 from core.requirements import Limit, limit
 from core.settings import Rules
 from signer.api import LeafRequest
 from signer.vault import applicant
-
-METHODS: Mapping[str, bool] = {
-    "http-01": False,
-    "tls-alpn-01": False,
-    "dns-01": True,
-    "dns-account-01": True,
-    "dns-persist-01": True,
-}
-"""The challenge types that count, and whether each shows control of a wildcard (BR 3.2.2.4.7, .19 to .22)."""
 
 CLOCK_TOLERANCE = 60
 """Seconds by which a perspective's clock may run ahead of the vault's."""
@@ -131,7 +123,7 @@ class Verifier:
 
     def _verify_control(self, name: str, attempt: Mapping[str, Statement], until: int) -> str:
         method = _one_method(name, attempt)
-        if name.startswith("*.") and not METHODS[method]:
+        if name.startswith("*.") and not METHODS[method].wildcard:
             raise Refused("evidence.wildcard", f"{method} shows no control of {name}: use a DNS method")
         reuse = Limit.PERSIST_REUSE if method == "dns-persist-01" else Limit.VALIDATION_REUSE
         if until - _oldest(attempt) > limit(reuse, until):

@@ -25,9 +25,8 @@ async def test_an_order_goes_from_pending_to_a_certificate(front: Front, subscri
     assert answered.links("up") == [order.body["authorizations"][0]]
     await front.run_jobs()
 
-    key_authorization = f"{challenge['token']}.{thumbprint(subscriber.key)}"
     assert front.perspectives.asked == [
-        (NAME, subscriber.kid, "http-01", challenge["token"], key_authorization)
+        (NAME, subscriber.kid, "http-01", challenge["token"], thumbprint(subscriber.key))
     ]
     ready = await subscriber.post(order.headers["Location"])
     assert ready.body["status"] == "ready"

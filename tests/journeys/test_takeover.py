@@ -169,7 +169,7 @@ def test_a_perspective_asked_directly_signs_only_what_it_sees(
         method="http-01",
         caa_method="http-01",
         token="A" * 22,
-        key_authorization="A" * 22 + "." + "B" * 43,
+        thumbprint="B" * 43,
     )
     socket = next((ca.data / "run").glob("perspective-*.sock"))
     signed = _call(socket, lambda client: client.call(CHECK, asked))

@@ -64,10 +64,8 @@ class FakePerspectives:
         self._clock = clock
         self._key = PerspectiveKey(ec.generate_private_key(ec.SECP256R1()))
 
-    async def check(
-        self, name: str, account_url: str, method: str, token: str, key_authorization: str
-    ) -> Seen:
-        self.asked.append((name, account_url, method, token, key_authorization))
+    async def check(self, name: str, account_url: str, method: str, token: str, thumbprint: str) -> Seen:
+        self.asked.append((name, account_url, method, token, thumbprint))
         if name in self.undecided:
             return Seen(Result.INDETERMINATE, "serverInternal", "the resolver is away")
         if name not in self.pass_names:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -21,9 +22,10 @@ from validation.perspective import make_checker
 KEY = ec.generate_private_key(ec.SECP256R1())
 ACCOUNT = "https://ca.example/acme/account/1"
 TOKEN = "evaGxfADs6pSRb2LAv9IZf"
-KEY_AUTHORIZATION = f"{TOKEN}.9jg46WB3rR_AHD-EBXdN7cBkH1WOu0tA3M9fm21mqTI"
-DIGEST = dns01.digest(KEY_AUTHORIZATION).decode()
-REQUEST = CheckRequest("www.example.com", ACCOUNT, "attempt", "dns-01", "", TOKEN, KEY_AUTHORIZATION)
+THUMBPRINT = "9jg46WB3rR_AHD-EBXdN7cBkH1WOu0tA3M9fm21mqTI"
+KEY_AUTHORIZATION = f"{TOKEN}.{THUMBPRINT}"
+DIGEST = dns01.text_of(hashlib.sha256(KEY_AUTHORIZATION.encode()).digest()).decode()
+REQUEST = CheckRequest("www.example.com", ACCOUNT, "attempt", "dns-01", "", TOKEN, THUMBPRINT)
 TXT = "_acme-challenge.www.example.com TXT"
 
 pytestmark = pytest.mark.timeout(30)
@@ -159,14 +161,14 @@ async def test_public_rules_know_no_local_names() -> None:
         {"name": "*.*.example.com"},
         {"name": "127.0.0.1"},
         {"name": "intranet"},
-        {"token": "", "key_authorization": "Not Found"},
-        {"token": TOKEN[1:], "key_authorization": KEY_AUTHORIZATION[1:]},
+        {"token": "", "thumbprint": "Not Found"},
+        {"token": TOKEN[1:]},
         {"token": "../../../../../index.html"},
-        {"key_authorization": "Not Found"},
-        {"key_authorization": TOKEN},
-        {"key_authorization": KEY_AUTHORIZATION + "x"},
-        {"key_authorization": KEY_AUTHORIZATION + "\n"},
-        {"key_authorization": "x" + KEY_AUTHORIZATION},
+        {"thumbprint": "Not Found"},
+        {"thumbprint": ""},
+        {"thumbprint": THUMBPRINT + "x"},
+        {"thumbprint": THUMBPRINT + "\n"},
+        {"thumbprint": "x." + THUMBPRINT},
     ],
 )
 async def test_what_an_honest_front_never_asks_is_refused_unsigned(change: dict) -> None:

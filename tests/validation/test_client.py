@@ -49,7 +49,7 @@ class Fleet:
         )
 
     async def check(self) -> Outcome:
-        return await self.client.check("a.example", "https://ca/a/1", "dns-01", "token", "token.thumbprint")
+        return await self.client.check("a.example", "https://ca/a/1", "dns-01", "token", "thumbprint")
 
     async def start(self, stack: AsyncExitStack) -> None:
         self._data.run.mkdir(exist_ok=True)

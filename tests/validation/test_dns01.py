@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import replace
+
 import pytest
 
 from core.randomness import SystemRandomness
@@ -15,8 +18,14 @@ from validation.redirects import Ports
 from validation.resolver import Resolver, StubResolver, Type, Upstream
 from validation.verdict import CheckFailed, Trace
 
-KEY_AUTHORIZATION = "evaGxfADs6pSRb2LAv9IZf17Dt3juxGJ-PCt92wr-oA.9jg46WB3rR_AHD-EBXdN7cBkH1WOu0tA3M9fm21mqTI"
-DIGEST = dns01.digest(KEY_AUTHORIZATION).decode()
+CHALLENGE = Challenge.of(
+    "www.example",
+    True,
+    "https://ca.example/a/1",
+    "evaGxfADs6pSRb2LAv9IZf17Dt3juxGJ-PCt92wr-oA",
+    "9jg46WB3rR_AHD-EBXdN7cBkH1WOu0tA3M9fm21mqTI",
+)
+DIGEST = dns01.text_of(CHALLENGE.digest).decode()
 NAME = "_acme-challenge.www.example"
 
 pytestmark = pytest.mark.timeout(30)
@@ -25,7 +34,7 @@ pytestmark = pytest.mark.timeout(30)
 async def check(resolver: Resolver, name: str = "www.example") -> Trace:
     tools = Tools(resolver, GuardedDialer(), AddressPolicy(), Ports(), lambda host: host)
     trace = Trace()
-    await dns01.check(Challenge(name, True, "https://ca.example/a/1", "t", KEY_AUTHORIZATION), tools, trace)
+    await dns01.check(replace(CHALLENGE, name=name), tools, trace)
     return trace
 
 
@@ -37,7 +46,7 @@ async def refused(records) -> tuple[str, str]:
 
 
 def test_the_digest_is_unpadded_base64url_of_sha256() -> None:
-    assert dns01.digest("") == b"47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU"
+    assert dns01.text_of(hashlib.sha256(b"").digest()) == b"47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU"
 
 
 @pytest.mark.clause("RFC 8555 section 8.4")
@@ -59,7 +68,7 @@ async def test_one_matching_record_among_any_passes(records) -> None:
         ([DIGEST.swapcase()], "unauthorized"),
         ([f'"{DIGEST}"'], "unauthorized"),
         ([DIGEST + "\n"], "unauthorized"),
-        ([KEY_AUTHORIZATION], "unauthorized"),
+        ([CHALLENGE.key_authorization], "unauthorized"),
         ([b"\xff\x00\x1b"], "unauthorized"),
         (["x" * 5000], "unauthorized"),
     ],

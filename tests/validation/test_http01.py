@@ -67,7 +67,9 @@ class Lab:
         )
 
     async def check(self, name: str = "www.example") -> None:
-        challenge = Challenge(name, False, "https://ca.example/acme/account/1", TOKEN, KEY_AUTHORIZATION)
+        challenge = Challenge.of(
+            name, False, "https://ca.example/acme/account/1", TOKEN, KEY_AUTHORIZATION.partition(".")[2]
+        )
         await http01.check(challenge, self.tools, self.trace)
 
     async def refused(self, name: str = "www.example") -> tuple[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -24,12 +25,14 @@ from tests.support.web import WebServer
 from tests.world.world import World
 from validation.api import HEALTH, HealthRequest
 from validation.client import Perspectives
-from validation.dns01 import digest
+from validation.dns01 import text_of
 from validation.keys import generate_key
 from validation.perspective import serve
 
 TOKEN = "evaGxfADs6pSRb2LAv9IZf"
-KEY_AUTHORIZATION = f"{TOKEN}.9jg46WB3rR_AHD-EBXdN7cBkH1WOu0tA3M9fm21mqTI"
+THUMBPRINT = "9jg46WB3rR_AHD-EBXdN7cBkH1WOu0tA3M9fm21mqTI"
+KEY_AUTHORIZATION = f"{TOKEN}.{THUMBPRINT}"
+DIGEST = text_of(hashlib.sha256(KEY_AUTHORIZATION.encode()).digest()).decode()
 ACCOUNT = "https://ca.example/acme/account/1"
 
 pytestmark = pytest.mark.timeout(60)
@@ -72,7 +75,7 @@ def test_a_name_is_validated_through_the_socket_by_both_methods(
     world: World, data: DataDirectory, spki: bytes, loop: str
 ) -> None:
     world.set_records("perspective.example.com", "A", ["127.0.0.1"])
-    world.set_txt("_acme-challenge.perspective.example.com", digest(KEY_AUTHORIZATION).decode())
+    world.set_txt("_acme-challenge.perspective.example.com", DIGEST)
     public_key = serialization.load_der_public_key(spki)
     assert isinstance(public_key, ec.EllipticCurvePublicKey)
 
@@ -93,15 +96,15 @@ def test_a_name_is_validated_through_the_socket_by_both_methods(
                     ("perspective.example.com", "http-01"),
                     ("localhost", "http-01"),
                 ):
-                    outcome = await perspectives.check(name, ACCOUNT, method, TOKEN, KEY_AUTHORIZATION)
+                    outcome = await perspectives.check(name, ACCOUNT, method, TOKEN, THUMBPRINT)
                     assert outcome.result == Result.PASS, outcome
                     assert verify(outcome.statements[0], public_key).name == name
                 denied = await perspectives.check(
-                    "caa-deny.example.com", ACCOUNT, "http-01", TOKEN, KEY_AUTHORIZATION
+                    "caa-deny.example.com", ACCOUNT, "http-01", TOKEN, THUMBPRINT
                 )
                 assert (denied.result, denied.problem) == (Result.FAIL, "caa")
                 refused = await perspectives.check(
-                    "refused.example.com", ACCOUNT, "http-01", TOKEN, KEY_AUTHORIZATION
+                    "refused.example.com", ACCOUNT, "http-01", TOKEN, THUMBPRINT
                 )
                 assert (refused.result, refused.problem) == (Result.FAIL, "connection")
                 await perspectives.close()
