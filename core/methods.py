@@ -15,19 +15,21 @@ from types import MappingProxyType
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """`clause` of the BR; whether it shows control of a `wildcard`, and of an IP `address`."""
+    """`sources` are its specification and clauses; does it show control of a `wildcard`, of an IP `address`?"""
 
-    clause: str
+    sources: str
     wildcard: bool
     address: bool
 
 
+_BR = "Baseline Requirements"
+
 METHODS: Mapping[str, Method] = MappingProxyType(
     {
-        "http-01": Method("BR 3.2.2.4.19, 3.2.2.5.6", wildcard=False, address=True),
-        "dns-01": Method("BR 3.2.2.4.7", wildcard=True, address=False),
-        "tls-alpn-01": Method("BR 3.2.2.4.20, 3.2.2.5.7", wildcard=False, address=True),
-        "dns-account-01": Method("BR 3.2.2.4.21", wildcard=True, address=False),
-        "dns-persist-01": Method("BR 3.2.2.4.22", wildcard=True, address=False),
+        "http-01": Method(f"RFC 8555 section 8.3; {_BR} 3.2.2.4.19, 3.2.2.5.6", wildcard=False, address=True),
+        "dns-01": Method(f"RFC 8555 section 8.4; {_BR} 3.2.2.4.7", wildcard=True, address=False),
+        "tls-alpn-01": Method(f"RFC 8737; {_BR} 3.2.2.4.20, 3.2.2.5.7", wildcard=False, address=True),
+        "dns-account-01": Method(f"{_BR} 3.2.2.4.21", wildcard=True, address=False),
+        "dns-persist-01": Method(f"{_BR} 3.2.2.4.22", wildcard=True, address=False),
     }
 )

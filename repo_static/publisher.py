@@ -26,6 +26,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
+from core.methods import METHODS
 from core.settings import Rules, Settings
 from repo_static import roster
 from repo_static.store import NotPublished, Store
@@ -35,15 +36,6 @@ LANGUAGES = ("en", "ja")
 
 ROOT_ID = roster.ROOT_ID
 """The issuing CAs' certificates point to /issuers/root.crt and /crl/root-0.crl."""
-
-METHOD_CLAUSES = {
-    "http-01": "RFC 8555 section 8.3; Baseline Requirements 3.2.2.4.19",
-    "dns-01": "RFC 8555 section 8.4; Baseline Requirements 3.2.2.4.7",
-    "tls-alpn-01": "RFC 8737; Baseline Requirements 3.2.2.4.20",
-    "dns-account-01": "Baseline Requirements 3.2.2.4.21",
-    "dns-persist-01": "Baseline Requirements 3.2.2.4.22",
-}
-"""The clause of each validation method, as CP/CPS 3.2.2 names it."""
 
 CONTENT = Path(__file__).parent / "content"
 
@@ -136,7 +128,7 @@ def cp_cps(language: str, settings: Settings) -> str:
             settings=settings,
             base=_base(settings),
             public=settings.ca.rules is Rules.PUBLIC,
-            method_clauses=METHOD_CLAUSES,
+            methods={name: METHODS[name].sources for name in settings.validation.methods},
         )
     )
 

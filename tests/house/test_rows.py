@@ -1,4 +1,4 @@
-"""Every row of tests/validation/rows.toml has a test that is marked with it, and no mark names another row."""
+"""Every row of tests/validation/rows.toml has a test that is marked with it; no mark names another row."""
 
 from __future__ import annotations
 

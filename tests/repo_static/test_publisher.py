@@ -12,7 +12,9 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from core.settings import Ca, Deployment, Rules, Settings, Validation
+from acme_server.registration.finalize import CAA_GOOD_FOR
+from core.methods import METHODS
+from core.settings import Ca, Deployment, Perspective, Rules, Settings, Validation
 from repo_static import publisher
 from repo_static.store import NotPublished, Store
 from signer.api import CrlRequest
@@ -197,11 +199,11 @@ def test_the_numbers_come_from_the_settings(language: str, texts: list[str]) -> 
 
 
 @pytest.mark.clause("BR 2.2: the methods with their numbers")
-@pytest.mark.parametrize("method", publisher.METHOD_CLAUSES)
+@pytest.mark.parametrize("method", METHODS)
 def test_every_method_is_named_with_its_clause(method: str) -> None:
     settings = replace(Settings(), validation=Validation(methods=(method,)))
     for language in publisher.LANGUAGES:
-        assert publisher.METHOD_CLAUSES[method] in publisher.cp_cps(language, settings)
+        assert METHODS[method].sources in publisher.cp_cps(language, settings)
 
 
 @pytest.mark.clause("BR 2.2")
@@ -273,3 +275,19 @@ def _sections(markdown: str) -> dict[str, str]:
         elif number:
             found[number] += line.strip()
     return found
+
+
+@pytest.mark.clause("BR 4.2.2.1")
+def test_the_text_says_when_caa_is_checked_again() -> None:
+    assert f"older than {CAA_GOOD_FOR // 3600} hours" in publisher.cp_cps("en", Settings())
+    assert f"{CAA_GOOD_FOR // 3600} 時間を超えている" in publisher.cp_cps("ja", Settings())
+
+
+@pytest.mark.clause("BR 3.2.2.9")
+@pytest.mark.parametrize("language", publisher.LANGUAGES)
+def test_the_public_text_names_the_perspectives(language: str) -> None:
+    places = (Perspective("tokyo", "APNIC"), Perspective("oregon", "ARIN"))
+    settings = replace(PUBLIC, validation=replace(PUBLIC.validation, perspectives=places))
+    document = publisher.cp_cps(language, settings)
+    assert "oregon" in document
+    assert "ARIN" in document
