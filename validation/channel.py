@@ -9,8 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
+from core.data_directory import DataDirectory
 from core.evidence import SignedStatement
 from core.rpc import RpcClient
+from core.settings import Settings
 from validation.api import CHECK, CheckRequest
 
 
@@ -27,6 +29,14 @@ class Channel(Protocol):
 
     async def close(self) -> None:
         """Drop the connections."""
+
+
+def channels(data: DataDirectory, settings: Settings, deadline: float) -> dict[str, Channel]:
+    """The way to each perspective of the settings, by its code; a call takes `deadline` seconds at most."""
+    return {
+        one.code: LocalChannel(data.perspective_socket(one.code), deadline, data.perspectives)
+        for one in settings.validation.perspectives
+    }
 
 
 class LocalChannel:

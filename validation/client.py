@@ -16,7 +16,7 @@ from core.evidence import Result, Statement
 from core.randomness import Randomness, token
 from core.settings import Settings
 from validation.api import CheckRequest
-from validation.channel import Channel, LocalChannel
+from validation.channel import channels
 from validation.mpic import Outcome, Received, conclude
 
 DEADLINE_SECONDS = 15.0
@@ -44,10 +44,7 @@ class Perspectives:
         self._clock = clock
         self._randomness = randomness
         self._deadline = deadline
-        self._channels: dict[str, Channel] = {
-            one.code: LocalChannel(data.perspective_socket(one.code), deadline, data.perspectives)
-            for one in self._perspectives
-        }
+        self._channels = channels(data, settings, deadline)
 
     async def check(self, name: str, account_url: str, method: str, token: str, thumbprint: str) -> Outcome:
         """Control of `name` by `method`, and CAA, seen from everywhere.
