@@ -15,7 +15,7 @@ from types import MappingProxyType
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """`sources` are its specification and clauses; does it show control of a `wildcard`, of an IP `address`?"""
+    """Its `sources`; whether it shows control of a `wildcard`, and of an IP `address`."""
 
     sources: str
     wildcard: bool
