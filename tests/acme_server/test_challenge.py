@@ -78,6 +78,8 @@ async def test_a_failed_challenge_is_kept_with_its_error_and_ends_the_order(
     assert front.counts()["jobs"] == 0
 
 
+@pytest.mark.row("errors.processing-error")
+@pytest.mark.row("errors.server-internal")
 @pytest.mark.clause("RFC 8555 section 8.2")
 async def test_a_missing_verdict_is_tried_again_and_never_the_applicants_failure(
     front: Front, subscriber: AcmeClient, settings_attempts: int
@@ -133,6 +135,7 @@ async def test_of_two_challenges_answered_at_once_the_first_result_counts(
     assert front.counts()["jobs"] == 0
 
 
+@pytest.mark.row("attacks.token-confusion")
 @pytest.mark.clause("RFC 8555 section 7.5.2")
 async def test_a_deactivated_authorization_ends_its_order_and_its_validation(
     front: Front, subscriber: AcmeClient

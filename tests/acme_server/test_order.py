@@ -61,6 +61,7 @@ async def test_an_order_is_refused_and_nothing_changes(
     assert front.counts() == before
 
 
+@pytest.mark.row("errors.compound")
 @pytest.mark.clause("RFC 8555 section 6.7.1")
 async def test_every_refused_identifier_has_its_subproblem(front: Front, subscriber: AcmeClient) -> None:
     answer = await subscriber.order("good.example.com", "a_b.example.com", "1.0.0.127.in-addr.arpa")
@@ -78,6 +79,7 @@ async def test_names_are_normalised_and_each_is_ordered_once(front: Front, subsc
     assert len(answer.body["authorizations"]) == 2
 
 
+@pytest.mark.row("methods.wildcard")
 @pytest.mark.clause("RFC 8555 section 7.1.4")
 async def test_a_wildcard_is_shown_without_its_star_and_with_dns_challenges_only(
     front: Front, subscriber: AcmeClient
@@ -241,6 +243,8 @@ async def finalized(front: Front, client: AcmeClient, *names: str) -> str:
     return str(order.headers["Location"])
 
 
+@pytest.mark.row("attacks.caa-toctou")
+@pytest.mark.row("limits.reuse")
 @pytest.mark.clause("BR 3.2.2.8")
 async def test_caa_is_rechecked_with_the_method_really_used_when_it_was_seen_long_ago(
     front: Front, subscriber: AcmeClient
@@ -254,6 +258,7 @@ async def test_caa_is_rechecked_with_the_method_really_used_when_it_was_seen_lon
     assert (await subscriber.post(order.headers["Location"])).body["status"] == "valid"
 
 
+@pytest.mark.row("attacks.caa-toctou")
 @pytest.mark.clause("BR 3.2.2.8")
 async def test_caa_that_forbids_at_last_makes_the_order_invalid(front: Front, subscriber: AcmeClient) -> None:
     order = await front.authorized(subscriber, NAME)

@@ -141,6 +141,7 @@ def test_private_rules_have_no_dates() -> None:
     checks.dated(Settings(), 0)
 
 
+@pytest.mark.row("mpic.numbers-by-date")
 @pytest.mark.clause("BR 3.2.2.9")
 def test_the_number_of_perspectives_follows_the_date() -> None:
     december = int(datetime(2026, 12, 15, tzinfo=UTC).timestamp())
@@ -152,6 +153,7 @@ def test_the_number_of_perspectives_follows_the_date() -> None:
         checks.dated(public(*PLACES[:4]), TODAY)
 
 
+@pytest.mark.row("mpic.distance")
 @pytest.mark.clause("BR 3.2.2.9")
 def test_perspectives_stand_five_hundred_kilometres_apart() -> None:
     at_equator = 500 / (2 * 3.14159265 * checks.EARTH_KM) * 360

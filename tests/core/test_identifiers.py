@@ -88,6 +88,8 @@ def test_what_is_no_host_name_is_malformed(value: str, why: str, public: bool) -
     assert raised.value.type == "malformed"
 
 
+@pytest.mark.row("methods.wildcard")
+@pytest.mark.row("errors.new-order")
 @pytest.mark.clause("BR 4.2.2")
 @pytest.mark.parametrize(
     "value",
@@ -118,6 +120,7 @@ def test_what_is_not_public_is_rejected_under_public_rules(value: str) -> None:
     assert raised.value.type == "rejectedIdentifier"
 
 
+@pytest.mark.row("errors.new-order")
 @pytest.mark.clause("BR 4.2.2")
 @pytest.mark.parametrize("public", [True, False])
 @pytest.mark.parametrize("value", ["1.2.0.192.in-addr.arpa", "a.ip6.arpa", "*.1.ip6.arpa"])

@@ -24,6 +24,8 @@ def met(remotes: list[tuple[str, str]], agreeing: str, at: int = TODAY, rules: R
     return "met"
 
 
+@pytest.mark.row("mpic.numbers-by-date")
+@pytest.mark.row("mpic.quorum")
 @pytest.mark.clause("BR 3.2.2.9")
 @pytest.mark.parametrize(
     ("used", "agreeing", "at", "outcome"),
@@ -46,6 +48,7 @@ def test_the_table_of_the_baseline_requirements(used: int, agreeing: str, at: in
     assert met(SIX[:used], agreeing, at) == outcome
 
 
+@pytest.mark.row("mpic.quorum")
 @pytest.mark.clause("BR 3.2.2.9")
 def test_corroboration_from_one_region_is_not_enough() -> None:
     one = [("a", "ARIN"), ("b", "ARIN"), ("c", "ARIN"), ("d", "ARIN")]
@@ -95,6 +98,7 @@ def test_one_more_voice_never_breaks_a_quorum(remotes: list[tuple[str, str]], da
             assert met(remotes, "".join(agreeing | {code})) == "met"
 
 
+@pytest.mark.row("mpic.quorum")
 @given(remote_lists, st.data())
 def test_a_quorum_is_what_the_table_says(remotes: list[tuple[str, str]], data: st.DataObject) -> None:
     codes = [code for code, _ in remotes]

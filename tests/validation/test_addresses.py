@@ -15,6 +15,7 @@ from validation.addresses import BARRED_V4, BARRED_V6, AddressBarred, AddressPol
 POLICY = AddressPolicy()
 
 
+@pytest.mark.row("attacks.name-to-internal")
 @pytest.mark.clause("RFC 6890 section 2.2")
 @pytest.mark.parametrize("network", [*BARRED_V4, *BARRED_V6], ids=str)
 def test_the_first_and_the_last_address_of_every_special_network_are_barred(network) -> None:
@@ -23,6 +24,7 @@ def test_the_first_and_the_last_address_of_every_special_network_are_barred(netw
             POLICY.police(address)
 
 
+@pytest.mark.row("attacks.name-to-internal")
 @pytest.mark.parametrize(
     "text",
     [
@@ -95,6 +97,7 @@ def test_policing_ends_for_every_address(address: IPv6Address) -> None:
         POLICY.police(address)
 
 
+@pytest.mark.row("attacks.odd-literals")
 @pytest.mark.parametrize(
     "text", ["127.1", "0x7f000001", "2130706433", "0177.0.0.1", "1.1.1.1.", "::01", "[::1]", ""]
 )

@@ -39,6 +39,10 @@ def permits(issuance: Issuance, *records: str | CaaRecord) -> bool:
     return True
 
 
+@pytest.mark.row("attacks.wildcard-confusion")
+@pytest.mark.row("caa.issue-value")
+@pytest.mark.row("caa.wildcard")
+@pytest.mark.row("caa.tags")
 @pytest.mark.clause("RFC 8659 section 4.2")
 @pytest.mark.parametrize(
     ("records", "plain", "wild"),
@@ -78,6 +82,7 @@ def test_the_relevant_set_decides(records: list[str], plain: bool, wild: bool) -
     assert (permits(PLAIN, *records), permits(WILD, *records)) == (plain, wild)
 
 
+@pytest.mark.row("caa.account")
 @pytest.mark.clause("RFC 8657 section 3")
 @pytest.mark.parametrize(
     ("parameters", "permitted"),
@@ -97,6 +102,7 @@ def test_a_record_may_bind_an_account(parameters: str, permitted: bool) -> None:
     assert permits(PLAIN, f"0 issue ca.example; {parameters}") == permitted
 
 
+@pytest.mark.row("caa.method")
 @pytest.mark.clause("RFC 8657 section 4")
 @pytest.mark.parametrize(
     ("value", "permitted"),
@@ -144,6 +150,7 @@ def test_permission_needs_a_record_that_names_us_or_no_restriction(records) -> N
         assert not any(record.critical and record.tag == "tbs" for record in records)
 
 
+@pytest.mark.row("caa.wildcard")
 @given(RECORDS)
 def test_plain_names_ignore_issuewild(records) -> None:
     without = [record for record in records if record.tag != "issuewild"]
@@ -161,6 +168,7 @@ OURS = caa(0, "issue", "ca.example")
 NOBODY = caa(0, "issue", ";")
 
 
+@pytest.mark.row("caa.climb")
 @pytest.mark.clause("RFC 8659 section 3")
 async def test_all_levels_are_asked_and_none_found_permits() -> None:
     resolver = TableResolver()
@@ -169,6 +177,7 @@ async def test_all_levels_are_asked_and_none_found_permits() -> None:
     assert resolver.asked == ["a.b.example CAA", "b.example CAA", "example CAA"]
 
 
+@pytest.mark.row("caa.climb")
 @pytest.mark.clause("RFC 8659 section 3")
 async def test_the_closest_set_wins() -> None:
     seen = await climb({"b.example CAA": [OURS], "example CAA": [NOBODY]})
@@ -179,6 +188,8 @@ async def test_the_closest_set_wins() -> None:
     assert (seen.result, seen.found_at, seen.ttl) == (Result.FAIL, "example", 60)
 
 
+@pytest.mark.row("errors.caa")
+@pytest.mark.row("caa.climb")
 @pytest.mark.clause("BR 3.2.2.8")
 @pytest.mark.parametrize("level", ["a.b.example", "b.example", "example"])
 async def test_a_level_that_fails_before_a_set_was_met_is_a_failure(level: str) -> None:
@@ -191,6 +202,7 @@ async def test_a_level_that_fails_above_the_relevant_set_is_no_matter() -> None:
     assert (await climb({"a.b.example CAA": [OURS], "example CAA": failure()})).result == Result.PASS
 
 
+@pytest.mark.row("caa.climb")
 async def test_names_that_do_not_exist_have_no_records_except_for_a_public_top_level() -> None:
     gone = {"a.b.example CAA": None, "b.example CAA": None}
     assert (await climb(gone)).result == Result.PASS
@@ -199,6 +211,7 @@ async def test_names_that_do_not_exist_have_no_records_except_for_a_public_top_l
     assert (await climb(gone, public=False)).result == Result.PASS
 
 
+@pytest.mark.row("dns.broken-record")
 async def test_a_record_with_an_impossible_tag_is_a_failure() -> None:
     seen = await climb({"b.example CAA": [OURS, b"\x00\x03a-bca.example"]})
     assert (seen.result, seen.problem, seen.found_at) == (Result.FAIL, "dns", "b.example")
@@ -209,6 +222,7 @@ async def test_a_resolver_that_is_away_is_raised_as_our_fault() -> None:
         await climb({"b.example CAA": TransientError("away")})
 
 
+@pytest.mark.row("limits.dns")
 async def test_a_climb_that_takes_too_long_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     class Stuck(TableResolver):
         async def lookup(self, name: str, type: Type) -> Answer:
@@ -227,6 +241,8 @@ async def test_hostile_records_are_recorded_escaped_and_in_part() -> None:
     assert seen.detail.isprintable()
 
 
+@pytest.mark.row("attacks.wildcard-confusion")
+@pytest.mark.row("caa.wildcard")
 @pytest.mark.parametrize(
     ("name", "wildcard", "method", "result", "found_at"),
     [
@@ -258,6 +274,7 @@ async def test_the_worlds_zones_are_judged(
     assert (seen.result, seen.found_at) == (result, found_at)
 
 
+@pytest.mark.row("caa.alias")
 @pytest.mark.clause("RFC 8659 section 3")
 async def test_the_climb_never_goes_up_from_an_aliass_target(world: World) -> None:
     # The target's parent forbids; the name's own parents do not.

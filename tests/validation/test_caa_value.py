@@ -20,6 +20,7 @@ VALUE = st.text(alphabet=[chr(c) for c in range(0x21, 0x7F) if c != 0x3B], max_s
 PARAMETERS = st.lists(st.tuples(LABEL, VALUE), max_size=4)
 
 
+@pytest.mark.row("caa.issue-value")
 @pytest.mark.clause("RFC 8659 section 4.2")
 @given(DOMAIN | st.just(""), PARAMETERS, WSP, WSP)
 def test_every_value_of_the_grammar_parses_to_its_parts(issuer, parameters, before, after) -> None:
@@ -42,6 +43,7 @@ def test_arbitrary_octets_parse_or_are_malformed_and_nothing_else(value: bytes) 
     assert parsed.issuer.encode() in value.lower()
 
 
+@pytest.mark.row("caa.issue-value")
 @pytest.mark.clause("RFC 8659 section 4.2")
 @pytest.mark.parametrize(
     "value",
@@ -69,6 +71,7 @@ def test_a_value_outside_the_grammar_is_malformed(value: bytes) -> None:
         parse_issue_value(value)
 
 
+@pytest.mark.row("caa.issue-value")
 @pytest.mark.parametrize("value", [b"", b";", b" ; ", b"\t"])
 def test_an_empty_value_names_nobody(value: bytes) -> None:
     assert parse_issue_value(value) == IssueValue("", ())
@@ -83,6 +86,7 @@ def test_arbitrary_rdata_is_a_record_or_malformed(rdata: bytes) -> None:
     assert record.presentation().isprintable()
 
 
+@pytest.mark.row("caa.tags")
 def test_tags_are_lower_cased_and_odd_octets_escaped() -> None:
     record = CaaRecord.parse(b"\x80\x05IsSue" + b'a"b\\\x1b')
     assert (record.tag, record.critical) == ("issue", True)

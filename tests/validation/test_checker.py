@@ -44,6 +44,7 @@ async def check(
     return verify(await checker.check(request), KEY.public_key())
 
 
+@pytest.mark.row("methods.common")
 @pytest.mark.clause("BR 5.4.1")
 async def test_a_pass_says_what_was_asked_seen_and_when() -> None:
     statement = await check({TXT: [DIGEST], "example.com CAA": [caa(0, "issue", "ca.example")]})
@@ -63,6 +64,7 @@ async def test_a_pass_says_what_was_asked_seen_and_when() -> None:
     assert statement.caa.method == "dns-01"
 
 
+@pytest.mark.row("errors.caa")
 async def test_a_failure_is_signed_like_a_pass_and_caa_beside_it() -> None:
     statement = await check({TXT: ["wrong"], "com CAA": [caa(0, "issue", ";")]})
     assert statement.control is not None
@@ -80,6 +82,7 @@ async def test_a_fault_of_ours_is_indeterminate_in_both() -> None:
     assert (statement.caa.result, statement.caa.problem) == (Result.INDETERMINATE, "serverInternal")
 
 
+@pytest.mark.row("errors.server-internal")
 async def test_a_bug_is_indeterminate_and_its_text_stays_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     statement = await check({TXT: RuntimeError("secret path")})
     assert statement.control is not None
@@ -88,6 +91,7 @@ async def test_a_bug_is_indeterminate_and_its_text_stays_in_the_log(caplog: pyte
     assert "secret path" in caplog.text
 
 
+@pytest.mark.row("methods.wildcard")
 @pytest.mark.clause("RFC 8659 section 3")
 async def test_a_wildcard_is_checked_at_its_base_and_recorded_with_its_star() -> None:
     request = dataclasses.replace(REQUEST, name="*.example.com")
@@ -103,6 +107,8 @@ async def test_a_wildcard_is_checked_at_its_base_and_recorded_with_its_star() ->
     assert statement.caa.result == Result.PASS
 
 
+@pytest.mark.row("errors.method-for-type")
+@pytest.mark.row("methods.wildcard")
 @pytest.mark.clause("BR 3.2.2.4.19")
 async def test_http01_never_validates_a_wildcard_and_connects_nowhere() -> None:
     async with WebServer(web.response(KEY_AUTHORIZATION.encode())) as server:

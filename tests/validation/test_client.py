@@ -119,6 +119,8 @@ async def test_the_statement_of_the_one_perspective_comes_back_with_the_outcome(
     assert [signed.statement().perspective for signed in outcome.statements] == ["local"]
 
 
+@pytest.mark.row("mpic.no-sharing")
+@pytest.mark.row("methods.common")
 @pytest.mark.clause("BR 3.2.2.9")
 async def test_all_perspectives_get_the_same_request_and_every_fan_out_an_attempt_of_its_own(
     tmp_path: Path,
@@ -145,6 +147,7 @@ async def test_a_recheck_asks_for_caa_alone_with_the_earlier_method(tmp_path: Pa
     assert outcome.statements[0].statement().control is None
 
 
+@pytest.mark.row("errors.server-internal")
 @pytest.mark.parametrize("answer", [silent, broken, refusing])
 async def test_a_perspective_without_a_verdict_is_indeterminate_and_never_a_failure(
     tmp_path: Path, answer: Answer
@@ -163,6 +166,7 @@ async def test_a_perspective_that_is_away_is_indeterminate_and_found_again(tmp_p
             assert (await made.check()).result == PASS
 
 
+@pytest.mark.row("attacks.rogue-perspective")
 @pytest.mark.parametrize(
     "change",
     [
@@ -192,6 +196,7 @@ async def test_the_primarys_failure_is_told_without_waiting_for_silent_remotes(
     assert (outcome.result, outcome.problem, outcome.detail) == (FAIL, "dns", "no answer")
 
 
+@pytest.mark.row("errors.secondary")
 async def test_a_remotes_failure_is_a_failure_during_secondary_validation(tmp_path: Path) -> None:
     async with fleet(tmp_path, ("one", "two"), one=honest, two=failing) as made:
         outcome = await made.check()

@@ -23,6 +23,7 @@ def hop(host: str = "name.example", target: str = "/x") -> Hop:
     return Hop("http", host, 80, target)
 
 
+@pytest.mark.row("attacks.rebinding")
 @pytest.mark.parametrize("literal", ["127.0.0.1", "::1", "::ffff:127.0.0.1"])
 async def test_a_literal_in_the_url_cannot_lead_beside_the_pinned_address(literal: str) -> None:
     async with WebServer(good) as four, WebServer(good, "::1", port=four.port) as six:
@@ -61,6 +62,7 @@ async def test_a_redirect_is_handed_back_and_not_followed() -> None:
         assert target.connections == 0
 
 
+@pytest.mark.row("limits.http")
 async def test_every_get_has_a_connection_of_its_own_and_no_memory() -> None:
     cookie = web.response(b"body", "200 OK", "Set-Cookie: a=b; Path=/")
     async with WebServer(cookie) as server:
@@ -70,6 +72,8 @@ async def test_every_get_has_a_connection_of_its_own_and_no_memory() -> None:
     assert not any("cookie" in request.lower() for request in server.requests)
 
 
+@pytest.mark.row("errors.detail")
+@pytest.mark.row("limits.http")
 async def test_no_more_of_a_body_is_read_than_asked_for_and_none_of_an_error() -> None:
     async with WebServer(web.response(b"x" * 1000)) as server:
         assert (await DIALER.get(hop(), ip_address("127.0.0.1"), server.port, 10)).body == b"x" * 10

@@ -49,6 +49,7 @@ def test_the_digest_is_unpadded_base64url_of_sha256() -> None:
     assert dns01.text_of(hashlib.sha256(b"").digest()) == b"47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU"
 
 
+@pytest.mark.row("methods.dns-01")
 @pytest.mark.clause("RFC 8555 section 8.4")
 @pytest.mark.parametrize("records", [[DIGEST], ["other", DIGEST], ["v=spf1 -all", "", DIGEST, b"\xff"]])
 async def test_one_matching_record_among_any_passes(records) -> None:
@@ -56,6 +57,9 @@ async def test_one_matching_record_among_any_passes(records) -> None:
     assert trace.lines()[0].startswith(f"dns {NAME} TXT")
 
 
+@pytest.mark.row("errors.dns")
+@pytest.mark.row("errors.txt-unauthorized")
+@pytest.mark.row("methods.dns-01")
 @pytest.mark.clause("RFC 8555 section 8.4")
 @pytest.mark.parametrize(
     ("records", "problem"),
@@ -77,10 +81,13 @@ async def test_anything_else_is_refused(records, problem: str) -> None:
     assert (await refused(records))[0] == problem
 
 
+@pytest.mark.row("methods.dns-01")
 def test_the_strings_of_a_record_are_joined() -> None:
     assert dns01.text(b"\x03abc\x00\x02de") == b"abcde"
 
 
+@pytest.mark.row("attacks.dangling-cname")
+@pytest.mark.row("methods.dns-01")
 async def test_a_record_is_found_through_an_alias_in_a_signed_zone(world: World) -> None:
     world.set_records("_acme-challenge.delegated.example.com", "CNAME", ["responder.example.com."])
     world.set_txt("responder.example.com", "other", DIGEST)

@@ -235,6 +235,7 @@ def test_a_name_that_cannot_be_asked_for_is_refused(name: str) -> None:
         dns_message.question(name, dns_message.A)
 
 
+@pytest.mark.row("dns.stub")
 @pytest.mark.clause("RFC 5452 section 9.1")
 @pytest.mark.parametrize(
     ("change", "counts"),
@@ -256,6 +257,8 @@ def test_a_reply_counts_by_id_kind_and_question(change, counts: bool) -> None:
     assert dns_message.answers(change(wire), 0x1234, asked) is counts
 
 
+@pytest.mark.row("attacks.cname-loops")
+@pytest.mark.row("dns.stub")
 @pytest.mark.parametrize(("aliases", "read_whole"), [(16, True), (17, False)])
 def test_sixteen_aliases_are_followed_and_no_more(aliases: int, read_whole: bool) -> None:
     hops = [NAME, *(f"h{number}.example.com" for number in range(1, aliases + 1))]

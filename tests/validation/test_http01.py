@@ -82,6 +82,8 @@ class Lab:
 # --- what passes ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.row("methods.common")
+@pytest.mark.row("methods.http-01")
 @pytest.mark.clause("RFC 8555 section 8.3")
 async def test_the_key_authorization_on_the_web_port_passes() -> None:
     async with WebServer(web.routes({f"www.example {PATH}": good})) as server:
@@ -95,6 +97,7 @@ async def test_the_key_authorization_on_the_web_port_passes() -> None:
     assert f"GET http://www.example{PATH} at 127.0.0.1 port {server.port}" in lines
 
 
+@pytest.mark.row("methods.http-01-body")
 @pytest.mark.clause("RFC 8555 section 8.3")
 @pytest.mark.parametrize("tail", [b"\n", b"\r\n", b" \t \n", b""])
 async def test_trailing_white_space_is_no_matter(tail: bytes) -> None:
@@ -102,6 +105,7 @@ async def test_trailing_white_space_is_no_matter(tail: bytes) -> None:
         await Lab(port=server.port).check()
 
 
+@pytest.mark.row("methods.http-01-body")
 async def test_a_body_without_length_and_a_chunked_one_are_read() -> None:
     body = KEY_AUTHORIZATION.encode()
     for raw in (
@@ -112,12 +116,14 @@ async def test_a_body_without_length_and_a_chunked_one_are_read() -> None:
             await Lab(port=server.port).check()
 
 
+@pytest.mark.row("methods.http-01")
 async def test_ipv6_is_used_first() -> None:
     async with WebServer(good, "::1") as six, WebServer(good, "127.0.0.1", port=six.port) as four:
         await Lab({"www.example A": ["127.0.0.1"], "www.example AAAA": ["::1"]}, port=six.port).check()
         assert (six.connections, four.connections) == (1, 0)
 
 
+@pytest.mark.row("methods.http-01")
 @pytest.mark.clause("BR 3.2.2.4.19")
 async def test_ipv4_is_tried_after_ipv6_did_not_connect() -> None:
     async with WebServer(good) as server:
@@ -126,6 +132,7 @@ async def test_ipv4_is_tried_after_ipv6_did_not_connect() -> None:
     assert any("connect failed" in line for line in lab.trace.lines())
 
 
+@pytest.mark.row("methods.http-01")
 async def test_ipv4_is_not_tried_after_a_wrong_answer_over_ipv6() -> None:
     async with WebServer(web.response(b"wrong"), "::1") as six, WebServer(good, port=six.port) as four:
         lab = Lab({"www.example A": ["127.0.0.1"], "www.example AAAA": ["::1"]}, port=six.port)
@@ -141,6 +148,7 @@ async def test_one_family_whose_lookup_fails_does_not_hide_the_other() -> None:
         ).check()
 
 
+@pytest.mark.row("methods.http-01-redirects")
 @pytest.mark.parametrize("status", ["301 Moved", "302 Found", "307 Temporary", "308 Permanent"])
 async def test_redirects_are_followed_to_another_name(status: str) -> None:
     table = {
@@ -153,6 +161,8 @@ async def test_redirects_are_followed_to_another_name(status: str) -> None:
         ).check()
 
 
+@pytest.mark.row("errors.redirect")
+@pytest.mark.row("methods.http-01-redirects")
 async def test_ten_redirects_are_followed_and_the_eleventh_is_not() -> None:
     def chain(length: int) -> web.Behaviour:
         table = {f"www.example {PATH}": web.redirect("/1")}
@@ -194,6 +204,7 @@ def tls(tls_file: Path) -> ssl.SSLContext:
     return context
 
 
+@pytest.mark.row("methods.http-01-redirects")
 async def test_a_redirect_to_https_is_followed_whatever_its_certificate(tls: ssl.SSLContext) -> None:
     async with (
         WebServer(web.redirect(f"https://www.example{PATH}")) as plain,
@@ -202,6 +213,7 @@ async def test_a_redirect_to_https_is_followed_whatever_its_certificate(tls: ssl
         await Lab(port=plain.port, tls_port=secure.port).check()
 
 
+@pytest.mark.row("errors.tls")
 async def test_plain_http_on_the_https_port_is_a_tls_problem() -> None:
     async def plain_text(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(web.head("400 Bad Request"))
@@ -214,6 +226,8 @@ async def test_plain_http_on_the_https_port_is_a_tls_problem() -> None:
         assert (await lab.refused())[0] == "tls"
 
 
+@pytest.mark.row("errors.tls")
+@pytest.mark.row("methods.http-01-redirects")
 @pytest.mark.clause("BR 3.2.2.4.19")
 async def test_a_host_that_knows_only_tls_11_is_not_read_from(tls_file: Path) -> None:
     old = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -240,6 +254,8 @@ async def test_a_local_name_is_reached_without_any_allowed_network() -> None:
 # --- what does not --------------------------------------------------------------------------------------
 
 
+@pytest.mark.row("errors.http-unauthorized")
+@pytest.mark.row("methods.http-01-body")
 @pytest.mark.clause("RFC 8555 section 8.3")
 @pytest.mark.parametrize(
     "behaviour",
@@ -266,12 +282,14 @@ async def test_anything_but_a_200_with_the_key_authorization_is_unauthorized(beh
         assert (await Lab(port=server.port).refused())[0] == "unauthorized"
 
 
+@pytest.mark.row("attacks.huge-answers")
 async def test_a_gzip_bomb_is_not_unpacked() -> None:
     bomb = gzip.compress(bytes(50_000_000))
     async with WebServer(web.response(bomb, "200 OK", "Content-Encoding: gzip")) as server:
         assert (await Lab(port=server.port).refused())[0] == "unauthorized"
 
 
+@pytest.mark.row("errors.detail")
 async def test_the_answer_is_shown_in_part_and_escaped() -> None:
     async with WebServer(web.response(b"<h1>\x1b[31mred\r\n</h1>" + b"z" * 90)) as server:
         _, detail = await Lab(port=server.port).refused()
@@ -279,6 +297,8 @@ async def test_the_answer_is_shown_in_part_and_escaped() -> None:
     assert "z" * 64 not in detail
 
 
+@pytest.mark.row("limits.http")
+@pytest.mark.row("errors.connection")
 @pytest.mark.parametrize(
     "behaviour",
     [
@@ -308,6 +328,7 @@ async def test_a_host_that_speaks_no_proper_http_is_a_connection_problem(behavio
         assert (await Lab(port=server.port, limits=QUICK).refused())[0] == "connection"
 
 
+@pytest.mark.row("errors.connection")
 async def test_a_port_where_nobody_listens_is_a_connection_problem() -> None:
     async with WebServer(good) as server:
         port = server.port
@@ -316,6 +337,7 @@ async def test_a_port_where_nobody_listens_is_a_connection_problem() -> None:
     assert "127.0.0.1" in detail
 
 
+@pytest.mark.row("errors.dns")
 @pytest.mark.parametrize(
     "table",
     [
@@ -339,6 +361,8 @@ async def test_a_resolver_that_is_away_is_nobodys_failure() -> None:
 # --- server-side request forgery ------------------------------------------------------------------------
 
 
+@pytest.mark.row("errors.dns")
+@pytest.mark.row("attacks.name-to-internal")
 @pytest.mark.clause("RFC 8555 section 10.4")
 async def test_a_name_that_points_inside_is_not_connected_to() -> None:
     async with WebServer(good) as server:
@@ -358,6 +382,9 @@ async def test_of_several_addresses_the_first_allowed_one_is_used() -> None:
         await lab.check()
 
 
+@pytest.mark.row("errors.redirect")
+@pytest.mark.row("attacks.odd-literals")
+@pytest.mark.row("attacks.redirect-to-internal")
 @pytest.mark.clause("RFC 8555 section 10.4")
 @pytest.mark.parametrize(
     "host",
@@ -409,6 +436,8 @@ async def test_a_redirect_from_elsewhere_to_a_local_name_connects_nowhere() -> N
         assert "local name" in detail
 
 
+@pytest.mark.row("methods.http-01-redirects")
+@pytest.mark.row("attacks.rebinding")
 async def test_rebinding_between_two_hops_meets_the_policy_again() -> None:
     class Rebinding(TableResolver):
         async def lookup(self, name, type):
@@ -429,6 +458,7 @@ async def test_rebinding_between_two_hops_meets_the_policy_again() -> None:
         assert "special-purpose" in detail
 
 
+@pytest.mark.row("limits.http")
 async def test_the_proxy_of_the_environment_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     async with WebServer(good) as server, WebServer(good) as proxy:
         for variable in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
@@ -437,6 +467,7 @@ async def test_the_proxy_of_the_environment_is_not_used(monkeypatch: pytest.Monk
         assert (server.connections, proxy.connections) == (1, 0)
 
 
+@pytest.mark.row("limits.http")
 async def test_an_endless_chain_of_slow_hops_ends_with_the_check() -> None:
     async def slow(text, reader, writer) -> None:
         await asyncio.sleep(0.2)

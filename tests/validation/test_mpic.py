@@ -61,6 +61,7 @@ def test_one_local_perspective_decides_alone_under_private_rules() -> None:
     assert outcome(UNKNOWN, rules=Rules.PRIVATE).problem == "serverInternal"
 
 
+@pytest.mark.row("errors.server-internal")
 @pytest.mark.clause("BR 3.2.2.9")
 def test_one_perspective_is_not_enough_under_public_rules_and_that_is_our_fault() -> None:
     seen = outcome(PASS)
@@ -68,6 +69,8 @@ def test_one_perspective_is_not_enough_under_public_rules_and_that_is_our_fault(
     assert "validation.perspectives" in seen.detail
 
 
+@pytest.mark.row("attacks.bgp-primary")
+@pytest.mark.row("mpic.quorum")
 @pytest.mark.clause("BR 3.2.2.9")
 @pytest.mark.parametrize(
     ("results", "expected"),
@@ -89,12 +92,14 @@ def test_the_primary_and_a_quorum_of_remotes_must_agree(results, expected: Resul
     assert outcome(*results).result == expected
 
 
+@pytest.mark.row("errors.secondary")
 def test_the_first_remote_failure_is_told_as_a_secondary_one() -> None:
     seen = outcome(PASS, PASS, FAIL, PASS, FAIL, PASS)
     assert seen.problem == "unauthorized"
     assert seen.detail == "During secondary validation: control seen from arin-2"
 
 
+@pytest.mark.row("mpic.sets")
 @pytest.mark.clause("BR 3.2.2.9")
 def test_control_and_caa_each_need_their_own_quorum_by_whichever_remotes() -> None:
     one_each = (PASS, (PASS, FAIL), (FAIL, PASS), PASS, PASS, PASS)

@@ -26,6 +26,7 @@ def go(location: str | None, ports: Ports = PORTS) -> Hop:
     return follow(START, location, ports, public_name)
 
 
+@pytest.mark.row("methods.http-01-redirects")
 @pytest.mark.clause("BR 3.2.2.4.19")
 @pytest.mark.parametrize(
     ("location", "url"),
@@ -46,6 +47,10 @@ def test_a_redirect_to_the_web_ports_is_followed(location: str, url: str) -> Non
     assert go(location).url == url
 
 
+@pytest.mark.row("attacks.odd-literals")
+@pytest.mark.row("errors.redirect")
+@pytest.mark.row("methods.http-01-redirects")
+@pytest.mark.row("methods.http-01-redirect-hosts")
 @pytest.mark.clause("BR 3.2.2.4.19")
 @pytest.mark.parametrize(
     "location",

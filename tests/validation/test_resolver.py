@@ -54,16 +54,21 @@ async def failure(server: ScriptedServer, seconds: float = 3.0) -> str:
 # --- real servers ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.row("dns.secure")
 async def test_a_signed_name_is_authenticated(world: World) -> None:
     answer = await stub(world.resolver).lookup("www.example.com", Type.A)
     assert (answer.exists, answer.records, answer.authenticated) == (True, (bytes([127, 0, 0, 1]),), True)
 
 
+@pytest.mark.row("dns.insecure")
 async def test_an_insecurely_delegated_name_is_an_answer_without_ad(world: World) -> None:
     answer = await stub(world.resolver).lookup("www.insecure-example.com", Type.A)
     assert (len(answer.records), answer.authenticated) == (1, False)
 
 
+@pytest.mark.row("attacks.stripping")
+@pytest.mark.row("errors.dns")
+@pytest.mark.row("dns.bogus")
 @pytest.mark.clause("BR 3.2.2.8.1")
 @pytest.mark.parametrize(
     ("zone", "type"),
@@ -86,6 +91,7 @@ async def test_an_alias_is_followed_and_its_chain_told(world: World) -> None:
     assert "CNAME www.example.com" in answer.describe()
 
 
+@pytest.mark.row("dns.secure")
 async def test_nxdomain_is_an_answer(world: World) -> None:
     answer = await stub(world.resolver).lookup("nowhere.nothing-example.com", Type.TXT)
     assert (answer.exists, answer.records) == (False, ())
@@ -99,6 +105,7 @@ async def test_records_come_in_wire_form(world: World) -> None:
     assert [CaaRecord.parse(rdata) for rdata in answer.records] == [CaaRecord(0, "issue", b";")]
 
 
+@pytest.mark.row("attacks.fragmentation")
 async def test_a_set_too_large_for_udp_is_fetched_whole_over_tcp(world: World) -> None:
     values = sorted(f"{number:02d}" + "v" * 100 for number in range(40))
     world.set_txt("large.example.com", *values)
@@ -109,6 +116,8 @@ async def test_a_set_too_large_for_udp_is_fetched_whole_over_tcp(world: World) -
 # --- misbehaviour ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.row("errors.dns")
+@pytest.mark.row("dns.lame")
 @pytest.mark.clause("BR 3.2.2.4")
 @pytest.mark.parametrize("rcode", ["SERVFAIL", "REFUSED", "FORMERR", "NOTIMP", "YXDOMAIN", "NOTAUTH"])
 async def test_every_other_rcode_is_a_failure(rcode: str) -> None:
@@ -122,6 +131,7 @@ async def test_every_other_rcode_is_a_failure(rcode: str) -> None:
         assert len(server.queries) == 1
 
 
+@pytest.mark.row("attacks.log-injection")
 async def test_the_resolvers_extended_error_is_passed_on_escaped() -> None:
     def script(query: dns.message.Message, tcp: bool) -> bytes:
         answer = reply(query)
@@ -133,6 +143,7 @@ async def test_the_resolvers_extended_error_is_passed_on_escaped() -> None:
         assert r"EDE 6 bad\x1b[31m key" in await failure(server)
 
 
+@pytest.mark.row("dns.silent")
 async def test_silence_is_asked_about_once_more_and_then_a_failure() -> None:
     async with ScriptedServer(lambda query, tcp: None) as server:
         assert "timeout" in await failure(server, 0.2)
@@ -140,6 +151,9 @@ async def test_silence_is_asked_about_once_more_and_then_a_failure() -> None:
         assert server.queries[0].id != server.queries[1].id
 
 
+@pytest.mark.row("attacks.tcp-blocked")
+@pytest.mark.row("attacks.partial-set")
+@pytest.mark.row("caa.partial")
 async def test_a_truncated_answer_without_tcp_is_a_failure() -> None:
     def script(query: dns.message.Message, tcp: bool) -> bytes:
         return reply(
@@ -150,6 +164,9 @@ async def test_a_truncated_answer_without_tcp_is_a_failure() -> None:
         assert "TCP" in await failure(server)
 
 
+@pytest.mark.row("attacks.tcp-blocked")
+@pytest.mark.row("attacks.partial-set")
+@pytest.mark.row("caa.partial")
 async def test_a_truncated_answer_whose_tcp_is_silent_is_a_failure() -> None:
     def script(query: dns.message.Message, tcp: bool) -> bytes | None:
         return None if tcp else reply(query, flags=dns.flags.RA | dns.flags.TC).to_wire()
@@ -158,6 +175,8 @@ async def test_a_truncated_answer_whose_tcp_is_silent_is_a_failure() -> None:
         assert "TCP" in await failure(server, 0.5)
 
 
+@pytest.mark.row("attacks.partial-set")
+@pytest.mark.row("caa.partial")
 async def test_an_answer_truncated_over_tcp_too_is_a_failure() -> None:
     async with ScriptedServer(
         lambda query, tcp: reply(query, flags=dns.flags.RA | dns.flags.TC).to_wire()
@@ -165,6 +184,7 @@ async def test_an_answer_truncated_over_tcp_too_is_a_failure() -> None:
         assert "truncated" in await failure(server)
 
 
+@pytest.mark.row("dns.stub")
 @pytest.mark.parametrize(
     "spoil",
     [
@@ -185,6 +205,7 @@ async def test_a_message_that_is_no_answer_to_our_question_is_a_failure(spoil) -
         await failure(server, 0.3)
 
 
+@pytest.mark.row("dns.broken-record")
 async def test_a_caa_record_with_an_impossible_tag_is_a_failure() -> None:
     def script(query: dns.message.Message, tcp: bool) -> bytes:
         wire = reply(query, 'x.example. CAA 0 issue "ca.example"').to_wire()
@@ -231,6 +252,8 @@ async def test_a_name_that_cannot_be_asked_for_is_a_failure() -> None:
         await stub("127.0.0.1:53").lookup("a..example", Type.A)
 
 
+@pytest.mark.row("errors.dns")
+@pytest.mark.row("attacks.cname-loops")
 async def test_a_cname_loop_is_a_failure() -> None:
     async with ScriptedServer(
         lambda query, tcp: reply(
@@ -280,6 +303,7 @@ async def test_the_second_resolver_is_asked_when_the_first_is_silent() -> None:
         assert answer.resolver == f"127.0.0.1:{good.port}"
 
 
+@pytest.mark.row("dns.lame")
 async def test_another_answer_is_not_shopped_for_after_a_servfail() -> None:
     def refuse(query: dns.message.Message, tcp: bool) -> bytes:
         answer = reply(query)

@@ -91,6 +91,7 @@ async def test_a_burst_shares_a_socket_and_each_gets_its_own_reply_in_any_order(
         assert [name_in(wire) for wire in replies] == [f"n{number}.example." for number in range(20)]
 
 
+@pytest.mark.row("dns.stub")
 @pytest.mark.clause("RFC 5452 section 9.2")
 async def test_the_next_burst_has_another_port() -> None:
     async with Held() as server:
@@ -126,6 +127,8 @@ async def test_an_id_that_waits_already_goes_out_from_another_port() -> None:
         assert [name_in(wire) for wire in await asyncio.gather(*tasks)] == ["a.example.", "b.example."]
 
 
+@pytest.mark.row("attacks.poisoning")
+@pytest.mark.row("dns.stub")
 @pytest.mark.clause("RFC 5452 section 9.1")
 async def test_strays_are_ignored_and_the_true_reply_still_counts() -> None:
     async with Held() as server:
@@ -148,6 +151,7 @@ async def test_strays_are_ignored_and_the_true_reply_still_counts() -> None:
         assert await tasks[0] == true
 
 
+@pytest.mark.row("attacks.poisoning")
 async def test_guesses_wear_a_socket_out() -> None:
     async with Held() as server:
         exchange = server.exchange([1, 2])

@@ -135,6 +135,8 @@ def test_a_flood_of_evidence_is_refused_before_it_is_verified() -> None:
     refused("evidence.missing", lambda: verifier().verify(leaf_request(evidence=flood), NOW))
 
 
+@pytest.mark.row("mpic.sets")
+@pytest.mark.row("mpic.quorum")
 @pytest.mark.clause("BR 3.2.2.9")
 @pytest.mark.parametrize(
     ("pinned", "failing", "at", "code"),
@@ -184,6 +186,8 @@ def test_under_private_rules_every_pinned_perspective_must_agree() -> None:
     refused("quorum.not-met", lambda: verify(attempt(2), by=by))
 
 
+@pytest.mark.row("attacks.retry-shopping")
+@pytest.mark.row("mpic.no-sharing")
 @pytest.mark.clause("BR 3.2.2.9")
 def test_lucky_answers_of_several_attempts_are_not_added_up() -> None:
     first = [statement(0), statement(1), statement(2), failed(3), failed(4)]
@@ -210,6 +214,7 @@ def test_perspectives_that_looked_at_different_hours_corroborate_nothing() -> No
             refused("evidence.span", partial(verify, statements))
 
 
+@pytest.mark.row("methods.wildcard")
 @pytest.mark.parametrize("method", list(METHODS))
 @pytest.mark.clause("BR 3.2.2.4.19, 3.2.2.4.20")
 def test_a_wildcard_needs_a_dns_method(method: str) -> None:
@@ -245,10 +250,12 @@ def test_control_of_another_name_is_refused() -> None:
     refused("evidence.adn", lambda: verify(wrong))
 
 
+@pytest.mark.row("attacks.token-confusion")
 def test_evidence_for_another_account_is_refused() -> None:
     refused("evidence.account", lambda: verify(attempt(), account=ACCOUNT + "2"))
 
 
+@pytest.mark.row("limits.reuse")
 @pytest.mark.clause("BR 4.2.1")
 @pytest.mark.parametrize(
     ("age", "at", "fresh"),
@@ -291,6 +298,7 @@ def test_a_newer_caa_refusal_outweighs_an_older_permission() -> None:
     refused("evidence.primary", lambda: verify([*attempt(), *forbidden]))
 
 
+@pytest.mark.row("caa.method")
 @pytest.mark.clause("RFC 8657 section 4")
 def test_caa_judged_for_another_method_is_no_permission() -> None:
     old = attempt(checked_at=NOW - 20 * DAY)
@@ -344,10 +352,12 @@ def test_a_statement_from_the_future_is_refused_but_a_fast_clock_is_forgiven() -
     refused("evidence.future", lambda: verify(attempt(checked_at=NOW + 61)))
 
 
+@pytest.mark.row("attacks.rogue-perspective")
 def test_a_key_that_is_not_pinned_counts_for_nothing() -> None:
     refused("evidence.unknown-key", lambda: verify(attempt(6), by=verifier(5)))
 
 
+@pytest.mark.row("attacks.rogue-perspective")
 def test_a_perspective_cannot_speak_in_anothers_name() -> None:
     forged = KEYS[1].sign(statement(2))
     request = leaf_request(names=(NAME,), evidence=(*signed([statement(0)]), forged))
