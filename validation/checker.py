@@ -77,7 +77,7 @@ class Checker:
             checked_at = self._clock.now()
             issuance = caa.Issuance(wildcard, self._identities, request.account_url, method)
             control, seen = await asyncio.gather(
-                self._control(request, base, wildcard), self._caa(base, issuance)
+                self._asked_control(request, base, wildcard), self._caa(base, issuance)
             )
         statement = Statement(
             perspective=self._code,
@@ -91,6 +91,30 @@ class Checker:
         _log.info("%s", _summary(statement))
         return self._signer.sign(statement)
 
+    async def control(self, method: str, challenge: Challenge) -> ControlSeen:
+        """What was seen of control, unsigned: for a caller of its own, whose evidence this is not.
+
+        Raises: `Refused` for a name or a method that we do not look at; `TransientError` when all is busy.
+        """
+        self._require_name(challenge.name)
+        self._require_method(method)
+        async with self._limiter.room(challenge.name):
+            return await self._control(method, challenge)
+
+    async def caa(self, base: str, issuance: caa.Issuance) -> CaaSeen:
+        """What was seen of CAA, unsigned; as `control`."""
+        self._require_name(base)
+        async with self._limiter.room(base):
+            return await self._caa(base, issuance)
+
+    async def see_control(self, method: str, challenge: Challenge, trace: Trace) -> None:
+        """Returns when control is shown.  Raises `CheckFailed`, or `TransientError` for a fault of ours."""
+        await CHECKS[method](challenge, self._tools, trace)
+
+    async def see_caa(self, base: str, issuance: caa.Issuance) -> CaaSeen:
+        """What CAA says.  Raises `TransientError` for a fault of ours."""
+        return await caa.check(base, issuance, self._tools.resolver, tld_must_exist=self._public)
+
     def _require_sound(self, request: CheckRequest) -> None:
         """Refuse what an honest caller never asks.
 
@@ -98,42 +122,54 @@ class Checker:
         name a page that the host serves to everybody and have control of the host attested.
         """
         method = request.method or request.caa_method
-        if method not in METHODS or (request.method and method not in self._enabled):
+        if request.method:
+            self._require_method(method)
+        elif method not in METHODS:
             raise Refused("validation.method", f"{method!r} is not a method of this perspective")
         if not (request.account_url and request.attempt):
             raise Refused("validation.request", "account_url and attempt are both needed")
-        try:
-            normal = self._tools.host_rule(request.name)
-        except Problem as error:
-            raise Refused("validation.name", error.detail) from error
-        if normal != request.name:
-            raise Refused("validation.name", f"{request.name!r} is not in its normal form")
+        self._require_name(request.name)
         if request.method and not (
             _TOKEN.fullmatch(request.token) and _THUMBPRINT.fullmatch(request.thumbprint)
         ):
             raise Refused("validation.token", "not a token and a key's thumbprint (RFC 8555 section 8.1)")
 
-    async def _control(self, request: CheckRequest, base: str, wildcard: bool) -> ControlSeen | None:
+    def _require_method(self, method: str) -> None:
+        if method not in METHODS or method not in self._enabled:
+            raise Refused("validation.method", f"{method!r} is not a method of this perspective")
+
+    def _require_name(self, name: str) -> None:
+        try:
+            normal = self._tools.host_rule(name)
+        except Problem as error:
+            raise Refused("validation.name", error.detail) from error
+        if normal != name:
+            raise Refused("validation.name", f"{name!r} is not in its normal form")
+
+    async def _asked_control(self, request: CheckRequest, base: str, wildcard: bool) -> ControlSeen | None:
         if not request.method:
             return None
         challenge = Challenge.of(base, wildcard, request.account_url, request.token, request.thumbprint)
+        return replace(await self._control(request.method, challenge), thumbprint=request.thumbprint)
+
+    async def _control(self, method: str, challenge: Challenge) -> ControlSeen:
         trace = Trace()
         result, problem, detail = Result.PASS, "", ""
         try:
-            if wildcard and not METHODS[request.method].wildcard:
-                raise CheckFailed("malformed", f"{request.method} cannot validate a wildcard; use dns-01")
-            await CHECKS[request.method](challenge, self._tools, trace)
+            if challenge.wildcard and not METHODS[method].wildcard:
+                raise CheckFailed("malformed", f"{method} cannot validate a wildcard; use dns-01")
+            await self.see_control(method, challenge, trace)
         except CheckFailed as error:
             result, problem, detail = Result.FAIL, error.problem, error.detail
         except Exception as error:
             result, problem, detail = Result.INDETERMINATE, INDETERMINATE_PROBLEM, _own_fault(error)
-        return ControlSeen(request.method, base, result, problem, detail, trace.lines(), request.thumbprint)
+        return ControlSeen(method, challenge.name, result, problem, detail, trace.lines())
 
     async def _caa(self, base: str, issuance: caa.Issuance) -> CaaSeen:
         if is_local(base, self._tools.local_names):
             return CaaSeen(Result.PASS, exempt=LOCAL_NAME)
         try:
-            return await caa.check(base, issuance, self._tools.resolver, tld_must_exist=self._public)
+            return await self.see_caa(base, issuance)
         except Exception as error:
             return CaaSeen(Result.INDETERMINATE, problem=INDETERMINATE_PROBLEM, detail=_own_fault(error))
 
