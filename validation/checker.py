@@ -91,8 +91,8 @@ class Checker:
         _log.info("%s", _summary(statement))
         return self._signer.sign(statement)
 
-    async def control(self, method: str, challenge: Challenge) -> ControlSeen:
-        """What was seen of control, unsigned: for a caller of its own, whose evidence this is not.
+    async def unsigned_control(self, method: str, challenge: Challenge) -> ControlSeen:
+        """What was seen of control: for a caller of its own, whose evidence this is not.
 
         Raises: `Refused` for a name or a method that we do not look at; `TransientError` when all is busy.
         """
@@ -101,8 +101,8 @@ class Checker:
         async with self._limiter.room(challenge.name):
             return await self._control(method, challenge)
 
-    async def caa(self, base: str, issuance: caa.Issuance) -> CaaSeen:
-        """What was seen of CAA, unsigned; as `control`."""
+    async def unsigned_caa(self, base: str, issuance: caa.Issuance) -> CaaSeen:
+        """What was seen of CAA; as `unsigned_control`."""
         self._require_name(base)
         async with self._limiter.room(base):
             return await self._caa(base, issuance)
