@@ -12,12 +12,12 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from core.evidence import CaaSeen, Result
 from validation.caa_value import CaaRecord, IssueValue, MalformedValue, parse_issue_value
 from validation.resolver import Answer, LookupFailure, Resolver, Type
-from validation.verdict import CheckFailed, printable
+from validation.verdict import CheckFailed, Trace, printable
 
 CLIMB_SECONDS = 10.0
 
@@ -74,29 +74,36 @@ async def check(name: str, issuance: Issuance, resolver: Resolver, *, tld_must_e
     way lies; a private name space may have no top level.  Never raises `CheckFailed`: the failure is in the
     result.  Raises `TransientError` for a fault of ours.
     """
+    trace = Trace()
     try:
-        return await _check(name, issuance, resolver, tld_must_exist)
+        seen = await _climb(name, issuance, resolver, trace, tld_must_exist)
     except TimeoutError:
-        return _failed("dns", name, f"no answers within {CLIMB_SECONDS:.0f} s")
+        seen = _failed("dns", name, f"no answers within {CLIMB_SECONDS:.0f} s")
     except LookupFailure as error:
-        return _failed(error.problem, name, error.detail)
+        seen = _failed(error.problem, name, error.detail)
+    return replace(seen, trace=trace.lines())
 
 
-async def _check(name: str, issuance: Issuance, resolver: Resolver, tld_must_exist: bool) -> CaaSeen:
+async def _climb(
+    name: str, issuance: Issuance, resolver: Resolver, trace: Trace, tld_must_exist: bool
+) -> CaaSeen:
     labels = name.split(".")
     levels = [".".join(labels[position:]) for position in range(len(labels))]
     async with asyncio.timeout(CLIMB_SECONDS):
         answers = await asyncio.gather(
             *(resolver.lookup(level, Type.CAA) for level in levels), return_exceptions=True
         )
+    authenticated = True
     for level, answer in zip(levels, answers, strict=True):
         if isinstance(answer, BaseException):
             raise answer
+        trace.add(answer.describe())
+        authenticated = authenticated and answer.authenticated
         if tld_must_exist and level == levels[-1] and not answer.exists:
             raise LookupFailure(level, Type.CAA, "the top level domain does not exist")
         if answer.records:
-            return _judge(name, level, answer, issuance)
-    return CaaSeen(Result.PASS)
+            return replace(_judge(name, level, answer, issuance), authenticated=authenticated)
+    return CaaSeen(Result.PASS, authenticated=authenticated)
 
 
 def _judge(name: str, level: str, answer: Answer, issuance: Issuance) -> CaaSeen:

@@ -37,6 +37,9 @@ TRIES = 2
 RECORDS_LIMIT = 1000
 DNS_PORT = 53
 
+DESCRIBED = 4
+"""Addresses that a trace line names."""
+
 
 class Type(StrEnum):
     """The record types that validation asks for."""
@@ -74,8 +77,11 @@ class Answer:
     resolver: str
 
     def describe(self) -> str:
-        """One trace line."""
+        """One trace line (BR 5.4.1), with the addresses: one of them is what will be connected to."""
         seen = f"{len(self.records)} records" if self.exists else "NXDOMAIN"
+        if self.records and self.type in (Type.A, Type.AAAA):
+            seen = " ".join(str(ip_address(rdata)) for rdata in self.records[:DESCRIBED])
+            seen += " ..." if len(self.records) > DESCRIBED else ""
         via = "".join(f" CNAME {name}" for name in self.chain)
         return f"dns {self.name} {self.type}{via}: {seen} AD={int(self.authenticated)} from {self.resolver}"
 

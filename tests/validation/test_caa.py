@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from core.errors import TransientError
 from core.evidence import Result
@@ -122,41 +121,6 @@ def test_a_record_may_bind_methods(value: str, permitted: bool) -> None:
     assert permits(PLAIN, f"0 issue ca.example; validationmethods={value}") == permitted
 
 
-RECORDS = st.lists(
-    st.builds(
-        CaaRecord,
-        st.integers(0, 255),
-        st.sampled_from(["issue", "issuewild", "iodef", "tbs"]),
-        st.sampled_from([b"ca.example", b";", b"other.example", b"%", b"ca.example; accounturi=x", b""])
-        | st.binary(max_size=20),
-    ),
-    max_size=6,
-)
-
-
-@given(RECORDS, st.booleans(), st.randoms())
-def test_the_order_of_records_is_no_matter(records, wildcard, random) -> None:
-    issuance = WILD if wildcard else PLAIN
-    shuffled = list(records)
-    random.shuffle(shuffled)
-    assert permits(issuance, *records) == permits(issuance, *shuffled)
-
-
-@given(RECORDS)
-def test_permission_needs_a_record_that_names_us_or_no_restriction(records) -> None:
-    if permits(PLAIN, *records):
-        issue = [record for record in records if record.tag == "issue"]
-        assert not issue or any(b"ca.example" in record.value.lower() for record in issue)
-        assert not any(record.critical and record.tag == "tbs" for record in records)
-
-
-@pytest.mark.row("caa.wildcard")
-@given(RECORDS)
-def test_plain_names_ignore_issuewild(records) -> None:
-    without = [record for record in records if record.tag != "issuewild"]
-    assert permits(PLAIN, *records) == permits(PLAIN, *without)
-
-
 # --- the climb ------------------------------------------------------------------------------------------
 
 
@@ -239,6 +203,57 @@ async def test_hostile_records_are_recorded_escaped_and_in_part() -> None:
     assert len(seen.records) == 50
     assert all(record.isprintable() and len(record) <= 300 for record in seen.records)
     assert seen.detail.isprintable()
+
+
+@pytest.mark.row("caa.record")
+@pytest.mark.clause("BR 5.4.1")
+async def test_the_records_where_they_stood_their_ttl_and_whether_they_were_proven_are_kept() -> None:
+    class Partly(TableResolver):
+        """Proves nothing of b.example."""
+
+        async def lookup(self, name: str, type: Type) -> Answer:
+            return replace(await super().lookup(name, type), authenticated=name != "b.example")
+
+    table = {"b.example CAA": [OURS, caa(128, "issuewild", ";")], "example CAA": [NOBODY]}
+    seen = await check("a.b.example", PLAIN, Partly(table, ttl=7), tld_must_exist=True)
+    assert (seen.records, seen.found_at, seen.ttl) == (
+        ('0 issue "ca.example"', '128 issuewild ";"'),
+        "b.example",
+        7,
+    )
+    assert not seen.authenticated
+    assert seen.trace == (
+        "dns a.b.example CAA: 0 records AD=1 from table",
+        "dns b.example CAA: 2 records AD=0 from table",
+    )
+    assert (await climb({"a.b.example CAA": [OURS]})).authenticated
+    assert (await climb({"a.b.example CAA": [NOBODY]})).authenticated
+    assert (await climb({})).authenticated
+    assert not (await climb({"example CAA": failure()})).authenticated
+
+
+@pytest.mark.row("caa.record")
+async def test_the_worlds_signed_and_unsigned_zones_are_told_apart(world: World) -> None:
+    resolver = StubResolver([Upstream.parse(world.resolver)], SystemRandomness())
+    for name, authenticated in (("caa-ours.example.com", True), ("www.insecure-example.com", False)):
+        seen = await check(name, PLAIN, resolver, tld_must_exist=True)
+        assert (seen.result, seen.authenticated) == (Result.PASS, authenticated)
+        assert seen.trace[0].startswith(f"dns {name} CAA: ")
+
+
+@pytest.mark.row("caa.alias")
+@pytest.mark.clause("RFC 8659 section 3")
+async def test_at_each_level_aliases_are_followed_cname_and_dname(world: World) -> None:
+    world.set_records("cname.aliases.example.com", "CNAME", ["caa-deny.example.com."])
+    world.set_records("tree.aliases.example.com", "DNAME", ["example.com."])
+    resolver = StubResolver([Upstream.parse(world.resolver)], SystemRandomness())
+    for name, found_at in (
+        ("cname.aliases.example.com", "cname.aliases.example.com"),
+        ("caa-deny.tree.aliases.example.com", "caa-deny.tree.aliases.example.com"),
+    ):
+        seen = await check(name, PLAIN, resolver, tld_must_exist=True)
+        assert (seen.result, seen.problem, seen.found_at) == (Result.FAIL, "caa", found_at)
+        assert "CNAME caa-deny.example.com" in seen.trace[0]
 
 
 @pytest.mark.row("attacks.wildcard-confusion")

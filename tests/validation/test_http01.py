@@ -89,12 +89,17 @@ async def test_the_key_authorization_on_the_web_port_passes() -> None:
     async with WebServer(web.routes({f"www.example {PATH}": good})) as server:
         lab = Lab(port=server.port)
         await lab.check()
-    request = server.requests[0].lower()
-    assert "accept-encoding: identity" in request
-    assert "cookie" not in request
-    lines = lab.trace.lines()
-    assert any(line.startswith("dns www.example A: 1 records") for line in lines)
-    assert f"GET http://www.example{PATH} at 127.0.0.1 port {server.port}" in lines
+    request = server.requests[0].split("\r\n")
+    assert request[:2] == [f"GET /.well-known/acme-challenge/{TOKEN} HTTP/1.1", "Host: www.example"]
+    assert "Accept-Encoding: identity" in request
+    assert "cookie" not in server.requests[0].lower()
+    assert lab.resolver.asked == ["www.example AAAA", "www.example A"]
+    assert lab.trace.lines() == (
+        "dns www.example AAAA: 0 records AD=1 from table",
+        "dns www.example A: 127.0.0.1 AD=1 from table",
+        f"GET http://www.example{PATH} at 127.0.0.1 port {server.port}",
+        f"status 200, {len(KEY_AUTHORIZATION)} octets",
+    )
 
 
 @pytest.mark.row("methods.http-01-body")
