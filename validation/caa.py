@@ -26,10 +26,14 @@ KNOWN_TAGS = frozenset(
 )
 """Tags that we understand, be it that they do not concern TLS (RFC 8659, RFC 9495, BR A.1)."""
 
-RECORDED_RECORDS = 50
-"""Presentation forms put into a statement; a larger set is evaluated whole and recorded in part."""
+RECORDED_CHARACTERS = 8192
+"""In all, of the presentation forms in one statement.  What permits must be on record whole, so that the
+coordinator can judge it by itself (review.py): a larger set is refused.  Sixty records fit well, and the
+statements of a hundred names about both control and a recheck stay far below what one call may carry."""
 
-RECORDED_CHARACTERS = 300
+REFUSED_RECORDS = 50
+REFUSED_CHARACTERS = 300
+"""Of a set that does not permit: so many records, each so long.  It is for a reader; nobody rests on it."""
 
 _METHOD_LABELS = re.compile(r"[A-Za-z0-9-]+(?:,[A-Za-z0-9-]+)*")
 
@@ -111,20 +115,18 @@ def _judge(name: str, level: str, answer: Answer, issuance: Issuance) -> CaaSeen
         records = [CaaRecord.parse(rdata) for rdata in answer.records]
     except MalformedValue as error:
         return _failed("dns", name, f"at {level}: {error}", level, answer.ttl)
-    shown = tuple(
-        printable(record.presentation(), RECORDED_CHARACTERS) for record in records[:RECORDED_RECORDS]
-    )
+    shown = tuple(record.presentation() for record in records)
     try:
         evaluate(records, issuance)
+        if sum(map(len, shown)) > RECORDED_CHARACTERS:
+            raise CaaForbids(
+                f"the set is too large to be kept as evidence ({RECORDED_CHARACTERS} characters at most): "
+                "make it smaller"
+            )
     except CaaForbids as error:
-        return CaaSeen(
-            Result.FAIL,
-            shown,
-            level,
-            answer.ttl,
-            problem=error.problem,
-            detail=f"CAA at {level}: {error.detail}",
-        )
+        part = tuple(printable(record, REFUSED_CHARACTERS) for record in shown[:REFUSED_RECORDS])
+        detail = f"CAA at {level}: {error.detail}"
+        return CaaSeen(Result.FAIL, part, level, answer.ttl, problem=error.problem, detail=detail)
     return CaaSeen(Result.PASS, shown, level, answer.ttl)
 
 

@@ -16,6 +16,8 @@ _PARAMETER = re.compile(
 )
 _TAG = re.compile(rb"[A-Za-z0-9]+")
 _WSP = b" \t"
+_PRESENTATION = re.compile(r'(?P<flags>\d{1,3}) (?P<tag>[A-Za-z0-9]+) "(?P<value>(?:[^"\\]|\\.)*)"')
+_ESCAPE = re.compile(r"\\(\d{3}|\D)")
 
 
 class MalformedValue(ValueError):
@@ -37,6 +39,14 @@ class CaaRecord:
             raise MalformedValue("the tag of a CAA record is not one or more letters and digits")
         return cls(rdata[0], rdata[2 : 2 + rdata[1]].decode("ascii").lower(), rdata[2 + rdata[1] :])
 
+    @classmethod
+    def from_presentation(cls, text: str) -> CaaRecord:
+        """From the zone file form, as `presentation` writes it.  Raises `MalformedValue`."""
+        found = _PRESENTATION.fullmatch(text)
+        if found is None or int(found["flags"]) > 255 or not text.isascii() or not text.isprintable():
+            raise MalformedValue('a CAA record is written: flags tag "value"')
+        return cls(int(found["flags"]), found["tag"].lower(), _unescaped(found["value"]))
+
     @property
     def critical(self) -> bool:
         """The issuer critical flag: bit 0, written 128.
@@ -52,6 +62,22 @@ class CaaRecord:
             for octet in self.value
         )
         return f'{self.flags} {self.tag} "{escaped}"'
+
+
+def _unescaped(text: str) -> bytes:
+    octets = bytearray()
+    at = 0
+    for escape in _ESCAPE.finditer(text):
+        octets += text[at : escape.start()].encode("ascii")
+        at = escape.end()
+        meant = int(escape[1]) if escape[1].isdigit() else ord(escape[1])
+        if meant > 255:
+            raise MalformedValue("an escape in a CAA record stands for no octet")
+        octets.append(meant)
+    rest = text[at:]
+    if "\\" in rest:
+        raise MalformedValue("an escape in a CAA record is not whole")
+    return bytes(octets + rest.encode("ascii"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,7 +74,7 @@ class Checker:
         method = request.method or request.caa_method
         async with self._limiter.room(base):
             # Read before looking, so that evidence never passes for younger than its oldest datum.
-            checked_at = self._clock.now()
+            checked_at, began = self._clock.now(), self._clock.monotonic()
             issuance = caa.Issuance(wildcard, self._identities, request.account_url, method)
             control, seen = await asyncio.gather(
                 self._asked_control(request, base, wildcard), self._caa(base, issuance)
@@ -87,6 +87,7 @@ class Checker:
             checked_at=checked_at,
             control=control,
             caa=replace(seen, method=method),
+            took=round(1000 * (self._clock.monotonic() - began)),
         )
         _log.info("%s", _summary(statement))
         return self._signer.sign(statement)

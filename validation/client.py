@@ -1,7 +1,8 @@
 """Asks all perspectives about a name and says what they saw together.
 
 Every call is an attempt of its own: nothing is kept, and no statement of one attempt counts in another, so
-that trying again does not collect lucky answers.  BR 3.2.2.9.
+that trying again does not collect lucky answers.  Who the perspectives are and how many must agree follows
+from the settings and the date, never from a caller.  BR 3.2.2.9, 5.4.1.
 """
 
 from __future__ import annotations
@@ -11,13 +12,16 @@ import logging
 
 from core.clock import Clock
 from core.data_directory import DataDirectory
-from core.errors import Refused, TransientError
-from core.evidence import Result, Statement
+from core.errors import HaltIssuance, Refused, TransientError
+from core.evidence import Result
+from core.outcome import Absence, Outcome
 from core.randomness import Randomness, token
 from core.settings import Settings
+from validation import mpic
 from validation.api import CheckRequest
 from validation.channel import channels
-from validation.mpic import Outcome, Received, conclude
+from validation.mpic import Absent, Answer, Received
+from validation.review import Contradiction, Review
 
 DEADLINE_SECONDS = 15.0
 """For the whole fan-out; a perspective bounds its own work below this."""
@@ -40,7 +44,9 @@ class Perspectives:
         deadline: float = DEADLINE_SECONDS,
     ) -> None:
         self._perspectives = settings.validation.perspectives
+        self._primary = self._perspectives[0].code
         self._rules = settings.ca.rules
+        self._review = Review(settings)
         self._clock = clock
         self._randomness = randomness
         self._deadline = deadline
@@ -51,7 +57,7 @@ class Perspectives:
 
         `name` is a normal dNSName, with "*." for a wildcard; `token` is the challenge's, `thumbprint` that of
         the account key (RFC 8555 section 8.1).  Our own faults are indeterminate and do not raise, except
-        `HaltIssuance` when a perspective's clock stepped back.
+        `HaltIssuance` when the clock here or at the primary perspective stepped back.
         """
         return await self._fan_out(
             CheckRequest(name, account_url, self._attempt(), method, "", token, thumbprint)
@@ -70,57 +76,99 @@ class Perspectives:
         return token(self._randomness)
 
     async def _fan_out(self, request: CheckRequest) -> Outcome:
-        at = self._clock.now()
-        received: dict[str, Received] = {}
-        tasks = {asyncio.create_task(self._ask(code, request)): code for code in self._channels}
+        at, began = self._clock.now(), self._clock.monotonic()
+        answers = await self._gather(request, at)
+        self._clock.now()  # halts when the clock stepped back meanwhile
+        conclusion = mpic.conclude(self._rules, self._perspectives, answers, at)
+        views = mpic.views(self._perspectives, answers)
+        outcome = Outcome(
+            attempt=request.attempt,
+            result=conclusion.result,
+            problem=conclusion.problem,
+            detail=conclusion.detail,
+            statements=tuple(each.signed for each in self._in_order(answers) if isinstance(each, Received)),
+            views=views,
+            control_quorum=mpic.tally(views, "control") if request.method else "",
+            caa_quorum=mpic.tally(views, "caa"),
+            at=at,
+            took=round(1000 * (self._clock.monotonic() - began)),
+            set_aside=tuple(
+                each.signed
+                for each in self._in_order(answers)
+                if isinstance(each, Absent) and each.signed is not None
+            ),
+        )
+        _report(request, outcome)
+        return outcome
+
+    def _in_order(self, answers: dict[str, Answer]) -> list[Answer]:
+        return [answers[each.code] for each in self._perspectives]
+
+    async def _gather(self, request: CheckRequest, at: int) -> dict[str, Answer]:
+        """An answer for every perspective: its own, or why there is none."""
+        answers: dict[str, Answer] = {}
+        tasks = {asyncio.create_task(self._ask(code, request, at)): code for code in self._channels}
         pending = set(tasks)
         loop = asyncio.get_running_loop()
         until = loop.time() + self._deadline
         settled = False
-        outcome: Outcome | None = None
         try:
             while pending and (left := until - loop.time()) > 0:
                 done, pending = await asyncio.wait(pending, timeout=left, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
-                    answer = task.result()
-                    if answer is not None:
-                        received[tasks[task]] = answer
-                outcome = conclude(self._rules, self._perspectives, received, at)
-                if outcome.result != Result.INDETERMINATE and not settled:
+                    answers[tasks[task]] = task.result()
+                if not settled and mpic.settled(self._rules, self._perspectives, answers, at):
                     settled = True
                     until = min(until, loop.time() + STRAGGLER_SECONDS)
         finally:
             for task in pending:
                 task.cancel()
-        missing = sorted(tasks[task] for task in pending)
-        if missing:
-            _log.warning("attempt %s: no answer in time from %s", request.attempt, ", ".join(missing))
-        return outcome or conclude(self._rules, self._perspectives, received, at)
+        await asyncio.gather(*pending, return_exceptions=True)
+        late = "it came too late for an outcome that was settled" if settled else "no answer in time"
+        return answers | {tasks[task]: Absent(Absence.SILENT, late) for task in pending}
 
-    async def _ask(self, code: str, request: CheckRequest) -> Received | None:
-        """The statement of one perspective, or None when there is none that answers the request."""
+    async def _ask(self, code: str, request: CheckRequest, at: int) -> Answer:
+        """What one perspective says, or why its word does not count."""
         try:
             signed = await self._channels[code].check(request)
+        except HaltIssuance as error:
+            # A remote one whose clock is wrong is one voice less; the primary shares our machine and clock.
+            if code == self._primary:
+                raise
+            return Absent(Absence.HALTED, str(error))
+        except Refused as error:
+            return Absent(Absence.REFUSED, str(error))
+        except (TransientError, ValueError) as error:
+            return Absent(Absence.TRANSPORT, str(error))
+        except Exception:
+            _log.exception("attempt %s: a fault of ours on the way to %s", request.attempt, code)
+            return Absent(Absence.TRANSPORT, "a fault of ours; the log says more")
+        try:
             statement = signed.statement()
-        except (TransientError, Refused, ValueError) as error:
-            _log.warning("attempt %s: perspective %s: %s", request.attempt, code, error)
-            return None
-        if not _answers(statement, code, request):
-            _log.error(
-                "attempt %s: perspective %s answered something that was not asked", request.attempt, code
-            )
-            return None
+            self._review.check(statement, code, request, at, self._clock.now())
+        except (Contradiction, ValueError) as error:
+            return Absent(Absence.CONTRADICTION, str(error), signed)
         return Received(statement, signed)
 
 
-def _answers(statement: Statement, code: str, request: CheckRequest) -> bool:
-    """Whether the statement is one about this request by that perspective.  The vault verifies signatures."""
-    control = statement.control.method if statement.control is not None else ""
-    return (
-        statement.perspective == code
-        and statement.name == request.name
-        and statement.account_url == request.account_url
-        and statement.attempt == request.attempt
-        and control == request.method
-        and statement.caa is not None
-    )
+def _report(request: CheckRequest, outcome: Outcome) -> None:
+    """Name those that did not corroborate: one that is always among them needs a person."""
+    for view in outcome.views:
+        if view.absence is Absence.CONTRADICTION:
+            _log.error(
+                "attempt %s of %s: perspective %s IS NOT TO BE BELIEVED and corroborates nothing: %s",
+                request.attempt, request.name, view.perspective, view.detail,
+            )  # fmt: skip
+        elif view.absence is not None:
+            _log.warning(
+                "attempt %s of %s: perspective %s does not corroborate (%s): %s",
+                request.attempt, request.name, view.perspective, view.absence, view.detail,
+            )  # fmt: skip
+    others = [view for view in outcome.views if view.result == Result.FAIL]
+    if others and outcome.result is Result.PASS:
+        _log.warning(
+            "attempt %s of %s passed, but perspectives saw something else: %s",
+            request.attempt,
+            request.name,
+            ", ".join(view.perspective for view in others),
+        )

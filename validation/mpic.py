@@ -1,4 +1,4 @@
-"""Multi-perspective issuance corroboration: what the statements of one fan-out amount to, pure.
+"""Multi-perspective issuance corroboration: what the answers of one fan-out amount to, pure.
 
 The primary must pass, and enough remotes must corroborate it, for control and for CAA, each by itself.  A
 perspective that gave no usable statement corroborates nothing; but where only such silence stands in the way,
@@ -16,20 +16,11 @@ from dataclasses import dataclass
 from core import quorum
 from core.errors import Refused
 from core.evidence import CaaSeen, ControlSeen, Result, SignedStatement, Statement
+from core.outcome import Absence, Seen, View
 from core.settings import Perspective, Rules
 
 SECONDARY = "During secondary validation: "
 """Said before a remote perspective's words, so that the applicant looks for a difference between places."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a fan-out showed.  `problem` and `detail` are empty on pass; `statements` are all that came in."""
-
-    result: Result
-    problem: str
-    detail: str
-    statements: tuple[SignedStatement, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,58 +32,108 @@ class Received:
 
 
 @dataclass(frozen=True, slots=True)
-class _View:
-    result: Result
-    problem: str = ""
-    detail: str = ""
+class Absent:
+    """A perspective whose word does not count; `signed` is what it signed all the same."""
+
+    why: Absence
+    detail: str
+    signed: SignedStatement | None = None
 
 
-_PASS = _View(Result.PASS)
+Answer = Received | Absent
+
+_PASS = Seen(Result.PASS)
+_FAIL = Seen(Result.FAIL)
+_UNDECIDED = Seen(Result.INDETERMINATE, "serverInternal", "a perspective gave no answer; try again")
 
 
 def conclude(
-    rules: Rules,
-    perspectives: Sequence[Perspective],
-    received: Mapping[str, Received],
-    at: int,
-) -> Outcome:
-    """The outcome of what has come in so far.
+    rules: Rules, perspectives: Sequence[Perspective], answers: Mapping[str, Answer], at: int
+) -> Seen:
+    """What has come in so far amounts to.
 
-    `received` is keyed by perspective code; a missing one is undecided, so that a pass or a failure cannot
-    be turned by what may still come, and only an indeterminate outcome is worth waiting on.  `at` in POSIX
-    seconds.
+    `answers` is keyed by perspective code; a missing one is undecided, so that a pass or a failure cannot
+    be turned by what may still come.  `at` in POSIX seconds.
     """
-    signed = tuple(received[one.code].signed for one in perspectives if one.code in received)
-    views = [
-        _subject(rules, perspectives, {code: _control(item) for code, item in received.items()}, at),
-        _subject(rules, perspectives, {code: _caa(item) for code, item in received.items()}, at),
-    ]
+    return _conclude(rules, perspectives, answers, _UNDECIDED, at)
+
+
+def settled(
+    rules: Rules, perspectives: Sequence[Perspective], answers: Mapping[str, Answer], at: int
+) -> bool:
+    """Whether no answer that is still to come can change the conclusion.
+
+    Control and CAA follow the answers monotonically, so it is enough to look at the two ends: all that is
+    missing passes, and all of it fails.
+    """
+    if conclude(rules, perspectives, answers, at).result is not Result.INDETERMINATE:
+        return True
+    ends = (_conclude(rules, perspectives, answers, end, at).result for end in (_PASS, _FAIL))
+    return all(result is Result.INDETERMINATE for result in ends)
+
+
+def views(perspectives: Sequence[Perspective], answers: Mapping[str, Answer]) -> tuple[View, ...]:
+    """A line for every perspective, in the order of the settings; all of them have an answer."""
+    return tuple(_line(each.code, answers[each.code]) for each in perspectives)
+
+
+def tally(views: Sequence[View], subject: str) -> str:
+    """How many remotes passed of those asked, "3/4", for `subject`: "control" or "caa" (BR 5.4.1).
+
+    The first view is the primary's.
+    """
+    seen = [getattr(view, subject) for view in views[1:]]
+    return f"{sum(each is not None and each.result is Result.PASS for each in seen)}/{len(seen)}"
+
+
+def _line(code: str, answer: Answer) -> View:
+    if isinstance(answer, Absent):
+        return View(code, absence=answer.why, detail=answer.detail)
+    statement = answer.statement
+    return View(code, _seen(statement.control), _seen(statement.caa), statement.took)
+
+
+def _seen(part: ControlSeen | CaaSeen | None) -> Seen | None:
+    return None if part is None else Seen(part.result, part.problem, part.detail)
+
+
+def _conclude(
+    rules: Rules, perspectives: Sequence[Perspective], answers: Mapping[str, Answer], missing: Seen, at: int
+) -> Seen:
+    control, caa = {}, {}
+    for one in perspectives:
+        answer = answers.get(one.code)
+        if isinstance(answer, Received):
+            # Control is None in a recheck: it was shown before.
+            control[one.code] = _seen(answer.statement.control) or _PASS
+            caa[one.code] = _seen(answer.statement.caa) or _UNDECIDED
+        else:
+            control[one.code] = caa[one.code] = missing if answer is None else _UNDECIDED
+    subjects = [_subject(rules, perspectives, seen, at) for seen in (control, caa)]
     for wanted in (Result.FAIL, Result.INDETERMINATE):
-        for view in views:
-            if view.result == wanted:
-                return Outcome(view.result, view.problem, view.detail, signed)
-    return Outcome(Result.PASS, "", "", signed)
+        for each in subjects:
+            if each.result is wanted:
+                return each
+    return _PASS
 
 
-def _subject(rules: Rules, perspectives: Sequence[Perspective], views: Mapping[str, _View], at: int) -> _View:
+def _subject(rules: Rules, perspectives: Sequence[Perspective], seen: Mapping[str, Seen], at: int) -> Seen:
     """The outcome of one subject, control or CAA."""
     primary, *remotes = perspectives
-    undecided = _View(Result.INDETERMINATE, "serverInternal", "a perspective gave no answer; try again")
-    first = views.get(primary.code, undecided)
-    if first.result != Result.PASS:
+    first = seen[primary.code]
+    if first.result is not Result.PASS:
         return first
-    seen = {remote.code: views.get(remote.code, undecided) for remote in remotes}
-    corroborating = {code for code, view in seen.items() if view.result == Result.PASS}
+    corroborating = {each.code for each in remotes if seen[each.code].result is Result.PASS}
     refused = _quorum(rules, primary, remotes, corroborating, at)
     if refused is None:
         return _PASS
-    possible = corroborating | {code for code, view in seen.items() if view.result == Result.INDETERMINATE}
-    failures = [view for view in seen.values() if view.result == Result.FAIL]
-    if failures and _quorum(rules, primary, remotes, possible, at) is not None:
-        return _View(Result.FAIL, failures[0].problem, SECONDARY + failures[0].detail)
-    return _View(
-        Result.INDETERMINATE, "serverInternal", f"not enough perspectives answered: {refused.detail}"
-    )
+    # What could not be met by all of them together is a fault of our settings, whatever the remotes saw.
+    ours = _quorum(rules, primary, remotes, {each.code for each in remotes}, at)
+    possible = {each.code for each in remotes if seen[each.code].result is not Result.FAIL}
+    failures = [seen[each.code] for each in remotes if seen[each.code].result is Result.FAIL]
+    if ours is None and failures and _quorum(rules, primary, remotes, possible, at) is not None:
+        return Seen(Result.FAIL, failures[0].problem, SECONDARY + failures[0].detail)
+    return Seen(Result.INDETERMINATE, "serverInternal", f"not enough perspectives answered: {refused.detail}")
 
 
 def _quorum(
@@ -104,13 +145,3 @@ def _quorum(
     except Refused as refused:
         return refused
     return None
-
-
-def _control(item: Received) -> _View:
-    control: ControlSeen | None = item.statement.control
-    return _PASS if control is None else _View(control.result, control.problem, control.detail)
-
-
-def _caa(item: Received) -> _View:
-    seen: CaaSeen | None = item.statement.caa
-    return _PASS if seen is None else _View(seen.result, seen.problem, seen.detail)

@@ -21,26 +21,14 @@ from acme_server.store import accounts, authorizations, orders
 from core import jobs
 from core.database import Database, Rows, Transaction
 from core.errors import Problem, TransientError
-from core.evidence import Result, SignedStatement
+from core.evidence import Result
+from core.outcome import Outcome
 from core.settings import Settings
 from signer import steps
 
 KIND = "validate"
 
 _NAMESPACED = frozenset(ErrorType)
-
-
-class Outcome(Protocol):
-    """What the perspectives saw together (validation.client.Outcome)."""
-
-    @property
-    def result(self) -> Result: ...
-    @property
-    def problem(self) -> str: ...
-    @property
-    def detail(self) -> str: ...
-    @property
-    def statements(self) -> tuple[SignedStatement, ...]: ...
 
 
 class Perspectives(Protocol):

@@ -31,7 +31,8 @@ from core.clock import FakeClock
 from core.database import Database, Transaction
 from core.ephemeral import Nonces
 from core.errors import Refused, TransientError
-from core.evidence import CaaSeen, ControlSeen, PerspectiveKey, Result, SignedStatement, Statement
+from core.evidence import CaaSeen, ControlSeen, PerspectiveKey, Result, Statement
+from core.outcome import Outcome, Seen, View
 from core.randomness import SystemRandomness, token
 from core.settings import Settings
 from signer.issuance import Approved
@@ -41,16 +42,6 @@ from tests.support.acme_client import AcmeClient, Answer, PrivateKey, b64, csr, 
 BASE = "https://ca.test:14000"
 ISSUER = "ec-1"
 ISSUER_NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Test issuer")])
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """validation.mpic.Outcome, as the front sees it."""
-
-    result: Result
-    problem: str = ""
-    detail: str = ""
-    statements: tuple[SignedStatement, ...] = ()
 
 
 class FakePerspectives:
@@ -64,27 +55,44 @@ class FakePerspectives:
         self._clock = clock
         self._key = PerspectiveKey(ec.generate_private_key(ec.SECP256R1()))
 
-    async def check(self, name: str, account_url: str, method: str, token: str, thumbprint: str) -> Seen:
+    async def check(self, name: str, account_url: str, method: str, token: str, thumbprint: str) -> Outcome:
         self.asked.append((name, account_url, method, token, thumbprint))
+        seen = Seen(Result.PASS)
         if name in self.undecided:
-            return Seen(Result.INDETERMINATE, "serverInternal", "the resolver is away")
-        if name not in self.pass_names:
-            return Seen(Result.FAIL, "connection", f"{name}: connection refused")
-        control = ControlSeen(method, name.removeprefix("*."), Result.PASS)
-        return Seen(Result.PASS, statements=(self._sign(name, account_url, control),))
+            seen = Seen(Result.INDETERMINATE, "serverInternal", "the resolver is away")
+        elif name not in self.pass_names:
+            seen = Seen(Result.FAIL, "connection", f"{name}: connection refused")
+        return self._outcome(name, account_url, method, seen, Seen(Result.PASS))
 
-    async def recheck_caa(self, name: str, account_url: str, caa_method: str) -> Seen:
+    async def recheck_caa(self, name: str, account_url: str, caa_method: str) -> Outcome:
         self.asked.append((name, account_url, "", caa_method))
+        seen = Seen(Result.PASS)
         if name in self.undecided:
-            return Seen(Result.INDETERMINATE, "dns", "the resolver is away")
-        if name in self.caa_forbids:
-            return Seen(Result.FAIL, "caa", f"CAA of {name} does not name us")
-        return Seen(Result.PASS, statements=(self._sign(name, account_url, None),))
+            seen = Seen(Result.INDETERMINATE, "dns", "the resolver is away")
+        elif name in self.caa_forbids:
+            seen = Seen(Result.FAIL, "caa", f"CAA of {name} does not name us")
+        return self._outcome(name, account_url, caa_method, None, seen)
 
-    def _sign(self, name: str, account_url: str, control: ControlSeen | None) -> SignedStatement:
-        now = self._clock.now()
-        statement = Statement("local", name, account_url, "attempt", now, control, CaaSeen(Result.PASS))
-        return self._key.sign(statement)
+    def _outcome(self, name: str, account_url: str, method: str, control: Seen | None, caa: Seen) -> Outcome:
+        """One perspective, "local", saw this."""
+        now, base = self._clock.now(), name.removeprefix("*.")
+        attempt = f"attempt-{len(self.asked)}"
+        shown = control and ControlSeen(method, base, control.result, control.problem, control.detail)
+        permitted = CaaSeen(caa.result, problem=caa.problem, detail=caa.detail, method=method)
+        statement = Statement("local", name, account_url, attempt, now, shown, permitted, 3)
+        worst = caa if control is None or control.result is Result.PASS else control
+        return Outcome(
+            attempt,
+            worst.result,
+            worst.problem,
+            worst.detail,
+            (self._key.sign(statement),),
+            (View("local", control, caa, 3),),
+            "" if control is None else "0/0",
+            "0/0",
+            now,
+            5,
+        )
 
 
 class FakeIssuance:

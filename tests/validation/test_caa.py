@@ -198,6 +198,38 @@ async def test_a_climb_that_takes_too_long_is_a_failure(monkeypatch: pytest.Monk
     assert (seen.result, seen.problem) == (Result.FAIL, "dns")
 
 
+@pytest.mark.row("caa.record")
+async def test_what_permits_is_recorded_whole_with_its_place_its_ttl_and_whether_it_was_proven() -> None:
+    many = [caa(0, "iodef", f"mailto:{number}@example.com") for number in range(80)]
+    seen = await climb({"b.example CAA": [OURS, *many]})
+    assert (seen.result, len(seen.records)) == (Result.PASS, 81)
+    assert (seen.found_at, seen.ttl, seen.authenticated) == ("b.example", 60, True)
+    assert seen.trace == (
+        "dns a.b.example CAA: 0 records AD=1 from table",
+        "dns b.example CAA: 81 records AD=1 from table",
+    )
+
+
+@pytest.mark.row("caa.record")
+async def test_an_answer_that_was_not_proven_below_the_deciding_set_makes_the_whole_unproven() -> None:
+    class Unsigned(TableResolver):
+        async def lookup(self, name: str, type: Type) -> Answer:
+            answer = await super().lookup(name, type)
+            return replace(answer, authenticated=name != "b.example")
+
+    for table, proven in (({"a.b.example CAA": [OURS]}, True), ({"example CAA": [OURS]}, False), ({}, False)):
+        seen = await check("a.b.example", PLAIN, Unsigned(table), tld_must_exist=True)
+        assert (seen.result, seen.authenticated) == (Result.PASS, proven)
+
+
+@pytest.mark.row("mpic.reevaluation")
+async def test_a_set_that_permits_but_cannot_be_recorded_whole_is_refused() -> None:
+    big = [OURS, *(caa(0, "iodef", b"\x00" * 200) for _ in range(20))]
+    seen = await climb({"example CAA": big})
+    assert (seen.result, seen.problem) == (Result.FAIL, "caa")
+    assert "too large" in seen.detail
+
+
 async def test_hostile_records_are_recorded_escaped_and_in_part() -> None:
     seen = await climb({"example CAA": [caa(0, "issue", b"\x1b\n" * 4000)] * 200})
     assert len(seen.records) == 50

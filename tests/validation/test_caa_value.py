@@ -65,3 +65,57 @@ def test_tags_are_lower_cased_and_odd_octets_escaped() -> None:
 def test_a_record_without_a_proper_tag_is_malformed(rdata: bytes) -> None:
     with pytest.raises(MalformedValue):
         CaaRecord.parse(rdata)
+
+
+RECORD = st.builds(
+    CaaRecord,
+    st.integers(0, 255),
+    st.text(alphabet="abcdefghijklmnopqrstuvwxyz0123456789", min_size=1, max_size=15),
+    st.binary(max_size=60),
+)
+
+
+@pytest.mark.row("mpic.reevaluation", "caa.record")
+@given(RECORD)
+def test_what_is_written_into_a_statement_reads_back_as_the_same_record(record: CaaRecord) -> None:
+    assert CaaRecord.from_presentation(record.presentation()) == record
+
+
+@pytest.mark.clause("RFC 1035 section 5.1")
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ('0 issue "ca.example"', b"ca.example"),
+        ('0 ISSUE "a\\"b\\\\c\\;d"', b'a"b\\c;d'),
+        ('128 issue "\\000\\255"', b"\x00\xff"),
+        ('0 issue ""', b""),
+    ],
+)
+def test_the_zone_file_form_is_read(text: str, value: bytes) -> None:
+    assert CaaRecord.from_presentation(text).value == value
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "0 issue ca.example",
+        '256 issue "x"',
+        '-1 issue "x"',
+        '0 is-sue "x"',
+        '0  issue "x"',
+        '0 issue "x',
+        '0 issue "x"y"',
+        '0 issue "x" ',
+        '0 issue "x\\"',
+        '0 issue "\\256"',
+        '0 issue "\\12"',
+        '0 issue "\u00e9"',
+        '0 issue "\n"',
+        '0 issue "x...',
+        '\u0660 issue "x"',
+    ],
+)
+def test_what_is_no_zone_file_form_is_malformed(text: str) -> None:
+    with pytest.raises(MalformedValue):
+        CaaRecord.from_presentation(text)

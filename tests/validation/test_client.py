@@ -15,15 +15,16 @@ from core.clock import ClockSteppedBack, FakeClock
 from core.data_directory import DataDirectory
 from core.errors import HaltIssuance, Refused
 from core.evidence import CaaSeen, ControlSeen, PerspectiveKey, Result, SignedStatement, Statement
+from core.outcome import Absence, Outcome
 from core.randomness import SystemRandomness
 from core.rpc import RpcServer
 from core.settings import Perspective, Settings, Validation
 from validation import client
 from validation.api import CHECK, CheckRequest
 from validation.client import Perspectives
-from validation.mpic import Outcome
 
 KEY = PerspectiveKey(ec.generate_private_key(ec.SECP256R1()))
+NOW = 1_800_000_000
 PASS, FAIL, UNKNOWN = Result.PASS, Result.FAIL, Result.INDETERMINATE
 Answer = Callable[[Statement], Statement | None]
 
@@ -38,12 +39,13 @@ class Fleet:
     ) -> None:
         self._data = data
         self._answers = answers
+        self.clock = FakeClock(NOW)
         self.requests: list[CheckRequest] = []
         perspectives = tuple(Perspective(code) for code in codes)
         self.client = Perspectives(
             data,
             Settings(validation=Validation(perspectives=perspectives)),
-            FakeClock(1_800_000_000),
+            self.clock,
             SystemRandomness(),
             deadline=deadline,
         )
@@ -63,10 +65,13 @@ class Fleet:
     def _handler(self, code: str, answer: Answer):
         async def handle(request: CheckRequest) -> SignedStatement:
             self.requests.append(request)
-            control = ControlSeen(request.method, request.name, PASS) if request.method else None
-            honest = Statement(
-                code, request.name, request.account_url, request.attempt, 1, control, CaaSeen(PASS)
+            control = (
+                ControlSeen(request.method, request.name, PASS, thumbprint=request.thumbprint)
+                if request.method
+                else None
             )
+            caa = CaaSeen(PASS, method=request.method or request.caa_method)
+            honest = Statement(code, request.name, request.account_url, request.attempt, NOW, control, caa)
             altered = answer(honest)
             if altered is None:
                 await asyncio.get_running_loop().create_future()
@@ -119,8 +124,7 @@ async def test_the_statement_of_the_one_perspective_comes_back_with_the_outcome(
     assert [signed.statement().perspective for signed in outcome.statements] == ["local"]
 
 
-@pytest.mark.row("mpic.no-sharing")
-@pytest.mark.row("methods.common")
+@pytest.mark.row("mpic.no-sharing", "attacks.retry-shopping", "methods.common")
 @pytest.mark.clause("BR 3.2.2.9")
 async def test_all_perspectives_get_the_same_request_and_every_fan_out_an_attempt_of_its_own(
     tmp_path: Path,
@@ -157,6 +161,21 @@ async def test_a_perspective_without_a_verdict_is_indeterminate_and_never_a_fail
     assert (outcome.result, outcome.problem, outcome.statements) == (UNKNOWN, "serverInternal", ())
 
 
+@pytest.mark.row("errors.server-internal")
+async def test_a_fault_of_ours_on_the_way_to_a_perspective_is_no_verdict(tmp_path: Path) -> None:
+    class Broken:
+        async def check(self, request: CheckRequest) -> SignedStatement:
+            raise RuntimeError("a bug")
+
+        async def close(self) -> None:
+            pass
+
+    async with fleet(tmp_path, local=honest) as made:
+        made.client._channels["local"] = Broken()
+        outcome = await made.check()
+    assert (outcome.result, outcome.views[0].absence) == (UNKNOWN, Absence.TRANSPORT)
+
+
 async def test_a_perspective_that_is_away_is_indeterminate_and_found_again(tmp_path: Path) -> None:
     async with fleet(tmp_path) as made:
         assert (await made.check()).result == UNKNOWN
@@ -177,14 +196,144 @@ async def test_a_perspective_that_is_away_is_indeterminate_and_found_again(tmp_p
         {"control": None},
         {"control": ControlSeen("http-01", "a.example", PASS)},
         {"caa": None},
+        {"control": ControlSeen("dns-01", "a.example", PASS, thumbprint="another key's")},
+        {"control": ControlSeen("dns-01", "example", PASS, thumbprint="thumbprint")},
+        {"checked_at": NOW - 61},
+        {"checked_at": NOW + 61},
+        {"caa": CaaSeen(PASS, method="http-01")},
+        {"caa": CaaSeen(PASS, method="dns-01", found_at="a.example")},
+        {"caa": CaaSeen(PASS, ('0 issue "ca.example"',), method="dns-01")},
+        {"caa": CaaSeen(PASS, ('0 issue "ca.example"',), "b.example", method="dns-01")},
+        {"caa": CaaSeen(PASS, exempt="local name", method="dns-01")},
+        {"caa": CaaSeen(PASS, exempt="because", method="dns-01")},
     ],
 )
+@pytest.mark.row("attacks.rogue-perspective")
 async def test_a_statement_about_something_else_counts_for_nothing(
     tmp_path: Path, change: dict[str, object]
 ) -> None:
     async with fleet(tmp_path, local=lying(**change)) as made:
         outcome = await made.check()
     assert (outcome.result, outcome.statements) == (UNKNOWN, ())
+    assert outcome.views[0].absence is Absence.CONTRADICTION
+    assert len(outcome.set_aside) == 1
+
+
+@pytest.mark.clause("RFC 8657 section 4")
+@pytest.mark.row("mpic.reevaluation", "attacks.rogue-perspective")
+@pytest.mark.parametrize(
+    "record",
+    [
+        '0 issue ";"',
+        '0 issue "other.example"',
+        '0 issue "ca.example; accounturi=https://ca/a/2"',
+        '0 issue "ca.example; validationmethods=http-01"',
+        '128 unheard "of"',
+        "0 issue ca.example",
+        '0 issue "ca.exam...',
+    ],
+)
+async def test_a_pass_that_its_own_caa_records_do_not_bear_corroborates_nothing_and_is_told_loudly(
+    tmp_path: Path, record: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen = CaaSeen(PASS, (record,), "a.example", method="dns-01")
+    async with fleet(tmp_path, ("one", "two"), one=honest, two=lying(caa=seen)) as made:
+        outcome = await made.check()
+    assert (outcome.result, outcome.caa_quorum, outcome.control_quorum) == (UNKNOWN, "0/1", "0/1")
+    assert [signed.statement().perspective for signed in outcome.statements] == ["one"]
+    assert [signed.statement().perspective for signed in outcome.set_aside] == ["two"]
+    assert "perspective two IS NOT TO BE BELIEVED" in caplog.text
+
+
+@pytest.mark.row("mpic.reevaluation")
+async def test_records_that_permit_are_judged_so_by_both(tmp_path: Path) -> None:
+    records = ('0 issue "ca.example; accounturi=https://ca/a/1; validationmethods=dns-01,http-01"',)
+    seen = CaaSeen(PASS, records, "example", method="dns-01")
+    async with fleet(tmp_path, local=lying(caa=seen)) as made:
+        assert (await made.check()).result == PASS
+
+
+@pytest.mark.row("mpic.reevaluation")
+async def test_a_wildcard_is_judged_anew_by_issuewild(tmp_path: Path) -> None:
+    for value, result in (("ca.example", PASS), (";", UNKNOWN)):
+        records = ('0 issue ";"', f'0 issuewild "{value}"')
+        seen = CaaSeen(PASS, records, "a.example", method="dns-01")
+        control = ControlSeen("dns-01", "a.example", PASS, thumbprint="thumbprint")
+        async with fleet(tmp_path, local=lying(caa=seen, control=control)) as made:
+            checked = await made.client.check(
+                "*.a.example", "https://ca/a/1", "dns-01", "token", "thumbprint"
+            )
+        assert checked.result == result
+
+
+@pytest.mark.clause("BR 5.4.1")
+@pytest.mark.row("mpic.coordinator")
+async def test_stragglers_get_a_moment_and_are_named_as_not_corroborating(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(client, "STRAGGLER_SECONDS", 0.2)
+    ended: list[str] = []
+
+    class Slow:
+        def __init__(self, code: str) -> None:
+            self._code = code
+
+        async def check(self, request: CheckRequest) -> SignedStatement:
+            try:
+                await asyncio.get_running_loop().create_future()
+            finally:
+                ended.append(self._code)
+            raise AssertionError
+
+        async def close(self) -> None:
+            pass
+
+    async with fleet(tmp_path, ("one", "two", "three"), one=failing, two=honest) as made:
+        made.client._channels["three"] = Slow("three")
+        outcome = await made.check()
+    assert (outcome.result, ended) == (FAIL, ["three"])
+    assert [view.result for view in outcome.views] == ["fail", "pass", "silent"]
+    assert outcome.control_quorum == "1/2"
+    assert "perspective three does not corroborate (silent)" in caplog.text
+
+
+@pytest.mark.row("mpic.coordinator")
+async def test_an_outcome_that_cannot_be_reached_any_more_does_not_wait_for_the_deadline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "STRAGGLER_SECONDS", 0.05)
+
+    def unsure(statement: Statement) -> Statement:
+        undecided = ControlSeen("dns-01", "a.example", UNKNOWN, "serverInternal", "the resolver is away")
+        caa = CaaSeen(UNKNOWN, problem="serverInternal", detail="the resolver is away")
+        return dataclasses.replace(statement, control=undecided, caa=caa)
+
+    # The fleet's own deadline is 15 s, and the test's 30.
+    async with fleet(tmp_path, ("one", "two"), one=unsure, two=silent) as made:
+        async with asyncio.timeout(5):
+            outcome = await made.check()
+    assert (outcome.result, outcome.detail) == (UNKNOWN, "the resolver is away")
+
+
+@pytest.mark.clause("BR 5.4.1")
+async def test_the_outcome_has_a_line_for_every_perspective_with_the_reason_where_there_is_none(
+    tmp_path: Path,
+) -> None:
+    codes = ("one", "two", "three", "four", "five")
+    async with fleet(tmp_path, codes, 0.5, one=honest, two=failing, three=refusing, four=silent) as made:
+        outcome = await made.check()
+    assert [(view.perspective, view.result) for view in outcome.views] == [
+        ("one", "pass"),
+        ("two", "fail"),
+        ("three", "refused"),
+        ("four", "silent"),
+        ("five", "transport"),
+    ]
+    assert (outcome.control_quorum, outcome.caa_quorum) == ("0/4", "1/4")
+    assert outcome.attempt == made.requests[0].attempt
+    assert outcome.at == NOW
+    assert outcome.views[1].control is not None
+    assert (outcome.views[1].control.problem, outcome.views[1].control.detail) == ("dns", "no answer")
 
 
 async def test_the_primarys_failure_is_told_without_waiting_for_silent_remotes(
@@ -196,7 +345,7 @@ async def test_the_primarys_failure_is_told_without_waiting_for_silent_remotes(
     assert (outcome.result, outcome.problem, outcome.detail) == (FAIL, "dns", "no answer")
 
 
-@pytest.mark.row("errors.secondary")
+@pytest.mark.row("errors.secondary", "attacks.bgp-primary")
 async def test_a_remotes_failure_is_a_failure_during_secondary_validation(tmp_path: Path) -> None:
     async with fleet(tmp_path, ("one", "two"), one=honest, two=failing) as made:
         outcome = await made.check()
@@ -216,3 +365,26 @@ async def test_a_clock_that_stepped_back_at_a_perspective_halts(tmp_path: Path) 
     async with fleet(tmp_path, ("one", "two"), one=stepped, two=silent) as made:
         with pytest.raises(HaltIssuance, match="went back"):
             await made.check()
+
+
+async def test_a_remotes_clock_that_stepped_back_is_one_voice_less(tmp_path: Path) -> None:
+    def stepped(statement: Statement) -> Statement:
+        raise ClockSteppedBack("the clock went back by 60 s")
+
+    async with fleet(tmp_path, ("one", "two"), one=honest, two=stepped) as made:
+        outcome = await made.check()
+    assert (outcome.result, outcome.views[1].absence) == (UNKNOWN, Absence.HALTED)
+
+
+async def test_a_clock_that_steps_back_at_the_coordinator_meanwhile_halts(tmp_path: Path) -> None:
+    async with fleet(tmp_path) as made:
+
+        def stepping(statement: Statement) -> Statement:
+            made.clock.at -= 60
+            return statement
+
+        made._answers = {"local": stepping}
+        async with AsyncExitStack() as stack:
+            await made.start(stack)
+            with pytest.raises(HaltIssuance, match="went back"):
+                await made.check()
