@@ -26,6 +26,9 @@ from validation.review import Contradiction, Review
 DEADLINE_SECONDS = 15.0
 """For the whole fan-out; a perspective bounds its own work below this."""
 
+CHANNEL_MARGIN = 1.0
+"""Seconds that a channel waits longer than the fan-out, which alone decides who was silent."""
+
 STRAGGLER_SECONDS = 2.0
 """After the outcome is settled, statements may still come in for the record that long."""
 
@@ -50,7 +53,7 @@ class Perspectives:
         self._clock = clock
         self._randomness = randomness
         self._deadline = deadline
-        self._channels = channels(data, settings, deadline)
+        self._channels = channels(data, settings, deadline + CHANNEL_MARGIN)
 
     async def check(self, name: str, account_url: str, method: str, token: str, thumbprint: str) -> Outcome:
         """Control of `name` by `method`, and CAA, seen from everywhere.
