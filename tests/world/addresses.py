@@ -1,13 +1,64 @@
-"""Where the name servers live: loopback addresses of their own, so that each level is a separate server."""
+"""Where everything of the world lives: one address for each server, so that each is a server of its own."""
 
 from __future__ import annotations
 
 import socket
+from dataclasses import dataclass
 
-ROOT = "127.0.53.1"
-TLD = "127.0.53.2"
-LEAF = "127.0.53.3"
-SERVERS = (ROOT, TLD, LEAF)
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Name servers and hosts.
+
+    Name servers: `root`, `tld`, `leaf` (NSD), `scripted` (lies or is silent), `udp_only` (no TCP), `absent`
+    (nobody).  Hosts: `web`, `web6`, `plain` (HTTP on the TLS port), `tls11`, `closed` (no port open),
+    `nowhere` (packets vanish).
+    """
+
+    root: str
+    tld: str
+    leaf: str
+    scripted: str
+    udp_only: str
+    absent: str
+    web: str
+    web6: str
+    plain: str
+    tls11: str
+    closed: str
+    nowhere: str
+
+
+LOOPBACK = Addresses(
+    root="127.0.53.1",
+    tld="127.0.53.2",
+    leaf="127.0.53.3",
+    scripted="127.0.53.4",
+    udp_only="127.0.53.5",
+    absent="127.0.53.6",
+    web="127.0.0.1",
+    web6="::1",
+    plain="127.0.80.2",
+    tls11="127.0.80.3",
+    closed="127.0.0.9",
+    nowhere="127.0.80.9",  # on loopback no packet vanishes: it is refused
+)
+
+INTERNET = Addresses(
+    # A network that looks public, since the address policy is in force; nothing leaves the namespaces.
+    root="11.53.0.1",
+    tld="11.53.0.2",
+    leaf="11.53.0.3",
+    scripted="11.53.0.4",
+    udp_only="11.53.0.5",
+    absent="11.53.0.6",
+    web="11.80.0.1",
+    web6="2a0e:80::1",
+    plain="11.80.0.2",
+    tls11="11.80.0.3",
+    closed="11.80.0.4",
+    nowhere="11.99.0.1",
+)
 
 
 def free_port(*addresses: str) -> int:
@@ -19,7 +70,7 @@ def free_port(*addresses: str) -> int:
         try:
             for address in wanted:
                 for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
-                    sock = socket.socket(socket.AF_INET, kind)
+                    sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, kind)
                     held.append(sock)
                     sock.bind((address, port))
                     port = sock.getsockname()[1]

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 START_SECONDS = 20
 """A name server that does not answer by then will not."""
+
+
+Place = Callable[[Sequence[str]], list[str]]
+"""Makes of a command one that runs elsewhere (tests/world/net.py)."""
 
 
 class Server:
@@ -48,7 +52,14 @@ class Server:
 class Nsd:
     """An authoritative NSD on one loopback address."""
 
-    def __init__(self, directory: Path, address: str, port: int, zones: Iterable[tuple[str, Path]]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        address: str,
+        port: int,
+        zones: Iterable[tuple[str, Path]],
+        place: Place = list,
+    ) -> None:
         directory.mkdir()
         self._conf = directory / "nsd.conf"
         lines = [
@@ -72,7 +83,7 @@ class Nsd:
         for name, file in zones:
             lines += ["zone:", f'  name: "{name or "."}"', f'  zonefile: "{file}"']
         self._conf.write_text("\n".join(lines) + "\n", encoding="ascii")
-        self.server = Server(["/usr/sbin/nsd", "-d", "-c", str(self._conf)], directory / "nsd.log")
+        self.server = Server(place(["/usr/sbin/nsd", "-d", "-c", str(self._conf)]), directory / "nsd.log")
 
     def reload(self, zone: str) -> None:
         """Read the zone file again (asynchronous: the new serial shows when it is done)."""
@@ -88,7 +99,13 @@ class Unbound:
     """
 
     def __init__(
-        self, directory: Path, address: str, port: int, anchor: str, stubs: Iterable[tuple[str, str, int]]
+        self,
+        directory: Path,
+        address: str,
+        port: int,
+        anchor: str,
+        stubs: Iterable[tuple[str, str, int]],
+        place: Place = list,
     ) -> None:
         directory.mkdir()
         conf = directory / "unbound.conf"
@@ -141,7 +158,8 @@ class Unbound:
             ]
         lines += ["remote-control:", "  control-enable: no"]
         conf.write_text("\n".join(lines) + "\n", encoding="ascii")
-        self.server = Server(["/usr/sbin/unbound", "-d", "-p", "-c", str(conf)], directory / "unbound.log")
+        command = place(["/usr/sbin/unbound", "-d", "-p", "-c", str(conf)])
+        self.server = Server(command, directory / "unbound.log")
 
 
 def _user() -> str:

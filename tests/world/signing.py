@@ -6,6 +6,11 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.world.zones import Signing
+
+ITERATIONS = 2000
+"""Of NSEC3, in the zone that should cost a validator dearly; RFC 9276 wants none."""
+
 
 @dataclass(frozen=True, slots=True)
 class ZoneKey:
@@ -25,10 +30,12 @@ def generate(directory: Path, zone: str) -> ZoneKey:
     return ZoneKey(base, _read(base, ".key"), _read(base, ".ds"))
 
 
-def sign(zone_file: Path, signed_file: Path, key: ZoneKey, *, expired: bool = False) -> None:
-    """Sign `zone_file` into `signed_file`; `expired` leaves signatures that ended in 2020."""
-    dates = ["-i", "20200101000000", "-e", "20200201000000"] if expired else []
-    _run(["ldns-signzone", "-n", "-t", "0", *dates, "-f", str(signed_file), str(zone_file), str(key.base)])
+def sign(zone_file: Path, signed_file: Path, key: ZoneKey, how: Signing = Signing.SECURE) -> None:
+    """Sign `zone_file` into `signed_file`: properly, EXPIRED (signatures that ended in 2020) or ITERATED."""
+    dates = ["-i", "20200101000000", "-e", "20200201000000"] if how is Signing.EXPIRED else []
+    iterations = str(ITERATIONS if how is Signing.ITERATED else 0)
+    options = ["-n", "-t", iterations, *dates]
+    _run(["ldns-signzone", *options, "-f", str(signed_file), str(zone_file), str(key.base)])
 
 
 def _read(base: Path, suffix: str) -> str:

@@ -36,6 +36,51 @@ def test_a_zone_with_broken_dnssec_fails_with_its_extended_error(world: World, z
     assert [int(error.code) for error in reply.extended_errors()] == [code]
 
 
+@pytest.mark.row("attacks.fragmentation")
+def test_a_set_that_fits_no_datagram_comes_whole_over_tcp(world: World) -> None:
+    reply = world.ask("caa-sixty.example.com", "CAA")
+    assert len(reply.answer[0]) == 60
+    assert reply.flags & dns.flags.AD
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("caa-padded.example.com", "CAA"),
+        ("www.truncated-example.com", "CAA"),
+        ("loop.chain-example.com", "A"),
+        ("self.chain-example.com", "A"),
+        ("x.spin.chain-example.com", "A"),
+        ("x.grow.chain-example.com", "A"),
+        ("www.keytrap-example.com", "A"),
+        ("www.refused-example.com", "A"),
+    ],
+)
+def test_what_cannot_be_answered_whole_fails_at_once(world: World, name: str, kind: str) -> None:
+    assert world.ask(name, kind, timeout=2).rcode() == dns.rcode.SERVFAIL
+
+
+@pytest.mark.clause("RFC 9276 section 3.2")
+def test_denial_that_costs_too_many_hashes_is_not_authentic(world: World) -> None:
+    assert not world.ask("www.iterated-example.com", "AAAA", timeout=2).flags & dns.flags.AD
+
+
+@pytest.mark.clause("RFC 6672 section 2.3")
+def test_a_dname_leads_to_the_other_tree(world: World) -> None:
+    reply = world.ask("www.moved.chain-example.com", "A")
+    assert [str(rrset.name) for rrset in reply.answer][-1] != "www.moved.chain-example.com."
+    assert reply.flags & dns.flags.AD
+
+
+def test_a_server_that_changes_the_case_of_a_question_is_understood(world: World) -> None:
+    assert world.ask("www.lower-example.com", "A").answer
+
+
+def test_a_rebinding_name_alternates_and_is_not_kept(world: World) -> None:
+    seen = [str(world.ask("www.rebind-example.com", "A").answer[0][0]) for _ in range(4)]
+    assert seen[0] == seen[2] != seen[1] == seen[3]
+
+
 def test_records_can_be_set_and_taken_away_while_it_runs(world: World) -> None:
     world.set_txt("_acme-challenge.change.example.com", "first", "second")
     seen = world.ask("_acme-challenge.change.example.com", "TXT")

@@ -1,11 +1,13 @@
-"""A fake Internet's names on loopback: `World` starts and stops them and changes records while they run.
+"""A fake Internet's names: `World` starts and stops them and changes records while they run.
 
-Real parts: NSD for root, TLD and leaves, zones signed with fresh keys, a validating Unbound that trusts only
-this root.  Nothing leaves the machine and no privileged port is used.
+Real parts: NSD for root, TLD and leaves, zones signed with fresh keys, for each perspective a validating
+Unbound that trusts only this root.  Beside them the scripted servers of people who mean harm.  By itself all
+of it is on loopback and no privileged port is used; nothing ever leaves the machine.
 """
 
 from __future__ import annotations
 
+import functools
 import shutil
 import tempfile
 import threading
@@ -18,13 +20,17 @@ import dns.message
 import dns.query
 import dns.rdatatype
 
-from tests.world import signing, zones
-from tests.world.addresses import SERVERS, free_port
+from tests.world import honest, hostile, keytrap, signing, zones
+from tests.world.net import INTERNET, Loopback, Net
+from tests.world.scripted import ScriptedServers
 from tests.world.servers import Nsd, Unbound
 from tests.world.zones import Signing, Zone
 
 RESOLVER = "127.0.0.1"
 
+ZONES = (*honest.ZONES, *hostile.ZONES)
+
+NSD_SERVERS = ("root", "tld", "leaf")
 
 STEADY = 5
 """Answers in a row from the new zone, before it counts as published."""
@@ -33,21 +39,27 @@ STEADY = 5
 class World:
     """The running world.
 
-    `resolver` is "address:port" of the validating Unbound; `set_txt`/`set_records`/`clear` return when the
+    `resolver` is "address:port" of the validating Unbound (the same for every perspective, where each
+    has a loopback of its own); `set_txt`/`set_records`/`clear` return when the
     authoritative server shows the change.  Negative answers live one second in Unbound's cache.
     """
 
-    def __init__(self, directory: Path | None = None) -> None:
+    def __init__(self, directory: Path | None = None, net: Net | None = None) -> None:
+        self.net = net or Loopback()
         self._own = directory is None
         self.directory = directory or Path(tempfile.mkdtemp(prefix="world-"))
-        self.server_port = free_port(*SERVERS)
-        self.resolver_port = free_port(RESOLVER)
+        self.server_port = self.net.dns_port
+        self.resolver_port = self.net.resolver_port
         self.resolver = f"{RESOLVER}:{self.resolver_port}"
         self._keys: dict[str, signing.ZoneKey] = {}
         self._records: dict[str, list[str]] = {}
         self._serial = 1
         self._nsd: dict[str, Nsd] = {}
-        self._unbound: Unbound | None = None
+        self._traps: dict[str, list[str]] = {}
+        self.scripted = ScriptedServers(
+            self.net, [zone for zone in ZONES if zone.server in ("scripted", "udp_only")]
+        )
+        self.unbounds: dict[str, Unbound] = {}
         self._lock = threading.Lock()
 
     def __enter__(self) -> World:
@@ -85,10 +97,13 @@ class World:
             self._records.pop(f"{name} {kind}", None)
             self._publish(self._zone_of(name))
 
-    def ask(self, name: str, kind: str, timeout: float = 10) -> dns.message.Message:
-        """What the resolver answers, DNSSEC OK set, within `timeout` seconds."""
+    def ask(self, name: str, kind: str, timeout: float = 10, place: str = "") -> dns.message.Message:
+        """What the resolver at `place` (else the primary's) answers, DNSSEC OK, within `timeout` seconds."""
         query = dns.message.make_query(name, kind, want_dnssec=True)
-        return dns.query.udp_with_fallback(query, RESOLVER, timeout=timeout, port=self.resolver_port)[0]
+        return self.net.inside(
+            place or self.net.perspectives[0],
+            lambda: dns.query.udp_with_fallback(query, RESOLVER, timeout=timeout, port=self.resolver_port)[0],
+        )
 
     def root_anchor(self) -> str:
         """The root's DNSKEY, the resolver's trust anchor."""
@@ -96,68 +111,91 @@ class World:
 
     def stop(self) -> None:
         """Stop the servers and remove their files."""
-        if self._unbound is not None:
-            self._unbound.server.stop()
+        for unbound in self.unbounds.values():
+            unbound.server.stop()
         for nsd in self._nsd.values():
             nsd.server.stop()
+        self.scripted.__exit__()
         if self._own:
             shutil.rmtree(self.directory, ignore_errors=True)
 
     def _start(self) -> None:
         keys = self.directory / "keys"
         keys.mkdir()
-        for zone in zones.ZONES:
-            self._keys[zone.name] = signing.generate(keys, zone.name)
-        for zone in zones.ZONES:
+        for zone in ZONES:
+            if zone.signing is Signing.KEYTRAP:
+                self._traps[zone.name], ds = keytrap.trap(zone.name)
+                self._keys[zone.name] = signing.ZoneKey(Path(), "", ds)
+            elif zone.signing is not Signing.INSECURE:
+                self._keys[zone.name] = signing.generate(keys, zone.name)
+        served = [zone for zone in ZONES if zone.served and zone.server in NSD_SERVERS]
+        for zone in served:
             self._write(zone)
-        for address in SERVERS:
-            served = [(zone.name, self._file(zone)) for zone in zones.ZONES if zone.address == address]
-            self._nsd[address] = Nsd(self.directory / f"nsd-{address}", address, self.server_port, served)
-        for zone in zones.ZONES:
+        for server in NSD_SERVERS:
+            self._nsd[server] = Nsd(
+                self.directory / f"nsd-{server}",
+                getattr(self.net.addresses, server),
+                self.server_port,
+                [(zone.name, self._file(zone)) for zone in served if zone.server == server],
+                lambda words: self.net.command(INTERNET, words),
+            )
+        self.scripted.__enter__()
+        for zone in served:
             self._await(zone)
-        stubs = [(zone.name, zone.address, self.server_port) for zone in zones.ZONES]
-        self._unbound = Unbound(
-            self.directory / "unbound", RESOLVER, self.resolver_port, self.root_anchor(), stubs
-        )
-        self._unbound.server.wait_until(self._resolves)
+        stubs = [(zone.name, self._address(zone), self.server_port) for zone in ZONES]
+        for place in self.net.perspectives:
+            self.unbounds[place] = Unbound(
+                self.directory / f"unbound-{place}",
+                RESOLVER,
+                self.resolver_port,
+                self.root_anchor(),
+                stubs,
+                functools.partial(self.net.command, place),
+            )
+        for place, unbound in self.unbounds.items():
+            unbound.server.wait_until(functools.partial(self._resolves, place))
 
     def _publish(self, zone: Zone) -> None:
         self._serial += 1
         self._write(zone)
-        self._nsd[zone.address].reload(zone.name)
+        self._nsd[zone.server].reload(zone.name)
         self._await(zone)
 
     def _await(self, zone: Zone) -> None:
         # While NSD hands over to its new process the old one still takes a query now and then.
-        self._nsd[zone.address].server.wait_until(
+        self._nsd[zone.server].server.wait_until(
             lambda: all(self._shown(zone) == self._serial for _ in range(STEADY))
         )
 
     def _write(self, zone: Zone) -> None:
         ours = {key: values for key, values in self._records.items() if self._zone_of(key.split()[0]) is zone}
         plain = self.directory / f"{zone.name or 'root'}.zone"
-        plain.write_text(zones.text(zone, self._serial, self._delegations(zone), ours), encoding="ascii")
-        if zone.signing in (Signing.INSECURE, Signing.STRIPPED):
+        lines = zones.text(zone, self.net.addresses, self._serial, self._delegations(zone), ours)
+        plain.write_text("\n".join([lines, *self._traps.get(zone.name, ())]) + "\n", encoding="ascii")
+        if zone.signing in (Signing.INSECURE, Signing.STRIPPED, Signing.KEYTRAP):
             plain.replace(self._file(zone))
             return
-        expired = zone.signing is Signing.EXPIRED
-        signing.sign(plain, self._file(zone), self._keys[zone.name], expired=expired)
+        signing.sign(plain, self._file(zone), self._keys[zone.name], zone.signing)
         if zone.signing is Signing.TAMPERED:
+            web = self.net.addresses.web
             signed = self._file(zone).read_text(encoding="ascii")
-            self._file(zone).write_text(signed.replace("\tA\t127.0.0.1", "\tA\t127.0.0.2"), encoding="ascii")
+            self._file(zone).write_text(signed.replace(f"\tA\t{web}\n", "\tA\t127.0.0.2\n"), encoding="ascii")
 
     def _delegations(self, parent: Zone) -> list[str]:
         lines = []
-        for zone in zones.ZONES:
+        for zone in ZONES:
             if zone.parent == parent.name and zone is not parent:
-                lines += [f"{zone.name}. NS ns.{zone.name}.", f"ns.{zone.name}. A {zone.address}"]
+                lines += [f"{zone.name}. NS ns.{zone.name}.", f"ns.{zone.name}. A {self._address(zone)}"]
                 if zone.signing is not Signing.INSECURE:
                     lines.append(self._keys[zone.name].ds)
         return lines
 
     def _zone_of(self, name: str) -> Zone:
-        holders = [z for z in zones.ZONES if not z.name or name == z.name or name.endswith("." + z.name)]
+        holders = [z for z in ZONES if not z.name or name == z.name or name.endswith("." + z.name)]
         return max(holders, key=lambda zone: len(zone.name))
+
+    def _address(self, zone: Zone) -> str:
+        return str(getattr(self.net.addresses, zone.server))
 
     def _file(self, zone: Zone) -> Path:
         return self.directory / f"{zone.name or 'root'}.signed"
@@ -165,14 +203,17 @@ class World:
     def _shown(self, zone: Zone) -> int:
         query = dns.message.make_query(zone.name + ".", dns.rdatatype.SOA)
         try:
-            reply = dns.query.udp(query, zone.address, timeout=0.2, port=self.server_port)
+            reply = self.net.inside(
+                INTERNET,
+                lambda: dns.query.udp(query, self._address(zone), timeout=0.2, port=self.server_port),
+            )
         except (dns.exception.DNSException, OSError):
             return 0
         return int(reply.answer[0][0].serial) if reply.answer else 0
 
-    def _resolves(self) -> bool:
+    def _resolves(self, place: str) -> bool:
         try:
-            return bool(self.ask("www.example.com", "A", timeout=0.3).answer)
+            return bool(self.ask("www.example.com", "A", 0.3, place).answer)
         except (dns.exception.DNSException, OSError):
             return False
 
