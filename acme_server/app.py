@@ -86,7 +86,7 @@ def job_handlers(
     """What `core.jobs.JobRunner` runs for this room, by the kind of job."""
     handlers: dict[str, Callable[[str], Awaitable[None]]] = {
         validate.KIND: validate.ValidateJob(database, perspectives, settings),
-        finalize.KIND: finalize.IssueJob(database, perspectives, issuance, clock),
+        finalize.KIND: finalize.IssueJob(database, perspectives, issuance, clock, settings),
     }
     return {kind: _announcing(handler, changes) for kind, handler in handlers.items()}
 

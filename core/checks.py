@@ -1,8 +1,8 @@
 """What must hold between settings, each with its remedy.
 
 `undated` holds for ever and is checked whenever settings are loaded.  `dated` depends on the rules of the
-day: whoever starts a process asks it with `now`, and again at midnight UTC, since a rule of tomorrow may ask
-for more than the settings of today.
+day: whoever starts a CA asks it with `now`; while it runs, and before a rule of tomorrow binds, core/today.py
+does.
 
 Must never: look at files, sockets or the network; only the settings themselves are judged here.
 
@@ -11,19 +11,17 @@ BR 4.9.7, 4.9.10, 4.2.1, 6.3.2, 3.2.2.9; RFC 8555 section 6.1; RFC 8659; RFC 528
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
-from itertools import combinations
 from typing import Any
 from urllib.parse import urlsplit
 
+from core import corroboration
 from core.errors import ConfigurationError
 from core.methods import METHODS
-from core.quorum import REGIONS
-from core.requirements import DAY, HOUR, Limit, limit, row
-from core.settings import CtMode, Perspective, Rules, Settings
+from core.requirements import DAY, HOUR, Limit, row
+from core.settings import CtMode, Rules, Settings
 
 MODES = ("embedded",)
 """Deployment modes that exist here."""
@@ -44,8 +42,6 @@ MAY_BE_ZERO = frozenset(
     }
 )
 """Numbers whose zero has a meaning; every other number must be above zero."""
-
-EARTH_KM = 6371.0
 
 _HOST_NAME = re.compile(
     r"(?=.{1,253}\Z)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*"
@@ -111,7 +107,7 @@ def dated(settings: Settings, at: int) -> None:
         raise _wrong(
             "status.ocsp_validity", settings.status.ocsp_validity, f"{least.clause} asks {least.value} s"
         )
-    _corroboration(settings, at)
+    corroboration.check(settings.validation.perspectives, at)
 
 
 def _numbers(section: Any, prefix: str) -> None:
@@ -325,39 +321,6 @@ def _production(settings: Settings) -> None:
             'in production the PIN lies in no file (BR 6.2.8): set it to "" and let people share it at a '
             "ceremony and activate the vault",
         )
-
-
-def _corroboration(settings: Settings, at: int) -> None:
-    """Enough remote perspectives, far enough from each other, in enough regions (BR 3.2.2.9)."""
-    key = "validation.perspectives"
-    _, *remotes = settings.validation.perspectives
-    least = row(Limit.REMOTE_PERSPECTIVES, at)
-    if len(remotes) < least.value:
-        raise _wrong(
-            key, f"{len(remotes)} remote", f"{least.clause} asks for {least.value} beside the primary"
-        )
-    for each in settings.validation.perspectives:
-        if each.region not in REGIONS:
-            raise _wrong(f"{key}.region", each.region, f"use one of {', '.join(sorted(REGIONS))}")
-    if len({each.region for each in remotes}) < limit(Limit.REGIONS, at):
-        raise _wrong(key, remotes[0].region, f"BR 3.2.2.9 asks for {limit(Limit.REGIONS, at)} RIR regions")
-    for one, other in combinations(settings.validation.perspectives, 2):
-        distance = _kilometres(one, other)
-        if distance < limit(Limit.PERSPECTIVE_DISTANCE, at):
-            raise _wrong(
-                key,
-                f"{one.code} and {other.code}",
-                f"they are {distance:.0f} km apart and BR 3.2.2.9 asks for "
-                f"{limit(Limit.PERSPECTIVE_DISTANCE, at)} km",
-            )
-
-
-def _kilometres(one: Perspective, other: Perspective) -> float:
-    """The great-circle distance (haversine)."""
-    phi1, phi2 = math.radians(one.latitude), math.radians(other.latitude)
-    half = math.sin((phi2 - phi1) / 2) ** 2
-    half += math.cos(phi1) * math.cos(phi2) * math.sin(math.radians(other.longitude - one.longitude) / 2) ** 2
-    return 2 * EARTH_KM * math.asin(math.sqrt(min(1.0, half)))
 
 
 def _members(section: Any) -> Iterator[tuple[str, Any]]:

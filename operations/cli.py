@@ -17,7 +17,7 @@ from typing import Annotated
 
 import typer
 
-from core import checks
+from core import checks, today
 from core.clock import SystemClock
 from core.errors import ConfigurationError, TransientError
 from operations import activation_commands, ceremony_commands, keys_commands
@@ -107,7 +107,10 @@ def check_config(config: Config = None, data: Data = _DATA, set_: Set = None, js
     def check() -> int:
         invocation = _invocation(config, data, set_)
         settings = invocation.settings()
-        checks.dated(settings, SystemClock().now())
+        now = SystemClock().now()
+        checks.dated(settings, now)
+        for sentence in today.coming(settings, now):
+            print(f"warning: {sentence}", file=sys.stderr)
         check_prerequisites(settings, invocation.directory())
         try:
             check_ports(settings)

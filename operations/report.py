@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from core import certificates
+from core import certificates, today
 from core.clock import SystemClock
 from core.data_directory import DataDirectory
 from core.database import Reader
@@ -45,6 +45,7 @@ def gather(invocation: Invocation) -> dict[str, Any]:
     processes = {child.name: _pid(data.run / f"{child.name}.pid") for child in children.of(settings)}
     walls = isolation.decide(settings, data)
     state = _activation(data)
+    now = SystemClock().now()
     return {
         "running": all(processes.values()),
         "processes": processes,
@@ -54,11 +55,13 @@ def gather(invocation: Invocation) -> dict[str, Any]:
         "directory": f"{settings.acme.base_url}/directory",
         "isolated": walls.on,
         "not_isolated_because": walls.reason,
-        "succession": succession.report(data, settings, SystemClock().now()),
+        "succession": succession.report(data, settings, now),
+        "coming": today.coming(settings, now),
         "vault": _vault(state),
         "not_conforming": [
             *_not_conforming(data, settings.vault.pin_file, walls, state),
             *_untransparent(settings),
+            *filter(None, [today.refusal(settings, now)]),
         ],
         **_from_database(data),
     }
@@ -79,6 +82,7 @@ def screen(found: dict[str, Any]) -> str:
     lines += [f"  {line}" for line in found["vault"]["says"]]
     if found["isolated"]:
         lines.append("  isolation     each process is its own system user")
+    lines += [f"  WARNING  {sentence}" for sentence in found["coming"]]
     for fault in found["not_conforming"]:
         lines.append(f"  NOT CONFORMING  {fault.removeprefix('not conforming: ')}")
     return "\n".join(lines)

@@ -29,6 +29,7 @@ from core.configuration import load
 from core.data_directory import DataDirectory
 from core.errors import CaError, ConfigurationError
 from core.settings import Settings
+from core.today import coming
 from operations import children, isolation, vault_notice
 from operations.children import Children, unfollowed
 from operations.process import Exit
@@ -74,6 +75,8 @@ def run(invocation: Invocation, say: Say, clock: Clock, crash_at: str = "") -> i
     """
     settings = invocation.settings()
     checks.dated(settings, clock.now())
+    for sentence in coming(settings, clock.now()):
+        say(f"WARNING: {sentence}")
     data = invocation.directory()
     check_prerequisites(settings, data)
     data.root.mkdir(parents=True, exist_ok=True)

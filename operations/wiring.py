@@ -34,6 +34,7 @@ from core.randomness import Randomness
 from core.settings import CtMode, Settings
 from operations import issuer_revocation, local_api, observation
 from operations.records import record_start, record_stop
+from operations.rule_watch import RuleWatch
 from operations.succession import Succession
 from operations.vault_watch import VaultWatch
 from repo_static import publisher
@@ -167,13 +168,14 @@ async def serve(
             vault, database.reader, settings.status, clock, (crls.wake, tls.renew_if_due, go_on)
         )
         await watch.look()
+        rules = RuleWatch(settings, clock)
         await observation.start(
             closing,
             settings,
             vault,
             database,
             watch,
-            lambda: issuance.halted or (logs.trouble() if logs else ""),
+            lambda: issuance.halted or rules.halted or (logs.trouble() if logs else ""),
         )
 
         async with asyncio.TaskGroup() as loops:
@@ -185,6 +187,7 @@ async def serve(
                 _until_broken(database),
                 succession.run(issuance.refresh),
                 watch.run(),
+                rules.run(),
                 _front_when_usable(front, tls),
                 blocklist.follow(),
             ):

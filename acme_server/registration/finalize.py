@@ -30,6 +30,8 @@ from core.clock import Clock
 from core.database import Database, Transaction
 from core.errors import Problem, Refused, TransientError
 from core.evidence import Result, SignedStatement
+from core.settings import Settings
+from core.today import Today
 from signer import steps
 from signer.api import Applicant
 from signer.issuance import Approved
@@ -103,12 +105,18 @@ class IssueJob:
     """Handler of the jobs of kind "issue"; the subject is the order's id."""
 
     def __init__(
-        self, database: Database, perspectives: Perspectives, issuance: Issuance, clock: Clock
+        self,
+        database: Database,
+        perspectives: Perspectives,
+        issuance: Issuance,
+        clock: Clock,
+        settings: Settings,
     ) -> None:
         self._database = database
         self._perspectives = perspectives
         self._issuance = issuance
         self._clock = clock
+        self._today = Today(settings)
 
     async def __call__(self, order_id: str) -> None:
         """Bring the order to valid or invalid.
@@ -129,6 +137,7 @@ class IssueJob:
             _check_time(order, now)
             _check_account(account)
             _check_authorizations(order, held, now)
+            self._today.require(now)
             steps.reached("1 authorized", order_id)
             rechecked = await self._recheck_caa(account, held, now)
             steps.reached("2 CAA fresh", order_id)

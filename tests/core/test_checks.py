@@ -8,6 +8,7 @@ import pytest
 
 from core import checks
 from core.configuration import load
+from core.corroboration import EARTH_KM, kilometres
 from core.errors import ConfigurationError
 from core.settings import Perspective, Rules, Settings
 
@@ -142,6 +143,8 @@ def test_private_rules_have_no_dates() -> None:
 
 
 @pytest.mark.row("mpic.numbers-by-date")
+@pytest.mark.row("mpic.numbers-by-date")
+@pytest.mark.row("mpic.start")
 @pytest.mark.clause("BR 3.2.2.9")
 def test_the_number_of_perspectives_follows_the_date() -> None:
     december = int(datetime(2026, 12, 15, tzinfo=UTC).timestamp())
@@ -154,9 +157,10 @@ def test_the_number_of_perspectives_follows_the_date() -> None:
 
 
 @pytest.mark.row("mpic.distance")
+@pytest.mark.row("mpic.distance")
 @pytest.mark.clause("BR 3.2.2.9")
 def test_perspectives_stand_five_hundred_kilometres_apart() -> None:
-    at_equator = 500 / (2 * 3.14159265 * checks.EARTH_KM) * 360
+    at_equator = 500 / (2 * 3.14159265 * EARTH_KM) * 360
     for degrees, apart in ((at_equator * 1.001, True), (at_equator * 0.998, False)):
         near = Perspective("near", "ARIN", 0.0, degrees)
         settings = public(*PLACES[:4], Perspective("zero", "APNIC", 0.0, 0.0), near)
@@ -167,6 +171,49 @@ def test_perspectives_stand_five_hundred_kilometres_apart() -> None:
                 checks.dated(settings, TODAY)
 
 
+@pytest.mark.row("mpic.distance")
+@pytest.mark.parametrize(
+    ("one", "other", "apart"),
+    [
+        ((0.0, 0.0), (0.0, 0.0), 0),
+        ((0.0, 0.0), (0.0, 180.0), 20015),
+        ((90.0, 0.0), (-90.0, 77.0), 20015),
+        ((0.0, 179.9), (0.0, -179.9), 22),
+        ((35.68, 139.77), (52.37, 4.90), 9292),  # Tokyo and Amsterdam
+        ((40.71, -74.01), (42.36, -71.06), 306),  # New York and Boston
+    ],
+)
+def test_the_distance_is_that_of_the_great_circle(one, other, apart: int) -> None:
+    places = [Perspective("x", "ARIN", *place) for place in (one, other)]
+    assert kilometres(*places) == pytest.approx(apart, abs=max(1, apart / 300))
+
+
+@pytest.mark.row("mpic.start")
+@pytest.mark.clause("BR 3.2.2.9")
+@pytest.mark.parametrize(
+    ("regions", "refused"),
+    [
+        (["ARIN", "ARIN", "APNIC", "APNIC"], ""),
+        (["ARIN", "ARIN", "ARIN", "APNIC"], "3 of 4 remotes in ARIN"),
+        (["ARIN", "ARIN", "ARIN", "APNIC", "APNIC"], ""),
+        (["ARIN", "ARIN", "ARIN", "ARIN", "APNIC"], "4 of 5 remotes in ARIN"),
+        (["ARIN", "ARIN", "ARIN", "APNIC", "APNIC", "LACNIC"], ""),
+        (["ARIN", "ARIN", "ARIN", "ARIN", "APNIC", "LACNIC"], "4 of 6 remotes in ARIN"),
+    ],
+)
+def test_a_region_that_could_corroborate_alone_is_refused(regions: list[str], refused: str) -> None:
+    places = [
+        Perspective(f"p{number}", region, -60.0 + 20 * number, 0.0)
+        for number, region in enumerate(["RIPE NCC", *regions])
+    ]
+    if refused:
+        with pytest.raises(ConfigurationError, match=refused):
+            checks.dated(public(*places), TODAY)
+    else:
+        checks.dated(public(*places), TODAY)
+
+
+@pytest.mark.row("mpic.start")
 @pytest.mark.clause("BR 3.2.2.9")
 def test_remotes_of_one_region_or_of_none_are_refused() -> None:
     same = [replace(place, region="ARIN") for place in PLACES[1:5]]

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from core import today
 from core.data_directory import DataDirectory
 from operations import report
 from operations.isolation import Isolation
+from tests.core.test_today import FIVE_REMOTES, public
 
 
 @pytest.mark.clause("CPS 6.2")
@@ -24,3 +26,17 @@ def test_a_root_token_that_was_not_brought_to_its_safe_is_named(tmp_path: Path) 
     (said,) = faults()
     assert str(data.tokens / "root") in said
     assert "bring it to its safe" in said
+
+
+@pytest.mark.row("mpic.start")
+def test_rules_that_come_and_rules_that_bind_are_named_to_a_person() -> None:
+    found = {
+        "data": "d", "rules": "public", "directory": "u", "processes": {}, "certificates": {},
+        "revocations": 0, "jobs": 0, "crls": [], "succession": {"issuers": {}, "alarms": []},
+        "vault": {"says": []}, "isolated": True,
+        "coming": today.coming(public(4), FIVE_REMOTES - 1),
+        "not_conforming": [today.refusal(public(4), FIVE_REMOTES)],
+    }  # fmt: skip
+    shown = report.screen(found)
+    assert "WARNING  from 2026-12-15 on nothing can be issued with these settings" in shown
+    assert "NOT CONFORMING  validation.perspectives = 4 remote" in shown
