@@ -60,6 +60,7 @@ def undated(settings: Settings) -> None:
     _ca(settings)
     _addresses(settings)
     _perspectives(settings)
+    _resolver(settings)
     _periods(settings)
     _approved_tokens(settings)
     _profiles(settings)
@@ -201,6 +202,22 @@ def _perspectives(settings: Settings) -> None:
             raise _wrong("validation.perspectives", each.code, "latitude is -90 to 90, longitude -180 to 180")
 
 
+def _resolver(settings: Settings) -> None:
+    validation = settings.validation
+    if validation.unbound and validation.resolvers:
+        raise _wrong(
+            "validation.resolvers",
+            ", ".join(validation.resolvers),
+            "with validation.unbound each perspective asks its own Unbound only: empty one of the two",
+        )
+    if validation.unbound_include and not validation.unbound:
+        raise _wrong(
+            "validation.unbound_include",
+            validation.unbound_include,
+            "it is read by our own Unbound: name that as validation.unbound",
+        )
+
+
 def _periods(settings: Settings) -> None:
     status, vault = settings.status, settings.vault
     for key, period, of, whole in (
@@ -262,12 +279,12 @@ def _public(settings: Settings) -> None:
             ", ".join(settings.ca.local_names),
             "public rules certify no local names (BR 4.2.2): set it to []",
         )
-    if not settings.validation.resolvers:
+    if not (settings.validation.unbound or settings.validation.resolvers):
         raise _wrong(
-            "validation.resolvers",
-            "[]",
-            "public rules need DNSSEC validation (BR 3.2.2.8.1): name your own validating resolver, "
-            'like ["127.0.0.1:53"]',
+            "validation.unbound",
+            '""',
+            "public rules need DNSSEC validation (BR 3.2.2.8.1): name the program of the resolver, like "
+            '"/usr/sbin/unbound", or your own validating resolvers as validation.resolvers',
         )
     if not settings.ca.caa_identities:
         raise _wrong(

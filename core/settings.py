@@ -101,6 +101,9 @@ class Validation:
     """[validation]  Domain control and CAA."""
 
     perspectives: tuple[Perspective, ...] = (Perspective(),)
+    unbound: str = ""
+    unbound_include: str = ""
+    trust_anchor: str = "/usr/share/dns/root.key"
     resolvers: tuple[str, ...] = ()
     http_port: int = 80
     https_port: int = 443

@@ -126,6 +126,22 @@ def check_config(config: Config = None, data: Data = _DATA, set_: Set = None, js
     _exit(check)
 
 
+@application.command("resolver-config")
+def resolver_config(config: Config = None, data: Data = _DATA, set_: Set = None) -> None:
+    """Print unbound.conf for a resolver that you run yourself.
+
+    With validation.unbound each perspective writes its own, and this is not needed.
+    """
+
+    def show() -> int:
+        from validation import eyes
+
+        _say(eyes.printed(_invocation(config, data, set_).settings()))
+        return Exit.DONE
+
+    _exit(show)
+
+
 @application.command()
 def status(config: Config = None, data: Data = _DATA, set_: Set = None, json_: Json = False) -> None:
     """What runs, and what is not as it should be."""

@@ -103,6 +103,11 @@ def check_prerequisites(settings: Settings, data: DataDirectory) -> None:
             f"vault.module: there is no PKCS#11 module at {settings.vault.module}; "
             "run scripts/system-packages run, or set vault.module to your token's library"
         )
+    if settings.validation.unbound:
+        from validation import anchors, eyes  # here, since the supervisor itself asks no DNS
+
+        eyes.required(settings)
+        anchors.read(Path(settings.validation.trust_anchor))
     Blocklist(settings.ca.blocklist).close()
     perspectives = (data.perspective_socket(place.code) for place in settings.validation.perspectives)
     longest = max((os.fsencode(path) for path in (data.vault_socket, *perspectives)), key=len)

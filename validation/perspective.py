@@ -21,6 +21,7 @@ from core.identifiers import normalise_dns
 from core.randomness import Randomness
 from core.rpc import RpcServer
 from core.settings import Rules, Settings
+from validation import eyes
 from validation.addresses import AddressPolicy
 from validation.api import CHECK, HEALTH, Health, HealthRequest
 from validation.challenge import Tools
@@ -30,7 +31,7 @@ from validation.keys import load_private_key, public_key_octets
 from validation.limiter import Limiter
 from validation.methods import CHECKS
 from validation.redirects import Ports
-from validation.resolver import LocalNames, Resolver, StubResolver, upstreams
+from validation.resolver import LocalNames, Resolver
 
 _log = logging.getLogger(__name__)
 
@@ -52,26 +53,24 @@ async def serve(
             f"no perspective {code!r} in validation.perspectives; add it or name another"
         )
     private_key = load_private_key(data.perspective(code), passphrase_file(settings))
-    resolvers = upstreams(settings.validation.resolvers, settings.ca.rules)
-    checker = make_checker(
-        settings, code, PerspectiveKey(private_key), StubResolver(resolvers, randomness), clock
-    )
-    health = Health(code, public_key_octets(private_key), tuple(str(upstream) for upstream in resolvers))
+    async with eyes.opened(settings, data, code, randomness) as resolver:
+        checker = make_checker(settings, code, PerspectiveKey(private_key), resolver, clock)
+        public_key = public_key_octets(private_key)
 
-    async def answer(request: HealthRequest) -> Health:
-        return health
+        async def answer(request: HealthRequest) -> Health:
+            return Health(code, public_key, (str(resolver),))
 
-    server = RpcServer()
-    server.add(CHECK, checker.check)
-    server.add(HEALTH, answer)
-    data.run.mkdir(parents=True, exist_ok=True)
-    await server.listen(data.perspective_socket(code))
-    _log.info("perspective %s serves; resolvers: %s", code, ", ".join(health.resolvers) or "none")
-    try:
-        ready()
-        await asyncio.get_running_loop().create_future()
-    finally:
-        await server.close()
+        server = RpcServer()
+        server.add(CHECK, checker.check)
+        server.add(HEALTH, answer)
+        data.run.mkdir(parents=True, exist_ok=True)
+        await server.listen(data.perspective_socket(code))
+        _log.info("perspective %s serves; resolver: %s", code, resolver)
+        try:
+            ready()
+            await asyncio.get_running_loop().create_future()
+        finally:
+            await server.close()
 
 
 def make_checker(

@@ -5,13 +5,14 @@ validates DNSSEC; we only read its AD flag, and only over loopback does that mea
 NXDOMAIN are answers; SERVFAIL, REFUSED, silence, a truncated answer without TCP and an unparsable message are
 failures, and a failure is never permission.
 
-The only file that imports dnspython, and only for /etc/resolv.conf (docs/adr/0005-dns-stub.md).
+dnspython reads /etc/resolv.conf here, and no message (docs/adr/0005-dns-stub.md).
 
 RFC 1035, RFC 4035 section 4.9; BR 3.2.2.4, 3.2.2.8.1.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -34,6 +35,10 @@ QUERY_SECONDS = 3.0
 """One try. A delegation that takes longer is served from the resolver's cache at the second one."""
 
 TRIES = 2
+
+CHECK_SECONDS = 8.0
+"""All look-ups of one check by a DNS method; CAA's climb has its own bound."""
+
 RECORDS_LIMIT = 1000
 DNS_PORT = 53
 
@@ -56,6 +61,8 @@ _CODES = {
     Type.CAA: dns_message.CAA,
     Type.TXT: dns_message.TXT,
 }
+
+_ALIVE = dns_message.question("localhost", dns_message.A)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +93,25 @@ class Answer:
         return f"dns {self.name} {self.type}{via}: {seen} AD={int(self.authenticated)} from {self.resolver}"
 
 
-class LookupFailure(CheckFailed):
-    """No answer: problem `dns`.  Never to be taken for an empty answer."""
+class Fault(StrEnum):
+    """Why there is no answer, as far as the resolver tells us."""
 
-    def __init__(self, name: str, type: Type, reason: str) -> None:
+    BOGUS = "DNSSEC validation failed"
+    LAME = "the zone's name servers give no usable answer"
+    SILENT = "the zone's name servers do not answer in time"
+    BROKEN = "not an answer that can be used"
+
+
+BOGUS_CODES = frozenset({1, 2, *range(5, 13), 27})
+"""Extended errors (RFC 8914 section 4) that say that the chain of trust is broken or cannot be built."""
+
+
+class LookupFailure(CheckFailed):
+    """No answer: problem `dns`.  Never to be taken for an empty answer, whatever the `fault`."""
+
+    def __init__(self, name: str, type: Type, reason: str, fault: Fault = Fault.BROKEN) -> None:
         super().__init__("dns", f"looking up {type} for {name}: {reason}")
+        self.fault = fault
 
 
 class Resolver(Protocol):
@@ -190,29 +211,59 @@ class StubResolver:
             asked = dns_message.question(name, _CODES[type])
         except Malformed as error:
             raise LookupFailure(name, type, f"not a name that can be asked for ({error})") from error
-        answered_none = False
-        for attempt in range(max(TRIES, len(self._upstreams))):
-            upstream, exchange = self._upstreams[attempt % len(self._upstreams)]
+        silent = 0
+        alive: asyncio.Task[bool] | None = None
+        try:
+            for attempt in range(max(TRIES, len(self._upstreams))):
+                upstream, exchange = self._upstreams[attempt % len(self._upstreams)]
+                try:
+                    reply = await exchange.ask(asked)
+                    return _judge(dns_message.read(reply, asked), asked, name, type, upstream)
+                except TimeoutError:
+                    silent += 1
+                    if silent == TRIES:
+                        break
+                    alive = asyncio.create_task(self.alive())
+                except OSError:
+                    # Nobody listens there (ICMP port unreachable): our resolver's fault, not the name's.
+                    continue
+                except Malformed as error:
+                    raise LookupFailure(name, type, f"unusable answer ({error})") from error
+            if silent < TRIES or alive is None or not await alive:
+                raise TransientError(
+                    f"no DNS resolver answers at {self}: start it, or set validation.resolvers"
+                )
+        finally:
+            if alive is not None:
+                alive.cancel()
+        raise LookupFailure(name, type, f"timeout ({Fault.SILENT})", Fault.SILENT)
+
+    async def alive(self) -> bool:
+        """Whether a resolver answers anything at all: it knows `localhost` by itself (RFC 6761 section 6.3).
+
+        Tells a dead or hanging resolver, which is our own fault, from a zone whose servers are silent.
+        """
+        for _, exchange in self._upstreams:
             try:
-                reply = await exchange.ask(asked)
-                return _judge(dns_message.read(reply, asked), asked, name, type, upstream)
-            except TimeoutError:
-                answered_none = True
-            except OSError:
-                # Nobody listens there (ICMP port unreachable): that is our resolver's fault, not the name's.
+                await exchange.ask(_ALIVE)
+            except (OSError, TimeoutError):
                 continue
-            except Malformed as error:
-                raise LookupFailure(name, type, f"unusable answer ({error})") from error
-        if not answered_none:
-            away = ", ".join(upstream for upstream, _ in self._upstreams)
-            raise TransientError(f"no DNS resolver answers at {away}: start it, or set validation.resolvers")
-        raise LookupFailure(name, type, "timeout")
+            except Malformed:
+                pass
+            return True
+        return False
+
+    def __str__(self) -> str:
+        return ", ".join(upstream for upstream, _ in self._upstreams) or "none"
 
 
 def _judge(reply: Message, asked: bytes, name: str, type: Type, upstream: str) -> Answer:
     """The answer in `reply`.  Raises `LookupFailure`, `Malformed`."""
     if reply.rcode not in (dns_message.NOERROR, dns_message.NXDOMAIN):
-        raise LookupFailure(name, type, dns_message.rcode_text(reply.rcode) + _extended(reply))
+        bogus = any(code in BOGUS_CODES for code, _ in reply.errors)
+        fault = Fault.BOGUS if bogus else Fault.LAME
+        told = f"{dns_message.rcode_text(reply.rcode)}{_extended(reply)}: {fault}"
+        raise LookupFailure(name, type, told, fault)
     if reply.flags & dns_message.TC:
         raise LookupFailure(name, type, "the answer is truncated")
     chain = dns_message.follow(reply.answer, asked)

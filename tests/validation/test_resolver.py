@@ -15,7 +15,7 @@ import pytest
 from core.errors import ConfigurationError, TransientError
 from core.randomness import SystemRandomness
 from core.settings import Rules
-from tests.support.fake_dns import ScriptedServer, TableResolver
+from tests.support.fake_dns import Script, ScriptedServer, TableResolver
 from tests.world.world import World
 from validation.caa_value import CaaRecord
 from validation.dns01 import text
@@ -42,6 +42,17 @@ def reply(query: dns.message.Message, *rrsets: str, flags: int = dns.flags.RA) -
         name, kind, *data = rrset.split(" ", 2)
         answer.answer.append(dns.rrset.from_text(name, 60, "IN", kind, *data))
     return answer
+
+
+def except_localhost(script: Script) -> Script:
+    """A resolver that lives (it knows localhost), and does as `script` says about all other names."""
+
+    def answered(query: dns.message.Message, tcp: bool) -> bytes | None:
+        if query.question[0].name == dns.name.from_text("localhost"):
+            return reply(query, "localhost. A 127.0.0.1").to_wire()
+        return script(query, tcp)
+
+    return answered
 
 
 async def failure(server: ScriptedServer, seconds: float = 3.0) -> str:
@@ -144,11 +155,19 @@ async def test_the_resolvers_extended_error_is_passed_on_escaped() -> None:
 
 
 @pytest.mark.row("dns.silent")
+@pytest.mark.row("dns.silent", "attacks.silent-server", "limits.dns")
 async def test_silence_is_asked_about_once_more_and_then_a_failure() -> None:
+    async with ScriptedServer(except_localhost(lambda query, tcp: None)) as server:
+        assert "timeout (the zone's name servers do not answer in time)" in await failure(server, 0.2)
+        asked = [query.id for query in server.queries if "localhost" not in str(query.question[0])]
+        assert len(asked) == len(set(asked)) == 2
+
+
+@pytest.mark.row("errors.server-internal")
+async def test_a_resolver_that_is_silent_about_everything_is_our_own_fault() -> None:
     async with ScriptedServer(lambda query, tcp: None) as server:
-        assert "timeout" in await failure(server, 0.2)
-        assert len(server.queries) == 2
-        assert server.queries[0].id != server.queries[1].id
+        with pytest.raises(TransientError, match="no DNS resolver answers"):
+            await stub(f"127.0.0.1:{server.port}", seconds=0.2).lookup("x.example", Type.CAA)
 
 
 @pytest.mark.row("attacks.tcp-blocked")
@@ -200,7 +219,9 @@ async def test_an_answer_truncated_over_tcp_too_is_a_failure() -> None:
 )
 async def test_a_message_that_is_no_answer_to_our_question_is_a_failure(spoil) -> None:
     async with ScriptedServer(
-        lambda query, tcp: spoil(reply(query, 'x.example. CAA 0 issue "ca.example"').to_wire())
+        except_localhost(
+            lambda query, tcp: spoil(reply(query, 'x.example. CAA 0 issue "ca.example"').to_wire())
+        )
     ) as server:
         await failure(server, 0.3)
 

@@ -6,7 +6,12 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Sequence
+from ipaddress import ip_network
 from pathlib import Path
+
+from validation import unbound
+
+PROGRAM = "/usr/sbin/unbound"
 
 START_SECONDS = 20
 """A name server that does not answer by then will not."""
@@ -94,8 +99,9 @@ class Nsd:
 class Unbound:
     """A validating resolver with the root's key of this world as its only trust anchor.
 
-    The options are those we recommend to operators (docs/operations.md), except that addresses of the
-    machine itself may be asked and answered, since the whole world is on loopback.
+    Its configuration is the one that perspectives write for their own (validation/unbound.py) and, after it,
+    what the world needs: `include`, which a perspective may name as `validation.unbound_include`, together
+    with `anchor` as `validation.trust_anchor`.
     """
 
     def __init__(
@@ -108,67 +114,43 @@ class Unbound:
         place: Place = list,
     ) -> None:
         directory.mkdir()
+        self.anchor = directory / "root.key"
+        self.anchor.write_text(anchor + "\n", encoding="ascii")
+        self.include = directory / "world.conf"
+        self.include.write_text("\n".join(_extras(stubs)) + "\n", encoding="ascii")
+        instance = unbound.Instance(
+            version=unbound.version(subprocess.check_output([PROGRAM, "-V"], text=True)),
+            directory=directory,
+            host=address,
+            port=port,
+            anchor=self.anchor,
+            allowed=(ip_network("0.0.0.0/0"), ip_network("::/0")),
+            include=self.include,
+        )
         conf = directory / "unbound.conf"
-        (directory / "root.key").write_text(anchor + "\n", encoding="ascii")
-        lines = [
-            "server:",
-            f"  interface: {address}@{port}",
-            "  access-control: 127.0.0.0/8 allow",
-            "  do-ip6: no",
-            "  num-threads: 1",
-            f'  username: "{_user()}"',
-            '  chroot: ""',
-            f'  directory: "{directory}"',
-            f'  pidfile: "{directory}/unbound.pid"',
-            "  use-syslog: no",
-            '  logfile: ""',
-            '  module-config: "validator iterator"',
-            f'  trust-anchor-file: "{directory}/root.key"',
-            "  do-not-query-localhost: no",
-            "  val-permissive-mode: no",
-            "  ignore-cd-flag: yes",
-            "  harden-glue: yes",
-            "  harden-dnssec-stripped: yes",
-            "  harden-below-nxdomain: yes",
-            "  harden-algo-downgrade: yes",
-            "  harden-large-queries: yes",
-            "  harden-short-bufsize: yes",
-            "  use-caps-for-id: yes",
-            "  qname-minimisation: yes",
-            "  ede: yes",
-            "  val-log-level: 2",
-            "  serve-expired: no",
-            "  prefetch: no",
-            "  aggressive-nsec: no",
-            "  cache-max-ttl: 60",
-            "  cache-max-negative-ttl: 60",
-            "  edns-buffer-size: 1232",
-            "  outgoing-range: 4096",
-            "  num-queries-per-thread: 2048",
-            "  infra-host-ttl: 1",
-            "  discard-timeout: 0" if _knows_discard_timeout() else "",
+        conf.write_text(unbound.configuration(instance), encoding="ascii")
+        self.server = Server(place([PROGRAM, "-d", "-p", "-c", str(conf)]), directory / "unbound.log")
+
+
+def _extras(stubs: Iterable[tuple[str, str, int]]) -> list[str]:
+    """The world is on this machine, its name servers not on port 53; trust still follows the DS chain."""
+    lines = [
+        "server:",
+        "  access-control: 0.0.0.0/0 allow",
+        "  do-ip6: no",
+        "  do-not-query-localhost: no",
+        "  infra-host-ttl: 1",
+    ]
+    for zone, address, port in stubs:
+        lines += [
+            "stub-zone:",
+            f'  name: "{zone or "."}"',
+            f"  stub-addr: {address}@{port}",
+            "  stub-no-cache: no",
         ]
-        for zone, server_address, server_port in stubs:
-            # Stub zones only because the lab's servers are not on port 53; trust still follows the DS chain.
-            lines += [
-                "stub-zone:",
-                f'  name: "{zone or "."}"',
-                f"  stub-addr: {server_address}@{server_port}",
-                "  stub-no-cache: no",
-            ]
-        lines += ["remote-control:", "  control-enable: no"]
-        conf.write_text("\n".join(lines) + "\n", encoding="ascii")
-        command = place(["/usr/sbin/unbound", "-d", "-p", "-c", str(conf)])
-        self.server = Server(command, directory / "unbound.log")
+    return lines
 
 
 def _user() -> str:
     # Root keeps its rights in the lab: the directories are the test's own and are thrown away.
     return "root" if os.geteuid() == 0 else ""
-
-
-def _knows_discard_timeout() -> bool:
-    """Newer Unbounds silently drop slow replies unless told not to; older ones do not know the option."""
-    shown = subprocess.run(["/usr/sbin/unbound", "-V"], capture_output=True, text=True, check=False)
-    version = shown.stdout.split("Version", 1)[-1].split()[0]
-    return tuple(int(part) for part in version.split(".")[:2]) >= (1, 20)

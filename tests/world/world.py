@@ -23,7 +23,7 @@ import dns.rdatatype
 from tests.world import honest, hostile, keytrap, signing, zones
 from tests.world.net import INTERNET, Loopback, Net
 from tests.world.scripted import ScriptedServers
-from tests.world.servers import Nsd, Unbound
+from tests.world.servers import PROGRAM, Nsd, Unbound
 from tests.world.zones import Signing, Zone
 
 RESOLVER = "127.0.0.1"
@@ -108,6 +108,15 @@ class World:
     def root_anchor(self) -> str:
         """The root's DNSKEY, the resolver's trust anchor."""
         return self._keys[""].dnskey
+
+    def own_unbound(self) -> dict[str, str]:
+        """The settings with which a perspective starts an Unbound of its own in this world."""
+        one = self.unbounds[self.net.perspectives[0]]
+        return {
+            "validation.unbound": PROGRAM,
+            "validation.unbound_include": str(one.include),
+            "validation.trust_anchor": str(one.anchor),
+        }
 
     def stop(self) -> None:
         """Stop the servers and remove their files."""

@@ -1,0 +1,200 @@
+"""A perspective's own Unbound: real ones, that are killed, stopped, orphaned and given rubbish to read."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from core.data_directory import DataDirectory
+from core.errors import ConfigurationError, TransientError
+from core.randomness import SystemRandomness
+from core.settings import Ca, Deployment, Rules, Settings, Validation
+from tests.world.world import World
+from validation import eyes, own_unbound
+from validation.own_unbound import OwnUnbound
+from validation.resolver import Type
+
+pytestmark = pytest.mark.timeout(60)
+
+ROOT = Path(__file__).parents[2]
+
+
+def settings_in(world: World, *, include: Path | None = None) -> Settings:
+    own = world.own_unbound()
+    return Settings(
+        validation=Validation(
+            unbound=own["validation.unbound"],
+            unbound_include=str(include or own["validation.unbound_include"]),
+            trust_anchor=own["validation.trust_anchor"],
+            allowed_networks=("127.0.0.0/8", "::1/128"),
+        )
+    )
+
+
+@asynccontextmanager
+async def opened(settings: Settings, directory: Path, code: str = "local") -> AsyncIterator[OwnUnbound]:
+    async with eyes.opened(settings, DataDirectory(directory), code, SystemRandomness()) as resolver:
+        assert isinstance(resolver, OwnUnbound)
+        yield resolver
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not holds():
+            await asyncio.sleep(0.01)
+
+
+def lives(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
+
+
+async def well_again(resolver: OwnUnbound) -> bool:
+    """Whether a look-up succeeds within some seconds."""
+    for _ in range(400):
+        try:
+            return (await resolver.lookup("www.example.com", Type.A)).authenticated
+        except TransientError:
+            await asyncio.sleep(0.02)
+    return False
+
+
+@pytest.mark.row("dns.unbound", "dns.secure", "mpic.no-sharing")
+async def test_each_perspective_has_one_of_its_own_that_validates(world: World, tmp_path: Path) -> None:
+    async with (
+        opened(settings_in(world), tmp_path, "one") as one,
+        opened(settings_in(world), tmp_path, "two") as two,
+    ):
+        for resolver in (one, two):
+            answer = await resolver.lookup("www.example.com", Type.A)
+            assert (answer.records, answer.authenticated) == ((bytes([127, 0, 0, 1]),), True)
+            assert answer.resolver in str(resolver)
+        assert one.pid != two.pid
+        assert str(one) != str(two)
+        pids = [one.pid, two.pid]
+    assert not any(lives(pid) for pid in pids if pid)
+    assert (tmp_path / "perspectives" / "one" / "unbound").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.row("errors.server-internal")
+async def test_a_killed_one_is_a_fault_of_ours_until_it_is_started_again_on_another_port(
+    world: World, tmp_path: Path
+) -> None:
+    async with opened(settings_in(world), tmp_path) as resolver:
+        first, where = resolver.pid, str(resolver)
+        assert first is not None
+        under_way = asyncio.create_task(resolver.lookup("silence.of-nobody.example", Type.A))
+        os.kill(first, signal.SIGKILL)
+        await until(lambda: str(resolver) != where)
+        with pytest.raises(TransientError, match="being started again"):
+            await resolver.lookup("www.example.com", Type.A)
+        await asyncio.gather(under_way, return_exceptions=True)
+        assert await well_again(resolver)
+        assert resolver.pid != first
+        assert str(resolver) != where
+
+
+@pytest.mark.row("errors.server-internal")
+async def test_a_stopped_one_is_a_fault_of_ours_until_it_goes_on(world: World, tmp_path: Path) -> None:
+    async with opened(settings_in(world), tmp_path) as resolver:
+        assert resolver.pid is not None
+        os.kill(resolver.pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(TransientError, match="no DNS resolver answers"):
+                await resolver.lookup("www.example.com", Type.CAA)
+        finally:
+            os.kill(resolver.pid, signal.SIGCONT)
+        assert await well_again(resolver)
+
+
+async def test_one_that_does_not_start_is_refused_with_its_last_words(world: World, tmp_path: Path) -> None:
+    rubbish = tmp_path / "rubbish.conf"
+    rubbish.write_text("server:\n  no-such-option: yes\n")
+    with pytest.raises(ConfigurationError, match=r"did not start.*no-such-option"):
+        async with opened(settings_in(world, include=rubbish), tmp_path):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("setting", "remedy"),
+    [
+        ({"unbound": "/usr/sbin/no-unbound"}, r"validation\.unbound: .*system-packages"),
+        ({"unbound": "unbound"}, "whole path"),
+        ({"unbound": "/bin/true"}, "name an Unbound"),
+        ({"unbound_include": "/no/file"}, r"validation\.unbound_include"),
+        ({"trust_anchor": "/no/file"}, r"validation\.trust_anchor"),
+    ],
+)
+async def test_what_is_not_there_is_named(tmp_path: Path, setting: dict[str, str], remedy: str) -> None:
+    settings = Settings(validation=Validation(**{"unbound": "/usr/sbin/unbound", **setting}))
+    with pytest.raises(ConfigurationError, match=remedy):
+        async with opened(settings, tmp_path):
+            pass
+
+
+@pytest.mark.row("dns.no-loosening")
+@pytest.mark.clause("BR 3.2.2.8.1")
+async def test_a_public_ca_in_production_takes_no_other_root(world: World, tmp_path: Path) -> None:
+    private = settings_in(world)
+    settings = Settings(
+        ca=Ca(rules=Rules.PUBLIC), deployment=Deployment(production=True), validation=private.validation
+    )
+    with pytest.raises(ConfigurationError, match="IANA"):
+        async with opened(settings, tmp_path):
+            pass
+
+
+async def test_a_port_that_somebody_else_holds_is_not_believed() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as held:
+        held.bind(("127.0.0.1", 0))
+        port = held.getsockname()[1]
+        assert own_unbound._holds(os.getpid(), port)
+        assert not own_unbound._holds(os.getppid(), port)
+        assert not own_unbound._holds(os.getpid(), port + 1)
+
+
+def test_it_ends_with_its_perspective_even_when_that_is_killed(world: World, tmp_path: Path) -> None:
+    script = (
+        "import asyncio, sys\n"
+        "from pathlib import Path\n"
+        "from core.randomness import SystemRandomness\n"
+        "from validation.own_unbound import OwnUnbound\n"
+        "async def main():\n"
+        "    text = Path(sys.argv[1]).read_text()\n"
+        "    write = lambda port: text.replace('@PORT', f'@{port}')\n"
+        "    own = OwnUnbound(Path('/usr/sbin/unbound'), Path(sys.argv[2]), write, SystemRandomness())\n"
+        "    await own.start()\n"
+        "    print(own.pid, flush=True)\n"
+        "    await asyncio.sleep(60)\n"
+        "asyncio.run(main())\n"
+    )
+    template = tmp_path / "template"
+    template.write_text(
+        'server:\n  interface: 127.0.0.1@PORT\n  username: ""\n  chroot: ""\n  use-syslog: no\n'
+        f'  directory: "{tmp_path}"\n  pidfile: ""\n'
+    )
+    command = [sys.executable, "-c", script, str(template), str(tmp_path)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as perspective:
+        assert perspective.stdout is not None
+        child = int(perspective.stdout.readline())
+        assert lives(child)
+        perspective.kill()
+        perspective.wait()
+    for _ in range(500):
+        if not lives(child):
+            return
+        os.sched_yield()
+        subprocess.run(["sleep", "0.01"], check=True)
+    pytest.fail("Unbound outlived its perspective")
