@@ -1,44 +1,37 @@
 """The guarded dialer: the only place that opens connections to subscribers' hosts.
 
-Each GET dials one address, given as a number, on a connection of its own: there is no resolver, no pool, no
-proxy, no cookie and no decompression behind it that could lead elsewhere or remember anything.  llhttp (by
-httptools) reads the answer; what is here bounds it.
+Each call dials one address, given as a number, on a connection of its own: there is no resolver, no pool, no
+proxy and no TLS session behind it that could lead elsewhere or remember anything.
 
-Must never: follow a redirect, or resolve a name.  RFC 8555 section 10.2; BR 3.2.2.4.19.
+Must never: follow a redirect, or resolve a name.  RFC 8555 section 10.2; RFC 8737; BR 3.2.2.4.19, 3.2.2.4.20.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-import re
 import socket
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import cast
 
-import httptools
-
-from core.errors import TransientError
 from validation.addresses import Address
+from validation.http_exchange import Exchange, Reply, Unacceptable, request
 from validation.redirects import Hop
 from validation.verdict import CheckFailed
 
-USER_AGENT = "acme-server validation (RFC 8555 http-01)"
-LINE_OCTETS = 4096
-HEADERS = 64
-HEAD_OCTETS = 16 * LINE_OCTETS
-
-_WORD = re.compile(r"[!-~]+")
-"""What may stand in a request line or field: no white space, no line break."""
+ACME_TLS = "acme-tls/1"
+"""The one protocol that tls-alpn-01 offers and takes (RFC 8737 section 6.2)."""
 
 
 @dataclass(frozen=True, slots=True)
-class HttpLimits:
+class DialLimits:
     """Seconds.  The total of a hop defeats drip-feeding, which no read timeout sees.
 
-    `check` stays below the 15 s after which the quorum no longer waits (validation/client.py), so that a slow
-    host gets a verdict and not our silence.
+    `check` is for all hops of http-01, `tls_alpn` for all of tls-alpn-01.  Both stay below the 15 s after
+    which the quorum no longer waits (validation/client.py): a slow host gets a verdict and not our silence.
     """
 
     connect_v6: float = 3.0
@@ -46,15 +39,15 @@ class HttpLimits:
     read: float = 5.0
     hop: float = 10.0
     check: float = 12.0
+    tls_alpn: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
-    """A response: `body` holds at most the octets asked for, `location` is the raw field."""
+class Presented:
+    """What a TLS server showed: its `certificate` in DER and the `protocol` it chose by ALPN, "" for none."""
 
-    status: int
-    location: str | None
-    body: bytes
+    protocol: str
+    certificate: bytes
 
 
 class ConnectFailed(CheckFailed):
@@ -62,18 +55,18 @@ class ConnectFailed(CheckFailed):
 
 
 class GuardedDialer:
-    """GETs from one address at a time.  The caller has policed the address."""
+    """Connects to one address at a time.  The caller has policed the address."""
 
-    def __init__(self, limits: HttpLimits | None = None) -> None:
-        self._limits = limits or HttpLimits()
-        self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        # The certificate of a host that asks for a certificate cannot be expected to be valid.
-        self._tls.check_hostname = False
-        self._tls.verify_mode = ssl.CERT_NONE
-        self._tls.minimum_version = ssl.TLSVersion.TLSv1_2
+    def __init__(self, limits: DialLimits | None = None) -> None:
+        self._limits = limits or DialLimits()
+        self._https = _context()
+        self._acme_tls = _context()
+        self._acme_tls.set_alpn_protocols([ACME_TLS])
+        # RFC 8737 section 3 asks nothing of the key; Debian's default would refuse RSA below 2048 bits.
+        self._acme_tls.set_ciphers("DEFAULT:@SECLEVEL=0")
 
     @property
-    def limits(self) -> HttpLimits:
+    def limits(self) -> DialLimits:
         """The limits in force."""
         return self._limits
 
@@ -84,179 +77,115 @@ class GuardedDialer:
         `TransientError` for a fault of ours.
         """
         where = f"{address} port {port}"
-        request = _request(hop)
-        loop = asyncio.get_running_loop()
-        exchange = _Exchange(loop, self._limits.read, octets)
+        octets_sent = request(hop)
+        exchange = Exchange(asyncio.get_running_loop(), self._limits.read, octets)
         try:
-            async with asyncio.timeout(self._limits.hop):
-                transport = await self._connect(exchange, address, port, where)
-                if hop.scheme == "https":
-                    transport = await self._secure(exchange, transport, hop.host)
-                transport.write(request)
-                return await exchange.reply
-        except TimeoutError as error:
-            raise CheckFailed("connection", f"{where}: timeout while waiting for the answer") from error
-        except ssl.SSLError as error:
-            raise CheckFailed("tls", f"{where}: the TLS handshake failed ({_reason(error)})") from error
-        except _Unacceptable as error:
-            raise CheckFailed("connection", f"{where}: {error}") from error
-        except OSError as error:
-            raise CheckFailed("connection", f"{where}: {_reason(error)}") from error
+            with _faults(where, "the answer"):
+                async with asyncio.timeout(self._limits.hop):
+                    transport = await self._connect(exchange, address, port, where)
+                    if hop.scheme == "https":
+                        transport = await _secure(exchange, transport, self._https, hop.host)
+                        exchange.connection_made(transport)
+                    transport.write(octets_sent)
+                    return await exchange.reply
         finally:
             exchange.end()
 
+    async def handshake(self, server_name: str, address: Address, port: int) -> Presented:
+        """What the TLS server at `address` and `port` shows to a client that offers acme-tls/1 alone.
+
+        Nothing is sent on the connection, and nobody waits for its orderly end.  Raises: as `get`.
+        """
+        where = f"{address} port {port}"
+        held = _Held()
+        try:
+            with _faults(where, "the TLS handshake"):
+                async with asyncio.timeout(self._limits.tls_alpn):
+                    transport = await self._connect(held, address, port, where)
+                    held.transport = transport = await _secure(held, transport, self._acme_tls, server_name)
+                    tls: ssl.SSLObject = transport.get_extra_info("ssl_object")
+                    # Without verification Python hands out the certificate as octets only.
+                    return Presented(
+                        tls.selected_alpn_protocol() or "", tls.getpeercert(binary_form=True) or b""
+                    )
+        finally:
+            held.drop()
+
     async def _connect(
-        self, exchange: _Exchange, address: Address, port: int, where: str
+        self, protocol: asyncio.Protocol, address: Address, port: int, where: str
     ) -> asyncio.Transport:
         seconds = self._limits.connect_v6 if address.version == 6 else self._limits.connect
         try:
             async with asyncio.timeout(seconds):
                 transport, _ = await asyncio.get_running_loop().create_connection(
-                    lambda: exchange, str(address), port, flags=socket.AI_NUMERICHOST
+                    lambda: protocol, str(address), port, flags=socket.AI_NUMERICHOST
                 )
-        except OSError as error:  # TimeoutError is one
+        except TimeoutError as error:
+            raise ConnectFailed("connection", f"{where}: timeout while connecting") from error
+        except OSError as error:
             raise ConnectFailed("connection", f"{where}: {_reason(error)}") from error
         return transport
 
-    async def _secure(
-        self, exchange: _Exchange, transport: asyncio.Transport, host: str
-    ) -> asyncio.Transport:
-        secured = await asyncio.get_running_loop().start_tls(
-            transport, exchange, self._tls, server_hostname=host
-        )
-        if secured is None:
-            raise ConnectionResetError("closed during the TLS handshake")
-        exchange.connection_made(secured)
-        return secured
 
+class _Held(asyncio.Protocol):
+    """A connection on which nothing is read."""
 
-class _Unacceptable(Exception):
-    """Not an HTTP response that we take; the message is for the applicant."""
-
-
-class _Exchange(asyncio.Protocol):
-    """Reads one response.  `reply` has it, as soon as all is there that was asked for."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float, octets: int) -> None:
-        """`seconds` that the host may be silent; `octets` of the body are enough."""
-        self.reply: asyncio.Future[Reply] = loop.create_future()
-        self._loop = loop
-        self._seconds = seconds
-        self._octets = octets
-        self._transport: asyncio.Transport | None = None
-        self._silence = loop.call_later(seconds, self._expire)
-        self._parser = httptools.HttpResponseParser(self)
-        # As browsers do: a bare LF and the like.  One answer is read, so nothing can be smuggled behind it.
-        self._parser.set_dangerous_leniencies(
-            lenient_headers=True, lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True
-        )
-        self._headed = False
-        self._head = self._fields = 0
-        self._status = 0
-        self._location: str | None = None
-        self._framed = False
-        """The response says where it ends; else the end of the connection does (RFC 9112 section 6.3)."""
-        self._body = b""
-
-    def end(self) -> None:
-        """Drop the connection."""
-        self._silence.cancel()
-        if not self.reply.cancel() and not self.reply.cancelled():
-            self.reply.exception()  # seen, whoever raised it first
-        if self._transport is not None:
-            self._transport.abort()
-
-    # asyncio.Protocol
+    transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are asyncio.Transports by duck typing only: an isinstance would say no.
-        self._transport = cast(asyncio.Transport, transport)
+        self.transport = cast(asyncio.Transport, transport)
 
-    def data_received(self, data: bytes) -> None:
-        self._silence.cancel()
-        if self.reply.done():
-            return
-        self._silence = self._loop.call_later(self._seconds, self._expire)
-        try:
-            self._parser.feed_data(data)
-            if not self._headed:
-                self._count_head(len(data))
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade, _Unacceptable):
-            self._fail(_Unacceptable("not an acceptable HTTP response"))
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if exc is not None:
-            self._fail(exc)
-        elif self._headed and not self._framed:
-            self._finish()
-        elif self._head:
-            self._fail(_Unacceptable("the server closed the connection within its answer"))
-        else:
-            self._fail(_Unacceptable("the server closed the connection without an answer"))
-
-    # httptools
-
-    def on_message_begin(self) -> None:
-        self._headed = self._framed = False
-        self._location = None
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._fields += 1
-        if self._fields > HEADERS or len(name) + len(value) > LINE_OCTETS:
-            raise _Unacceptable("too large a header")
-        key = name.lower()
-        if key == b"location" and self._location is None:
-            self._location = value.decode("utf-8", "surrogateescape")
-        self._framed = self._framed or key in (b"content-length", b"transfer-encoding")
-
-    def on_headers_complete(self) -> None:
-        self._status = self._parser.get_status_code()
-        if 100 <= self._status < 200 and self._status != 101:
-            return  # the answer is still to come (RFC 9110 section 15.2)
-        self._headed = True
-        if self._status != 200:
-            self._finish()
-
-    def on_body(self, body: bytes) -> None:
-        self._body += body[: self._octets - len(self._body)]
-        if len(self._body) >= self._octets:
-            self._finish()
-
-    def on_message_complete(self) -> None:
-        if self._headed:
-            self._finish()
-
-    def _count_head(self, octets: int) -> None:
-        self._head += octets
-        if self._head > HEAD_OCTETS:
-            raise _Unacceptable("too large a header")
-
-    def _finish(self) -> None:
-        if not self.reply.done():
-            self.reply.set_result(Reply(self._status, self._location, self._body))
-
-    def _fail(self, error: Exception) -> None:
-        if not self.reply.done():
-            self.reply.set_exception(error)
-
-    def _expire(self) -> None:
-        self._fail(TimeoutError())
+    def drop(self) -> None:
+        """End the connection at once, also within a handshake."""
+        if self.transport is not None:
+            self.transport.abort()
 
 
-def _request(hop: Hop) -> bytes:
-    # The Host field is the URL's own, also where a test bench moved port 80 to another.
-    if not (_WORD.fullmatch(hop.target) and _WORD.fullmatch(hop.authority)):
-        raise TransientError(f"the dialer refused to send {hop.url!r}")
-    return (
-        f"GET {hop.target} HTTP/1.1\r\nHost: {hop.authority}\r\nUser-Agent: {USER_AGENT}\r\nAccept: */*\r\n"
-        "Accept-Encoding: identity\r\nConnection: close\r\n\r\n"
-    ).encode("ascii")
+def _context() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    # The certificate of a host that asks for a certificate cannot be expected to be valid.
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+async def _secure(
+    protocol: asyncio.Protocol, transport: asyncio.Transport, context: ssl.SSLContext, server_name: str
+) -> asyncio.Transport:
+    secured = await asyncio.get_running_loop().start_tls(
+        transport, protocol, context, server_hostname=server_name
+    )
+    if secured is None:
+        raise ConnectionResetError("closed during the TLS handshake")
+    return secured
+
+
+@contextmanager
+def _faults(where: str, awaited: str) -> Iterator[None]:
+    """What befalls a connection, as the applicant's failure.  Raises `CheckFailed`."""
+    try:
+        yield
+    except TimeoutError as error:
+        raise CheckFailed("connection", f"{where}: timeout while waiting for {awaited}") from error
+    except ssl.SSLEOFError as error:
+        raise CheckFailed("connection", f"{where}: closed during the TLS handshake") from error
+    except ssl.SSLError as error:
+        raise CheckFailed("tls", f"{where}: the TLS handshake failed ({_alert(error)})") from error
+    except Unacceptable as error:
+        raise CheckFailed("connection", f"{where}: {error}") from error
+    except OSError as error:
+        raise CheckFailed("connection", f"{where}: {_reason(error)}") from error
+
+
+def _alert(error: ssl.SSLError) -> str:
+    """What OpenSSL says, shortly.  Alert 120 has no reason of its own in Python 3.11."""
+    if "no application protocol" in str(error):
+        return f"the server says that it does not speak {ACME_TLS}: alert no_application_protocol"
+    return (error.reason or "protocol error").lower().replace("_", " ")
 
 
 def _reason(error: OSError) -> str:
     """A short reason that tells nothing about our own machine."""
-    if isinstance(error, TimeoutError):
-        return "timeout while connecting"
-    if isinstance(error, ssl.SSLError):
-        return (error.reason or "protocol error").lower().replace("_", " ")
     return os.strerror(error.errno).lower() if error.errno else error.__class__.__name__.lower()

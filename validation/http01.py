@@ -10,15 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from ipaddress import ip_address
 
 from core.identifiers import is_local
-from validation import redirects
-from validation.addresses import LOOPBACK, Address, AddressBarred
+from validation import reach, redirects
+from validation.addresses import Address
 from validation.challenge import Challenge, Tools
-from validation.dialer import ConnectFailed, Reply
+from validation.http_exchange import Reply
 from validation.redirects import Hop
-from validation.resolver import Answer, LookupFailure, Type
 from validation.verdict import CheckFailed, Trace, printable
 
 PATH = "/.well-known/acme-challenge/"
@@ -62,77 +60,20 @@ async def _follow(challenge: Challenge, tools: Tools, trace: Trace) -> Reply:
 
 
 async def _get(hop: Hop, tools: Tools, trace: Trace, *, first: bool) -> Reply:
-    found = await _addresses(hop, tools, trace, first=first)
     port = tools.ports.dialled(hop.port)
-    for position, address in enumerate(found):
+
+    async def dial(address: Address) -> Reply:
         trace.add(f"GET {hop.url} at {address} port {port}")
-        try:
-            reply = await tools.dialer.get(hop, address, port, BODY_OCTETS + 1)
-        except ConnectFailed as error:
-            trace.add(f"connect failed: {error.detail}")
-            if position + 1 == len(found):
-                raise CheckFailed(error.problem, f"{hop.url}: {error.detail}") from error
-        except CheckFailed as error:
-            raise CheckFailed(error.problem, f"{hop.url}: {error.detail}") from error
-        else:
-            location = f", Location {reply.location}" if reply.location else ""
-            trace.add(f"status {reply.status}, {len(reply.body)} octets{location}")
-            return reply
-    raise AssertionError("_addresses returned none")
+        return await tools.dialer.get(hop, address, port, BODY_OCTETS + 1)
 
-
-async def _addresses(hop: Hop, tools: Tools, trace: Trace, *, first: bool) -> list[Address]:
-    """The first usable AAAA and then the first usable A; at least one of them."""
-    if hop.address is not None:
-        try:
-            tools.policy.police(hop.address)
-        except AddressBarred as error:
-            raise CheckFailed("connection", f"a redirect to {error} is not followed") from error
-        return [hop.address]
-    resolved = await _resolve(hop.host, tools, trace)
-    local = is_local(hop.host, tools.local_names)
-    usable: list[Address] = []
-    barred: list[str] = []
-    for family in resolved:
-        for address in family:
-            try:
-                if not (local and address in LOOPBACK):
-                    tools.policy.police(address)
-            except AddressBarred as error:
-                barred.append(str(error))
-                continue
-            usable.append(address)
-            break
-    if usable:
-        return usable
-    problem = "dns" if first else "connection"
-    if barred:
-        raise CheckFailed(problem, f"{hop.host}: no usable address ({'; '.join(barred[:3])})")
-    raise CheckFailed(problem, f"{hop.host} has no A or AAAA record")
-
-
-async def _resolve(host: str, tools: Tools, trace: Trace) -> tuple[list[Address], list[Address]]:
-    """All AAAA and all A.  One family may fail; `LookupFailure` when both do, or the name does not exist."""
-    answers = await asyncio.gather(
-        tools.resolver.lookup(host, Type.AAAA), tools.resolver.lookup(host, Type.A), return_exceptions=True
-    )
-    families: list[list[Address]] = []
-    failures: list[LookupFailure] = []
-    for answer in answers:
-        if isinstance(answer, Answer):
-            trace.add(answer.describe())
-            families.append([ip_address(rdata) for rdata in answer.records])
-        elif isinstance(answer, LookupFailure):
-            trace.add(answer.detail)
-            families.append([])
-            failures.append(answer)
-        else:
-            raise answer
-    if failures and not any(families):
-        raise failures[-1]
-    if not any(isinstance(answer, Answer) and answer.exists for answer in answers):
-        raise CheckFailed("dns", f"{host} does not exist (NXDOMAIN)")
-    return families[0], families[1]
+    found = await reach.addresses(hop.host, tools, trace, redirected=not first)
+    try:
+        reply = await reach.first_connected(found, dial, trace)
+    except CheckFailed as error:
+        raise CheckFailed(error.problem, f"{hop.url}: {error.detail}") from error
+    location = f", Location {reply.location}" if reply.location else ""
+    trace.add(f"status {reply.status}, {len(reply.body)} octets{location}")
+    return reply
 
 
 def _compare(reply: Reply, challenge: Challenge) -> None:

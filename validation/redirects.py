@@ -16,7 +16,7 @@ from typing import Final
 from urllib.parse import urljoin, urlsplit
 
 from core.errors import Problem
-from validation.addresses import Address, parse_address
+from validation.addresses import parse_address
 from validation.verdict import CheckFailed, printable
 
 STATUSES: Final = frozenset({301, 302, 307, 308})
@@ -37,10 +37,12 @@ HostRule = Callable[[str], str]
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """What stands for ports 80 and 443 (`validation.http_port`, `https_port`)."""
+    """What stands for ports 80 and 443 (`validation.http_port`, `https_port`), the latter of which
+    tls-alpn-01 may be given on a port of its own (`tls_alpn_port`)."""
 
     http: int = 80
     https: int = 443
+    tls_alpn: int = 443
 
     def dialled(self, port: int) -> int:
         """The port to connect to when a URL says `port`."""
@@ -59,11 +61,6 @@ class Hop:
     host: str
     port: int
     target: str
-
-    @property
-    def address(self) -> Address | None:
-        """The address, when the host is a literal."""
-        return parse_address(self.host)
 
     @property
     def authority(self) -> str:

@@ -9,11 +9,11 @@ import pytest
 from core.errors import TransientError
 from tests.support import web
 from tests.support.web import WebServer
-from validation.dialer import ConnectFailed, GuardedDialer, HttpLimits
+from validation.dialer import ConnectFailed, DialLimits, GuardedDialer
 from validation.redirects import Hop
 from validation.verdict import CheckFailed
 
-DIALER = GuardedDialer(HttpLimits(connect_v6=0.5, connect=0.5, read=0.3, hop=0.6))
+DIALER = GuardedDialer(DialLimits(connect_v6=0.5, connect=0.5, read=0.3, hop=0.6))
 good = web.response(b"body")
 
 pytestmark = pytest.mark.timeout(30)

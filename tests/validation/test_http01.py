@@ -21,7 +21,7 @@ from tests.support.web import WebServer
 from validation import http01
 from validation.addresses import AddressPolicy
 from validation.challenge import Challenge, Tools
-from validation.dialer import GuardedDialer, HttpLimits
+from validation.dialer import DialLimits, GuardedDialer
 from validation.redirects import Ports
 from validation.resolver import LocalNames, Type
 from validation.verdict import CheckFailed, Trace
@@ -29,7 +29,7 @@ from validation.verdict import CheckFailed, Trace
 TOKEN = "evaGxfADs6pSRb2LAv9IZf17Dt3juxGJ-PCt92wr-oA"
 KEY_AUTHORIZATION = f"{TOKEN}.9jg46WB3rR_AHD-EBXdN7cBkH1WOu0tA3M9fm21mqTI"
 PATH = http01.PATH + TOKEN
-QUICK = HttpLimits(connect_v6=0.5, connect=0.5, read=0.3, hop=0.6, check=1.5)
+QUICK = DialLimits(connect_v6=0.5, connect=0.5, read=0.3, hop=0.6, check=1.5)
 """For hosts that keep us waiting: what is expected of them holds on a slow machine, too."""
 
 pytestmark = pytest.mark.timeout(30)
@@ -53,7 +53,7 @@ class Lab:
         tls_port: int = 1,
         allowed: tuple[str, ...] = ("127.0.0.1/32", "::1/128"),
         local_names: tuple[str, ...] = (),
-        limits: HttpLimits | None = None,
+        limits: DialLimits | None = None,
     ) -> None:
         self.resolver = TableResolver({"www.example A": ["127.0.0.1"]} if table is None else table)
         self.trace = Trace()
@@ -480,7 +480,7 @@ async def test_an_endless_chain_of_slow_hops_ends_with_the_check() -> None:
         writer.write(web.head("302 Found", f"Location: /{number}", "Content-Length: 0"))
 
     async with WebServer(slow) as server:
-        lab = Lab(port=server.port, limits=HttpLimits(read=1, hop=1, check=0.5))
+        lab = Lab(port=server.port, limits=DialLimits(read=1, hop=1, check=0.5))
         problem, detail = await lab.refused()
     assert problem == "connection"
     assert "no answer within" in detail

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import Problem
+from validation.addresses import parse_address
 from validation.redirects import Hop, Ports, follow
 from validation.verdict import CheckFailed
 
@@ -122,7 +123,7 @@ def test_whatever_is_followed_leads_to_a_web_port_of_a_plain_host(location: str)
     assert hop.port in (80, 443)
     assert hop.target.startswith("/")
     assert "@" not in hop.authority
-    assert hop.address is not None or public_name(hop.host) == hop.host
+    assert parse_address(hop.host) is not None or public_name(hop.host) == hop.host
 
 
 @given(
