@@ -17,6 +17,7 @@ from acme_server.states import (
     Event,
     OrderStatus,
 )
+from core.outcome import Outcome
 
 DNS = "dns"
 """The one identifier type (RFC 8555 section 9.7.7)."""
@@ -64,8 +65,8 @@ class Order:
 class Authorization:
     """RFC 8555 section 7.1.4.
 
-    `value` never has the "*." of a wildcard; `wildcard` tells.  `method`, `adn`, `oldest_datum` and
-    `evidence` (msgpack array of `SignedStatement`) are set by the validation that passed (BR 5.4.1).
+    `value` never has the "*." of a wildcard; `wildcard` tells.  `method`, `adn`, `oldest_datum` and `attempt`
+    (its sequence in the record of attempts) are set by the validation that passed (BR 5.4.1).
     """
 
     id: str
@@ -77,7 +78,7 @@ class Authorization:
     method: str | None
     adn: str | None
     oldest_datum: int | None
-    evidence: bytes | None
+    attempt: int | None
 
     @property
     def name(self) -> str:
@@ -103,3 +104,22 @@ class Challenge:
     validated: int | None
     error: str | None
     attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One fan-out to the perspectives, whatever it showed (BR 5.4.1).
+
+    A validation has a `challenge_id`, a CAA recheck an `order_id`.  `adn` is the Authorization Domain Name,
+    `oldest_datum` the time of the oldest statement, None without any; `outcome` says the rest.
+    """
+
+    sequence: int
+    outcome: Outcome
+    authorization_id: str
+    challenge_id: str | None
+    order_id: str | None
+    name: str
+    method: str
+    adn: str
+    oldest_datum: int | None

@@ -11,14 +11,13 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from publicsuffixlist import PublicSuffixList
-
 from core.clock import Clock
 from core.data_directory import DataDirectory
 from core.errors import ConfigurationError
 from core.evidence import PerspectiveKey
 from core.identifiers import normalise_dns
 from core.randomness import Randomness
+from core.registered_domain import registered_domain
 from core.rpc import RpcServer
 from core.settings import Rules, Settings
 from validation import eyes
@@ -104,7 +103,7 @@ def make_checker(
             host_rule=host_rule,
             local_names=local_names,
         ),
-        limiter=Limiter(validation.concurrency, registered_domain()),
+        limiter=Limiter(validation.concurrency, registered_domain),
         identities=frozenset(identity.lower() for identity in settings.ca.caa_identities),
         enabled=frozenset(validation.methods),
         clock=clock,
@@ -116,13 +115,3 @@ def passphrase_file(settings: Settings) -> Path | None:
     """Where the passphrase lies when not beside the key."""
     named = settings.validation.key_passphrase_file
     return Path(named) if named else None
-
-
-def registered_domain() -> Callable[[str], str]:
-    """The eTLD+1 of a name by the public suffix list; the name itself where there is none."""
-    suffixes = PublicSuffixList()
-
-    def of(name: str) -> str:
-        return str(suffixes.privatesuffix(name) or name)
-
-    return of

@@ -24,7 +24,7 @@ from acme_server.problems import ErrorType, refusal, unauthorized
 from acme_server.registration import csr
 from acme_server.registration.validate import Perspectives, as_problem
 from acme_server.states import AUTHORIZATION, AccountStatus, AuthorizationStatus, Event, OrderStatus
-from acme_server.store import accounts, authorizations, orders
+from acme_server.store import accounts, attempts, authorizations, orders
 from core import blocked_keys, jobs
 from core.clock import Clock
 from core.database import Database, Transaction
@@ -51,7 +51,6 @@ KEY_CHANGE_MARGIN = 60
 MAX_KEY_CHANGES = 20
 """Changes of the account's key that the vault is shown; a name validated before them is validated again."""
 
-_evidence = msgspec.msgpack.Decoder(tuple[SignedStatement, ...])
 _applicant = msgspec.msgpack.Decoder(Applicant)
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -131,6 +130,7 @@ class IssueJob:
             return
         account = accounts.by_id(reader, order.account_id)
         held = authorizations.of_order(reader, order_id)
+        evidence = attempts.evidence_of_order(reader, order_id)
         assert account is not None
         now = self._clock.now()
         try:
@@ -139,10 +139,10 @@ class IssueJob:
             _check_authorizations(order, held, now)
             self._today.require(now)
             steps.reached("1 authorized", order_id)
-            rechecked = await self._recheck_caa(account, held, now)
+            evidence += await self._recheck_caa(order, account, held, now)
             steps.reached("2 CAA fresh", order_id)
             await self._issuance.issue(
-                _approved(order, account, held, rechecked), lambda tx, issued: _deliver(tx, order, issued)
+                _approved(order, account, evidence), lambda tx, issued: _deliver(tx, order, issued)
             )
         except Problem as problem:
             await self._refuse(order, problem, problem.detail)
@@ -162,13 +162,21 @@ class IssueJob:
         )
 
     async def _recheck_caa(
-        self, account: Account, held: Sequence[Authorization], now: int
+        self, order: Order, account: Account, held: Sequence[Authorization], now: int
     ) -> tuple[SignedStatement, ...]:
         """CAA again where what was seen is too old, with the method that was really used (RFC 8657)."""
         old = [each for each in held if each.oldest_datum is None or each.oldest_datum + CAA_GOOD_FOR < now]
         outcomes = await asyncio.gather(
             *(self._perspectives.recheck_caa(each.name, account.url, each.method or "") for each in old)
         )
+        if old:
+            # On record before anything is made of it, and whatever it is (BR 5.4.1).
+            await self._database.write(
+                lambda tx: [
+                    attempts.append(tx, each, each.method or "", outcome, order_id=order.id)
+                    for each, outcome in zip(old, outcomes, strict=True)
+                ]
+            )
         faults = []
         for authorization, outcome in zip(old, outcomes, strict=True):
             if outcome.result is Result.INDETERMINATE:
@@ -217,17 +225,9 @@ def _check_authorizations(order: Order, held: Sequence[Authorization], now: int)
         raise refusal(ErrorType.SERVER_INTERNAL, "the order's authorizations are not those of its names")
 
 
-def _approved(
-    order: Order, account: Account, held: Sequence[Authorization], rechecked: tuple[SignedStatement, ...]
-) -> Approved:
+def _approved(order: Order, account: Account, evidence: tuple[SignedStatement, ...]) -> Approved:
     assert order.csr is not None
     assert order.applicant is not None
-    evidence = tuple(
-        statement
-        for each in held
-        if each.evidence is not None
-        for statement in _evidence.decode(each.evidence)
-    )
     return Approved(
         request_id=order.id,
         account_url=account.url,
@@ -236,7 +236,7 @@ def _approved(
         profile=order.profile,
         not_before=None,
         not_after=None,
-        evidence=evidence + rechecked,
+        evidence=evidence,
         applicant=_applicant.decode(order.applicant),
     )
 

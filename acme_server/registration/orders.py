@@ -60,7 +60,7 @@ def _authorization(
         method=None,
         adn=None,
         oldest_datum=None,
-        evidence=None,
+        attempt=None,
     )
     challenges = tuple(
         Challenge(

@@ -11,18 +11,17 @@ from __future__ import annotations
 
 from typing import Protocol
 
-import msgspec
-
 from acme_server import problems
-from acme_server.objects import Authorization, Challenge
+from acme_server.objects import Attempt, Authorization, Challenge
 from acme_server.problems import ErrorType, malformed, refusal
-from acme_server.states import ORDER, AuthorizationStatus, ChallengeStatus, Event
-from acme_server.store import accounts, authorizations, orders
+from acme_server.states import ORDER, AccountStatus, AuthorizationStatus, ChallengeStatus, Event
+from acme_server.store import accounts, attempts, authorizations, orders
 from core import jobs
 from core.database import Database, Rows, Transaction
 from core.errors import Problem, TransientError
 from core.evidence import Result
 from core.outcome import Outcome
+from core.registered_domain import registered_domain
 from core.settings import Settings
 from signer import steps
 
@@ -67,6 +66,7 @@ class ValidateJob:
         self._database = database
         self._perspectives = perspectives
         self._settings = settings
+        registered_domain("example.com")  # reads its list now: inside a transaction all others would wait
 
     async def __call__(self, challenge_id: str) -> None:
         """Let the perspectives look, and write what they saw.
@@ -80,6 +80,13 @@ class ValidateJob:
         holder = accounts.with_key(reader, authorization.account_id)
         assert holder is not None
         account, thumbprint, _ = holder
+        if (
+            authorization.status is not AuthorizationStatus.PENDING
+            or account.status is not AccountStatus.VALID
+        ):
+            # Deactivated, or decided by another challenge: nobody's hosts are asked for nothing.
+            await self._database.write(lambda tx: jobs.done(tx, KIND, challenge_id))
+            return
         outcome = await self._perspectives.check(
             authorization.name,
             account.url,
@@ -98,43 +105,33 @@ class ValidateJob:
         challenge = _challenge(tx, challenge_id)
         authorization = authorizations.by_id(tx, challenge.authorization_id)
         assert authorization is not None
+        attempt = attempts.append(tx, authorization, challenge.type, outcome, challenge_id=challenge.id)
         if (
             challenge.status is not ChallengeStatus.PROCESSING
             or authorization.status_at(tx.now) is not AuthorizationStatus.PENDING
         ):
-            # Deactivated, expired or decided by another challenge meanwhile: the result has no use.
+            # Deactivated, expired or decided by another challenge meanwhile: it is on record, and no more.
             jobs.done(tx, KIND, challenge_id)
             return False
         if outcome.result is Result.INDETERMINATE:
             return self._undecided(tx, challenge, authorization, outcome)
         if outcome.result is Result.PASS:
-            self._passed(tx, challenge, authorization, outcome)
+            self._passed(tx, challenge, authorization, attempt)
         else:
             self._failed(tx, challenge, authorization, outcome)
         jobs.done(tx, KIND, challenge_id)
         return False
 
     def _passed(
-        self, tx: Transaction, challenge: Challenge, authorization: Authorization, outcome: Outcome
+        self, tx: Transaction, challenge: Challenge, authorization: Authorization, attempt: Attempt
     ) -> None:
-        seen = [each.statement() for each in outcome.statements]
-        controls = [each.control for each in seen if each.control is not None]
-        adn = next((each.adn for each in controls if each.result is Result.PASS), authorization.value)
         authorizations.move_challenge(tx, challenge, Event.PASSED)
-        authorizations.record_validation(
-            tx,
-            authorization,
-            expires=tx.now + self._settings.acme.authorization_lifetime,
-            method=challenge.type,
-            adn=adn,
-            oldest_datum=min((each.checked_at for each in seen), default=tx.now),
-            evidence=msgspec.msgpack.encode(outcome.statements),
-        )
+        expires = tx.now + self._settings.acme.authorization_lifetime
+        authorizations.record_validation(tx, authorization, attempt, expires=expires)
         for order in orders.on_authorization(tx, authorization.id):
             ready = ORDER.allows(order.status_at(tx.now), Event.ALL_AUTHORIZED)
             if ready and not authorizations.unmet(tx, order.id, tx.now):
                 orders.move(tx, order, Event.ALL_AUTHORIZED)
-        _audit(tx, challenge, authorization, outcome)
 
     def _failed(
         self, tx: Transaction, challenge: Challenge, authorization: Authorization, outcome: Outcome
@@ -149,7 +146,6 @@ class ValidateJob:
         for order in orders.on_authorization(tx, authorization.id):
             if ORDER.allows(order.status, Event.FAILED):
                 orders.move(tx, order, Event.FAILED, problems.to_json(summary))
-        _audit(tx, challenge, authorization, outcome)
 
     def _undecided(
         self, tx: Transaction, challenge: Challenge, authorization: Authorization, outcome: Outcome
@@ -166,7 +162,6 @@ class ValidateJob:
         # Attempts start again at 0 when the client answers the challenge again.
         authorizations.move_challenge(tx, challenge, Event.UNDECIDED, error=error)
         jobs.done(tx, KIND, challenge.id)
-        _audit(tx, challenge, authorization, outcome)
         return False
 
 
@@ -180,20 +175,3 @@ def _challenge(rows: Rows, challenge_id: str) -> Challenge:
     challenge = authorizations.challenge_by_id(rows, challenge_id)
     assert challenge is not None
     return challenge
-
-
-def _audit(tx: Transaction, challenge: Challenge, authorization: Authorization, outcome: Outcome) -> None:
-    tx.audit(
-        "validation.result",
-        f"account:{authorization.account_id}",
-        {
-            "authorization": authorization.id,
-            "challenge": challenge.id,
-            "name": authorization.name,
-            "method": challenge.type,
-            "result": outcome.result,
-            "problem": outcome.problem,
-            "detail": outcome.detail,
-            "statements": len(outcome.statements),
-        },
-    )

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from acme_server.objects import DNS, Authorization, Challenge
+from acme_server.objects import DNS, Attempt, Authorization, Challenge
 from acme_server.states import AUTHORIZATION, CHALLENGE, AuthorizationStatus, ChallengeStatus, Event
 from core.database import Row, Rows, Transaction
 
 _CHALLENGE = "id, authorization_id, type, status, token, validated, error, attempts"
 _COLUMNS = (
-    "z.id, z.account_id, z.status, z.value, z.wildcard, z.expires, z.method, z.adn, z.oldest_datum,"
-    " z.evidence"
+    "z.id, z.account_id, z.status, z.value, z.wildcard, z.expires, z.method, z.adn, z.oldest_datum, z.attempt"
 )
 
 
@@ -104,21 +103,22 @@ def move(tx: Transaction, authorization: Authorization, event: Event) -> Authori
 
 
 def record_validation(
-    tx: Transaction,
-    authorization: Authorization,
-    *,
-    expires: int,
-    method: str,
-    adn: str,
-    oldest_datum: int,
-    evidence: bytes,
+    tx: Transaction, authorization: Authorization, attempt: Attempt, *, expires: int
 ) -> None:
-    """Its validation passed: move it, and keep what that rests on (BR 5.4.1).  Raises `IllegalMove`."""
+    """Its validation passed in `attempt`: move it (BR 5.4.1).  Raises `IllegalMove`."""
     after = AUTHORIZATION.move(authorization.status, Event.PASSED)
     tx.execute(
         "UPDATE authorizations SET status = ?, expires = ?, method = ?, adn = ?, oldest_datum = ?,"
-        " evidence = ? WHERE id = ?",
-        (after, expires, method, adn, oldest_datum, evidence, authorization.id),
+        " attempt = ? WHERE id = ?",
+        (
+            after,
+            expires,
+            attempt.method,
+            attempt.adn,
+            attempt.oldest_datum,
+            attempt.sequence,
+            authorization.id,
+        ),
     )
 
 

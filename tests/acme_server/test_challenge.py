@@ -56,7 +56,10 @@ async def test_what_a_valid_authorization_rests_on_is_kept(front: Front, subscri
     assert [(each["type"], each["status"]) for each in shown["challenges"]] == [("dns-01", "valid")]
     assert shown["challenges"][0]["validated"] == "2026-11-23T00:00:05Z"
     record = json.loads(front.audit("validation.result")[0]["content"])
-    assert (record["result"], record["statements"]) == ("pass", 1)
+    assert (record["result"], record["perspectives"]) == (
+        "pass",
+        {"local": {"control": "pass", "caa": "pass"}},
+    )
 
 
 @pytest.mark.clause("RFC 8555 section 7.1.6")

@@ -217,10 +217,19 @@ def _forge(ca: RunningCa, order_id: str, evidence: bytes | None) -> None:
         ).fetchone()[0]
         now = db.execute("SELECT created_at FROM orders WHERE id = ?", (order_id,)).fetchone()[0]
         db.execute("BEGIN IMMEDIATE")
+        attempt = None
+        if evidence is not None:
+            attempt = db.execute(
+                "INSERT INTO attempts (id, at, took, account_id, authorization_id, name, domain, method, "
+                "adn, result, problem, detail, control_quorum, caa_quorum, oldest_datum, views, statements) "
+                "SELECT 'forged', ?, 0, account_id, id, value, value, 'http-01', value, "
+                "'pass', '', '', '6/6', '6/6', ?, x'90', ? FROM authorizations WHERE id = ?",
+                (now, now, evidence, authorization),
+            ).lastrowid
         db.execute(
             "UPDATE authorizations SET status = 'valid', method = 'http-01', adn = value, "
-            "oldest_datum = ?, evidence = ? WHERE id = ?",
-            (now, evidence, authorization),
+            "oldest_datum = ?, attempt = ? WHERE id = ?",
+            (now, attempt, authorization),
         )
         db.execute(
             "UPDATE challenges SET status = 'valid', validated = ? "

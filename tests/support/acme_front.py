@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import itertools
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -38,6 +38,7 @@ from core.settings import Settings
 from signer.issuance import Approved
 from tests.support import database as databases
 from tests.support.acme_client import AcmeClient, Answer, PrivateKey, b64, csr, ec_key, thumbprint
+from validation.mpic import tally
 
 BASE = "https://ca.test:14000"
 ISSUER = "ec-1"
@@ -45,18 +46,28 @@ ISSUER_NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Test issuer")]
 
 
 class FakePerspectives:
-    """Fails every name that was not put into `pass_names`; `undecided` names have no verdict."""
+    """Fails every name that was not put into `pass_names`; `undecided` names have no verdict.
+
+    `fault` is raised instead; `meanwhile` happens while the perspectives look; `others` are more of them.
+    """
 
     def __init__(self, clock: FakeClock) -> None:
         self.pass_names: set[str] = set()
         self.undecided: set[str] = set()
         self.caa_forbids: set[str] = set()
         self.asked: list[tuple[str, ...]] = []
+        self.fault: Exception | None = None
+        self.meanwhile: Callable[[], Awaitable[object]] | None = None
+        self.others: tuple[View, ...] = ()
         self._clock = clock
         self._key = PerspectiveKey(ec.generate_private_key(ec.SECP256R1()))
 
     async def check(self, name: str, account_url: str, method: str, token: str, thumbprint: str) -> Outcome:
         self.asked.append((name, account_url, method, token, thumbprint))
+        if self.meanwhile is not None:
+            await self.meanwhile()
+        if self.fault is not None:
+            raise self.fault
         seen = Seen(Result.PASS)
         if name in self.undecided:
             seen = Seen(Result.INDETERMINATE, "serverInternal", "the resolver is away")
@@ -81,15 +92,16 @@ class FakePerspectives:
         permitted = CaaSeen(caa.result, problem=caa.problem, detail=caa.detail, method=method)
         statement = Statement("local", name, account_url, attempt, now, shown, permitted, 3)
         worst = caa if control is None or control.result is Result.PASS else control
+        views = (View("local", control, caa, 3), *self.others)
         return Outcome(
             attempt,
             worst.result,
             worst.problem,
             worst.detail,
             (self._key.sign(statement),),
-            (View("local", control, caa, 3),),
-            "" if control is None else "0/0",
-            "0/0",
+            views,
+            "" if control is None else tally(views, "control"),
+            tally(views, "caa"),
             now,
             5,
         )

@@ -7,9 +7,9 @@ import asyncio
 import pytest
 
 from core.errors import TransientError
+from core.registered_domain import registered_domain
 from validation import limiter
 from validation.limiter import Limiter
-from validation.perspective import registered_domain
 
 
 async def holders(limiter: Limiter, names: list[str]) -> int:
@@ -34,7 +34,7 @@ async def holders(limiter: Limiter, names: list[str]) -> int:
 
 
 async def test_one_registered_domain_gets_five_places_and_others_theirs() -> None:
-    limited = Limiter(100, registered_domain())
+    limited = Limiter(100, registered_domain)
     slow = [f"host{number}.slow.co.uk" for number in range(9)]
     assert await holders(limited, slow) == 5
     assert await holders(limited, [*slow, "a.other.co.uk", "other.org"]) == 7
@@ -65,7 +65,7 @@ async def test_nothing_is_kept_of_a_domain_after_its_last_check() -> None:
 
 
 def test_a_name_below_no_suffix_is_its_own_domain() -> None:
-    of = registered_domain()
+    of = registered_domain
     assert of("a.b.example.com") == "example.com"
     assert of("com") == "com"
     assert of("localhost") == "localhost"
