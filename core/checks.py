@@ -61,6 +61,7 @@ def undated(settings: Settings) -> None:
     _addresses(settings)
     _perspectives(settings)
     _resolver(settings)
+    _mpic(settings)
     _periods(settings)
     _approved_tokens(settings)
     _profiles(settings)
@@ -156,6 +157,7 @@ def _addresses(settings: Settings) -> None:
         ("acme.listen", settings.acme.listen),
         ("repository.listen", settings.repository.listen),
         ("metrics.listen", settings.metrics.listen),
+        ("mpic.listen", settings.mpic.listen),
     ):
         for each in listen:
             found = _LISTEN.fullmatch(each)
@@ -216,6 +218,27 @@ def _resolver(settings: Settings) -> None:
             validation.unbound_include,
             "it is read by our own Unbound: name that as validation.unbound",
         )
+
+
+def _mpic(settings: Settings) -> None:
+    mpic, perspectives = settings.mpic, settings.validation.perspectives
+    elsewhere = [each for each in perspectives if each.url]
+    for each in elsewhere:
+        _url("validation.perspectives.url", each.url, "https", "BR 3.2.2.9 asks for an authenticated channel")
+    if (elsewhere or mpic.listen) and not _HOST_NAME.fullmatch(mpic.zone):
+        raise _wrong(
+            "mpic.zone", mpic.zone or '""', "name the zone of the channel's certificates: mpic.ca.example"
+        )
+    if mpic.listen and len(perspectives) != 1:
+        raise _wrong(
+            "mpic.listen",
+            ", ".join(mpic.listen),
+            "it is for a perspective's own host, whose settings list that one perspective alone",
+        )
+    if mpic.gateway:
+        _url("mpic.gateway", mpic.gateway, urlsplit(mpic.gateway).scheme or "http", "it is an HTTP service")
+        if urlsplit(mpic.gateway).scheme not in ("http", "https"):
+            raise _wrong("mpic.gateway", mpic.gateway, "it must begin with http:// or https://")
 
 
 def _periods(settings: Settings) -> None:

@@ -19,6 +19,7 @@ class DataDirectory:
         self.pin = self.vault / "pin"
         self.shares = self.vault / "shares"
         self.perspectives = self.root / "perspectives"
+        self.mpic = self.root / "mpic"
         self.audit = self.root / "audit"
         self.tls = self.root / "tls"
         self.repository = self.root / "repository"
@@ -31,6 +32,10 @@ class DataDirectory:
     def perspective(self, code: str) -> Path:
         """The private directory of the perspective `code` (its key and passphrase)."""
         return self.perspectives / code
+
+    def channel(self, code: str) -> Path:
+        """The private directory of the TLS identity with which the perspective `code` is asked elsewhere."""
+        return self.perspective(code) / "channel"
 
     def perspective_socket(self, code: str) -> Path:
         """The socket of the perspective `code`."""

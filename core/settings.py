@@ -87,13 +87,14 @@ class Perspective:
     """[[validation.perspectives]]  One network perspective; the first is the primary.
 
     `region` is the RIR service region ("ARIN", "RIPE NCC", "APNIC", "LACNIC", "AFRINIC"); `latitude` and
-    `longitude` in degrees.
+    `longitude` in degrees.  `url` is where it is asked by mutual TLS; "" is a process of this machine.
     """
 
     code: str = "local"
     region: str = "APNIC"
     latitude: float = 35.68
     longitude: float = 139.77
+    url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +114,16 @@ class Validation:
     attempts: int = 7
     concurrency: int = 200
     key_passphrase_file: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Mpic:
+    """[mpic]  The channel between the coordinator and perspectives elsewhere (BR 3.2.2.9)."""
+
+    zone: str = ""
+    listen: tuple[str, ...] = ()
+    connections: int = 64
+    gateway: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +238,7 @@ class Settings:
     deployment: Deployment = field(default_factory=Deployment)
     acme: Acme = field(default_factory=Acme)
     validation: Validation = field(default_factory=Validation)
+    mpic: Mpic = field(default_factory=Mpic)
     vault: Vault = field(default_factory=Vault)
     ct: Ct = field(default_factory=Ct)
     status: Status = field(default_factory=Status)

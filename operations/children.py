@@ -54,10 +54,11 @@ class Child:
 
 
 def of(settings: Settings) -> tuple[Child, ...]:
-    """The processes of an embedded CA, in the order in which they start."""
+    """The processes of an embedded CA, in the order in which they start; those with a url run elsewhere."""
     perspectives = (
         Child(f"perspective-{perspective.code}", "perspective", perspective.code)
         for perspective in settings.validation.perspectives
+        if not perspective.url
     )
     return (Child("vault", "vault"), *perspectives, Child("app", "app"), Child("status", "status"))
 

@@ -20,7 +20,7 @@ import typer
 from core import checks, today
 from core.clock import SystemClock
 from core.errors import ConfigurationError, TransientError
-from operations import activation_commands, ceremony_commands, keys_commands
+from operations import activation_commands, ceremony_commands, keys_commands, mpic_commands
 from operations.command import DATA as _DATA
 from operations.command import Config, Data, Json, Set
 from operations.command import exit_with as _exit
@@ -44,6 +44,7 @@ application = typer.Typer(
 )
 application.add_typer(ceremony_commands.application)
 application.add_typer(keys_commands.application)
+application.add_typer(mpic_commands.application)
 
 
 class Reason(StrEnum):
@@ -85,10 +86,13 @@ def run(
 
 @application.command()
 def perspective(code: str, config: Config = None, data: Data = _DATA, set_: Set = None) -> None:
-    """Run one perspective alone (`run` starts it too)."""
+    """Run one perspective alone (`run` starts those of this machine too)."""
     raise typer.Exit(
         run_process(["perspective", "--code", code, *_invocation(config, data, set_).arguments()])
     )
+
+
+application.command("perspective-key")(mpic_commands.perspective_key)
 
 
 @application.command()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,13 @@ from core.data_directory import DataDirectory
 from core.database import Reader
 from core.errors import CaError, ConfigurationError
 from core.settings import CtMode, Rules, Settings
-from operations import children, isolation, succession
+from operations import children, isolation, perspective_watch, succession
 from operations.screens import activation_lines
 from operations.supervisor import Invocation
 from operations.vault_watch import NOT_CONFORMING
 from signer.api import ActivationState
 from signer.client import Vault
+from validation.channel import channels
 
 _ROOT_TOKEN = "root"
 """The directory of the root's token unless the ceremony's script names another place."""
@@ -72,6 +74,9 @@ def screen(found: dict[str, Any]) -> str:
     lines = [f"CA in {found['data']}, {found['rules']} rules, {found['directory']}", ""]
     for name, pid in found["processes"].items():
         lines.append(f"  {name:<24} {f'up (pid {pid})' if pid else 'DOWN'}")
+    for each in found["perspectives"]["elsewhere"]:
+        lines.append(f"  {'perspective-' + each['code']:<24} {each['says']} ({each['url']})")
+    lines += [f"  ALARM  {alarm}" for alarm in found["perspectives"]["alarms"]]
     counts = ", ".join(f"{count} {state}" for state, count in found["certificates"].items()) or "none yet"
     lines += ["", f"  certificates  {counts}; {found['revocations']} revoked; {found['jobs']} jobs waiting"]
     for crl in found["crls"]:
@@ -86,6 +91,32 @@ def screen(found: dict[str, Any]) -> str:
     for fault in found["not_conforming"]:
         lines.append(f"  NOT CONFORMING  {fault.removeprefix('not conforming: ')}")
     return "\n".join(lines)
+
+
+def _perspectives(settings: Settings, data: DataDirectory, now: int) -> dict[str, Any]:
+    """How those on other hosts are.  The app compares their signing keys, as it knows the pinned ones."""
+    places = tuple(place for place in settings.validation.perspectives if place.url)
+
+    async def ask() -> list[perspective_watch.State]:
+        to = channels(data, settings, _PATIENCE)
+        try:
+            return await perspective_watch.look(to, places, {}, now)
+        finally:
+            for channel in to.values():
+                await channel.close()
+
+    states = asyncio.run(ask()) if places else []
+    warning = perspective_watch.own_warning(places, data, now)
+    return {
+        "elsewhere": [{**asdict(state), "well": state.well, "says": _says(state)} for state in states],
+        "alarms": [warning] if warning else [],
+    }
+
+
+def _says(state: perspective_watch.State) -> str:
+    if not state.well:
+        return f"WRONG: {state.wrong}" if state.wrong else f"AWAY: {state.away}"
+    return f"well, its certificate ends {datetime.fromtimestamp(state.ends, UTC):%Y-%m-%d}"
 
 
 def _activation(data: DataDirectory) -> ActivationState | None:

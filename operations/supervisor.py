@@ -109,7 +109,9 @@ def check_prerequisites(settings: Settings, data: DataDirectory) -> None:
         eyes.required(settings)
         anchors.read(Path(settings.validation.trust_anchor))
     Blocklist(settings.ca.blocklist).close()
-    perspectives = (data.perspective_socket(place.code) for place in settings.validation.perspectives)
+    perspectives = (
+        data.perspective_socket(one.code) for one in settings.validation.perspectives if not one.url
+    )
     longest = max((os.fsencode(path) for path in (data.vault_socket, *perspectives)), key=len)
     if len(longest) > LONGEST_SOCKET_PATH:
         raise ConfigurationError(

@@ -33,6 +33,7 @@ from core.jobs import Handler, JobRunner, hasten
 from core.randomness import Randomness
 from core.settings import CtMode, Settings
 from operations import issuer_revocation, local_api, observation
+from operations.perspective_watch import PerspectiveWatch
 from operations.records import record_start, record_stop
 from operations.rule_watch import RuleWatch
 from operations.succession import Succession
@@ -110,6 +111,9 @@ async def serve(
         closing.callback(blocklist.close)
         perspectives = Perspectives(data, settings, clock, randomness)
         closing.push_async_callback(perspectives.close)
+        pinned = dict(zip(description.perspectives, description.perspective_keys, strict=False))
+        perspective_watch = PerspectiveWatch(perspectives.channels, settings, data, pinned, clock)
+        await perspective_watch.start()
         changes = Changes()
         jobs = JobRunner(
             database,
@@ -187,6 +191,7 @@ async def serve(
                 _until_broken(database),
                 succession.run(issuance.refresh),
                 watch.run(),
+                perspective_watch.run(),
                 rules.run(),
                 _front_when_usable(front, tls),
                 blocklist.follow(),

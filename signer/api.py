@@ -83,7 +83,8 @@ class Description:
     """The vault's own account of itself; `root` is the trust anchor's certificate.
 
     `root_crl` is the root's CRL of CA certificates as the last ceremony signed it, to be published as
-    /crl/root-0.crl.  `ct` tells whether leaves begin as precertificates.
+    /crl/root-0.crl.  `ct` tells whether leaves begin as precertificates.  `perspective_keys` are the pinned
+    SubjectPublicKeyInfos, in the order of `perspectives`.
     """
 
     rules: str
@@ -95,6 +96,7 @@ class Description:
     journal_sequence: int
     root_crl: bytes = b""
     ct: bool = False
+    perspective_keys: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

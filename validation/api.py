@@ -33,11 +33,18 @@ class CheckRequest:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """A perspective's account of itself; `public_key` is its SubjectPublicKeyInfo."""
+    """A perspective's account of itself; `public_key` is its SubjectPublicKeyInfo.
+
+    `region` is the RIR's.  `ends` is when the certificate of its channel ends (POSIX seconds), 0 where it is
+    asked on this machine; `gateway` the stock Open MPIC service that looks in its place, "" when it does so.
+    """
 
     code: str
     public_key: bytes
     resolvers: tuple[str, ...]
+    region: str = ""
+    ends: int = 0
+    gateway: str = ""
 
 
 @dataclass(frozen=True, slots=True)

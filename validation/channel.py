@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Protocol
 
 from core.data_directory import DataDirectory
+from core.errors import TransientError
 from core.evidence import SignedStatement
 from core.rpc import RpcClient
-from core.settings import Settings
-from validation.api import CHECK, CheckRequest
+from core.settings import Perspective, Settings
+from validation.api import CHECK, HEALTH, CheckRequest, Health, HealthRequest
+from validation.remote_channel import CoordinatorIdentity, RemoteChannel
 
 
 class Channel(Protocol):
@@ -30,13 +32,23 @@ class Channel(Protocol):
     async def close(self) -> None:
         """Drop the connections."""
 
+    async def health(self) -> Health:
+        """Its account of itself.  Raises `TransientError` when there is none, or it is not well."""
+
+    def distrust(self, why: str) -> None:
+        """Do not ask it any more, because of `why`; "" asks it again."""
+
 
 def channels(data: DataDirectory, settings: Settings, deadline: float) -> dict[str, Channel]:
     """The way to each perspective of the settings, by its code; a call takes `deadline` seconds at most."""
-    return {
-        one.code: LocalChannel(data.perspective_socket(one.code), deadline, data.perspectives)
-        for one in settings.validation.perspectives
-    }
+    own = CoordinatorIdentity(data.mpic)
+
+    def to(one: Perspective) -> Channel:
+        if one.url:
+            return RemoteChannel(one, settings.mpic.zone, own, settings.ca.caa_identities, deadline)
+        return LocalChannel(data.perspective_socket(one.code), deadline, data.perspectives)
+
+    return {one.code: to(one) for one in settings.validation.perspectives}
 
 
 class LocalChannel:
@@ -44,9 +56,18 @@ class LocalChannel:
 
     def __init__(self, socket: Path, timeout: float, owner: Path) -> None:
         self._client = RpcClient(socket, timeout, owner)
+        self._distrusted = ""
 
     async def check(self, request: CheckRequest) -> SignedStatement:
+        if self._distrusted:
+            raise TransientError(f"it is not used: {self._distrusted}")
         return await self._client.call(CHECK, request)
+
+    async def health(self) -> Health:
+        return await self._client.call(HEALTH, HealthRequest())
+
+    def distrust(self, why: str) -> None:
+        self._distrusted = why
 
     async def close(self) -> None:
         await self._client.close()

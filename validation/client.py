@@ -53,7 +53,8 @@ class Perspectives:
         self._clock = clock
         self._randomness = randomness
         self._deadline = deadline
-        self._channels = channels(data, settings, deadline + CHANNEL_MARGIN)
+        self.channels = channels(data, settings, deadline + CHANNEL_MARGIN)
+        """The way to each by its code, for who watches over them (operations/perspective_watch.py)."""
 
     async def check(self, name: str, account_url: str, method: str, token: str, thumbprint: str) -> Outcome:
         """Control of `name` by `method`, and CAA, seen from everywhere.
@@ -72,7 +73,7 @@ class Perspectives:
 
     async def close(self) -> None:
         """Drop the connections."""
-        for channel in self._channels.values():
+        for channel in self.channels.values():
             await channel.close()
 
     def _attempt(self) -> str:
@@ -110,7 +111,7 @@ class Perspectives:
     async def _gather(self, request: CheckRequest, at: int) -> dict[str, Answer]:
         """An answer for every perspective: its own, or why there is none."""
         answers: dict[str, Answer] = {}
-        tasks = {asyncio.create_task(self._ask(code, request, at)): code for code in self._channels}
+        tasks = {asyncio.create_task(self._ask(code, request, at)): code for code in self.channels}
         pending = set(tasks)
         loop = asyncio.get_running_loop()
         until = loop.time() + self._deadline
@@ -133,7 +134,7 @@ class Perspectives:
     async def _ask(self, code: str, request: CheckRequest, at: int) -> Answer:
         """What one perspective says, or why its word does not count."""
         try:
-            signed = await self._channels[code].check(request)
+            signed = await self.channels[code].check(request)
         except HaltIssuance as error:
             # A remote one whose clock is wrong is one voice less; the primary shares our machine and clock.
             if code == self._primary:

@@ -53,7 +53,7 @@ def load_key(directory: Path, passphrase_file: Path | None = None) -> Perspectiv
 def load_private_key(directory: Path, passphrase_file: Path | None = None) -> ec.EllipticCurvePrivateKey:
     """The private key in `directory`.  Raises `ConfigurationError` when it cannot be used."""
     key_file = directory / KEY_FILE
-    pem = _read_private(key_file, "run the set-up, which makes the perspective's key")
+    pem = read_private(key_file, "run the set-up, which makes the perspective's key")
     try:
         private_key = serialization.load_pem_private_key(pem, _passphrase(directory, passphrase_file))
     except (ValueError, TypeError) as error:
@@ -72,13 +72,14 @@ def public_key_octets(private_key: ec.EllipticCurvePrivateKey) -> bytes:
 
 def _passphrase(directory: Path, passphrase_file: Path | None) -> bytes:
     path = passphrase_file or directory / PASSPHRASE_FILE
-    passphrase = _read_private(path, "name the file in validation.key_passphrase_file").strip()
+    passphrase = read_private(path, "name the file in validation.key_passphrase_file").strip()
     if not passphrase:
         raise ConfigurationError(f"{path} is empty: it must hold the passphrase of the perspective's key")
     return passphrase
 
 
-def _read_private(path: Path, remedy: str) -> bytes:
+def read_private(path: Path, remedy: str) -> bytes:
+    """The octets of a file that is for its owner alone.  Raises `ConfigurationError`."""
     try:
         with path.open("rb") as file:
             if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:

@@ -1,12 +1,14 @@
 """The perspective process: answers CHECK and HEALTH on its socket, with a key and eyes of its own.
 
-Stateless: no database, no CA key, its own resolvers.  The first perspective of the settings is the primary;
-the others run the same code elsewhere.  BR 3.2.2.9.
+On a host of its own it answers its coordinator by mutual TLS besides (remote_server.py).  Stateless: no
+database, no CA key, its own resolvers.  The first perspective of the CA's settings is the primary; the others
+run the same code elsewhere.  BR 3.2.2.9.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +16,7 @@ from pathlib import Path
 from core.clock import Clock
 from core.data_directory import DataDirectory
 from core.errors import ConfigurationError
-from core.evidence import PerspectiveKey
+from core.evidence import PerspectiveKey, StatementSigner
 from core.identifiers import normalise_dns
 from core.randomness import Randomness
 from core.registered_domain import registered_domain
@@ -29,7 +31,9 @@ from validation.dialer import GuardedDialer
 from validation.keys import load_private_key, public_key_octets
 from validation.limiter import Limiter
 from validation.methods import CHECKS
+from validation.mutual_tls import COORDINATOR, Identity, host_name
 from validation.redirects import Ports
+from validation.remote_server import Doors, open_doors
 from validation.resolver import LocalNames, Resolver
 
 _log = logging.getLogger(__name__)
@@ -47,33 +51,47 @@ async def serve(
 
     Raises `ConfigurationError` before that when key, resolvers or networks cannot be used.
     """
-    if code not in {perspective.code for perspective in settings.validation.perspectives}:
+    codes = [perspective.code for perspective in settings.validation.perspectives]
+    if code not in codes:
         raise ConfigurationError(
             f"no perspective {code!r} in validation.perspectives; add it or name another"
         )
     private_key = load_private_key(data.perspective(code), passphrase_file(settings))
-    async with eyes.opened(settings, data, code, randomness) as resolver:
+    identity = Identity(data.channel(code), server=True) if settings.mpic.listen else None
+    if identity is not None:
+        identity.must_name(host_name(code, settings.mpic.zone))
+    region = settings.validation.perspectives[codes.index(code)].region
+    async with contextlib.AsyncExitStack() as closing:
+        resolver = await closing.enter_async_context(eyes.opened(settings, data, code, randomness))
         checker = make_checker(settings, code, PerspectiveKey(private_key), resolver, clock)
         public_key = public_key_octets(private_key)
 
+        def health() -> Health:
+            ends = identity.ends if identity is not None else 0
+            return Health(code, public_key, (str(resolver),), region, ends, settings.mpic.gateway)
+
         async def answer(request: HealthRequest) -> Health:
-            return Health(code, public_key, (str(resolver),))
+            return health()
 
         server = RpcServer()
         server.add(CHECK, checker.check)
         server.add(HEALTH, answer)
         data.run.mkdir(parents=True, exist_ok=True)
         await server.listen(data.perspective_socket(code))
+        closing.push_async_callback(server.close)
+        if identity is not None:
+            coordinator = host_name(COORDINATOR, settings.mpic.zone)
+            doors = Doors(checker, settings.ca.caa_identities, coordinator, health, clock)
+            await closing.enter_async_context(
+                open_doors(doors, settings.mpic.listen, identity, settings.mpic.connections, clock)
+            )
         _log.info("perspective %s serves; resolver: %s", code, resolver)
-        try:
-            ready()
-            await asyncio.get_running_loop().create_future()
-        finally:
-            await server.close()
+        ready()
+        await asyncio.get_running_loop().create_future()
 
 
 def make_checker(
-    settings: Settings, code: str, key: PerspectiveKey, resolver: Resolver, clock: Clock
+    settings: Settings, code: str, signer: StatementSigner, resolver: Resolver, clock: Clock
 ) -> Checker:
     """The checker by the settings.  Raises `ConfigurationError`."""
     public = settings.ca.rules == Rules.PUBLIC
@@ -94,7 +112,7 @@ def make_checker(
 
     return Checker(
         code=code,
-        signer=key,
+        signer=signer,
         tools=Tools(
             resolver=LocalNames(resolver, local_names),
             dialer=GuardedDialer(),

@@ -117,6 +117,7 @@ class Service:
             journal_sequence=self._journal.sequence,
             root_crl=self._hierarchy.root_crl,
             ct=self._settings.ct.mode is CtMode.ON,
+            perspective_keys=tuple(each.public_key for each in self._hierarchy.perspectives),
         )
 
     async def prepare(self, request: api.LeafRequest) -> api.Prepared:

@@ -171,7 +171,7 @@ async def test_a_fault_of_ours_on_the_way_to_a_perspective_is_no_verdict(tmp_pat
             pass
 
     async with fleet(tmp_path, local=honest) as made:
-        made.client._channels["local"] = Broken()
+        made.client.channels["local"] = Broken()
         outcome = await made.check()
     assert (outcome.result, outcome.views[0].absence) == (UNKNOWN, Absence.TRANSPORT)
 
@@ -289,7 +289,7 @@ async def test_stragglers_get_a_moment_and_are_named_as_not_corroborating(
             pass
 
     async with fleet(tmp_path, ("one", "two", "three"), one=failing, two=honest) as made:
-        made.client._channels["three"] = Slow("three")
+        made.client.channels["three"] = Slow("three")
         outcome = await made.check()
     assert (outcome.result, ended) == (FAIL, ["three"])
     assert [view.result for view in outcome.views] == ["fail", "pass", "silent"]
