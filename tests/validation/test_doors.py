@@ -1,4 +1,4 @@
-"""The room has two doors to the network, and each is one file."""
+"""The room has two doors to the Internet, and each is one file; those between ourselves are named, too."""
 
 from __future__ import annotations
 
@@ -34,6 +34,10 @@ def test_only_the_dialer_and_the_stub_know_sockets(file: Path) -> None:
         "own_unbound": {"socket"},
         "resolver": {"dns"},
         "anchors": {"dns"},
+        # The channel between coordinator and perspectives, who are ours.
+        "mutual_tls": {"ssl"},
+        "remote_channel": {"aiohttp"},
+        "remote_server": {"aiohttp", "ssl"},
     }
     assert imported(file) & NETWORK == doors.get(file.stem, set())
 
