@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from core.errors import Problem
 from validation.addresses import parse_address
@@ -28,7 +28,9 @@ LIMIT = 10
 LOCATION_OCTETS = 2000
 
 _URI = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]+")
-_NO_AUTHORITY = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.\-]*:(?!//[^/?#])|//(?![^/?#]))")
+_REFERENCE = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.\-]*:)?//[^/?#]|(?!//)[^:/?#]*(?:[/?#]|\Z)")
+"""A URL that names a host, or a path, whose first segment has no colon (RFC 3986 section 4.2)."""
+
 _AUTHORITY = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[A-Za-z0-9.\-]+))(?::(?P<port>[0-9]{1,5}))?")
 
 HostRule = Callable[[str], str]
@@ -85,23 +87,53 @@ def follow(hop: Hop, location: str | None, ports: Ports, host_rule: HostRule) ->
         raise _refused(f"of more than {LOCATION_OCTETS} octets", location)
     if not _URI.fullmatch(location):
         raise _refused("with characters that no URI has", location)
-    if _NO_AUTHORITY.match(location):
-        # RFC 3986 section 5.2.2 and the browsers differ on "http:path"; nobody needs it.
-        raise _refused("that names a scheme but no host", location)
+    if not _REFERENCE.match(location):
+        # Parsers differ on "http:path", "http:///path" and "1:path"; nobody needs them.
+        raise _refused("that is neither a URL with a host nor a path", location)
     try:
-        parts = urlsplit(urljoin(hop.url, location))
+        parts = urlsplit(location)
     except ValueError as error:
         raise _refused("that is no URI", location) from error
-    if parts.scheme not in _DEFAULT:
+    scheme = parts.scheme or hop.scheme
+    if scheme not in _DEFAULT:
         raise _refused("to another scheme than http and https", location)
+    target = _target(hop.target, parts)
+    if not parts.netloc:
+        return Hop(scheme, hop.host, hop.port, target)
     authority = _AUTHORITY.fullmatch(parts.netloc)
     if authority is None:
         raise _refused("whose host is not a plain name or address", location)
-    port = int(authority["port"]) if authority["port"] else _DEFAULT[parts.scheme]
+    port = int(authority["port"]) if authority["port"] else _DEFAULT[scheme]
     if not ports.allowed(port):
         raise _refused("to another port than 80 and 443", location)
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return Hop(parts.scheme, _host(authority["v6"] or authority["host"], location, host_rule), port, target)
+    return Hop(scheme, _host(authority["v6"] or authority["host"], location, host_rule), port, target)
+
+
+def _target(base: str, parts: SplitResult) -> str:
+    """Path and query of the reference `parts`, seen from the target `base` (RFC 3986 section 5.2.2)."""
+    path, _, query = base.partition("?")
+    if parts.netloc or parts.path:
+        path, query = _path("/" if parts.netloc else path, parts.path), parts.query
+    else:
+        query = parts.query or query
+    return f"{path}?{query}" if query else path
+
+
+def _path(base: str, path: str) -> str:
+    """`path` where `base` stands, its dot segments taken out (RFC 3986 sections 5.2.3 and 5.2.4).
+
+    The library's urljoin would take out empty segments, too.
+    """
+    if not path.startswith("/"):
+        path = base[: base.rindex("/") + 1] + path
+    kept: list[str] = []
+    *others, last = path.split("/")[1:]
+    for segment in (*others, last):
+        if segment == "..":
+            del kept[-1:]
+        elif segment != ".":
+            kept.append(segment)
+    return "/" + "/".join([*kept, ""] if last in (".", "..") else kept)
 
 
 def _host(host: str, location: str, host_rule: HostRule) -> str:
