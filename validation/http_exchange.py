@@ -21,7 +21,8 @@ from validation.redirects import Hop
 USER_AGENT = "acme-server validation (RFC 8555 http-01)"
 LINE_OCTETS = 4096
 HEADERS = 64
-HEAD_OCTETS = 16 * LINE_OCTETS
+OCTETS = 16 * LINE_OCTETS
+"""Until the answer is there: interim answers, chunk extensions and trailers are only ways to send more."""
 
 _WORD = re.compile(r"[!-~]+")
 """What may stand in a request line or field: no white space, no line break."""
@@ -68,7 +69,7 @@ class Exchange(asyncio.Protocol):
             lenient_headers=True, lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True
         )
         self._headed = False
-        self._head = self._fields = 0
+        self._read = self._reason = self._fields = 0
         self._status = 0
         self._location: str | None = None
         self._framed = False
@@ -96,8 +97,9 @@ class Exchange(asyncio.Protocol):
         self._silence = self._loop.call_later(self._seconds, self._expire)
         try:
             self._parser.feed_data(data)
-            if not self._headed:
-                self._count_head(len(data))
+            self._read += len(data)
+            if self._read > OCTETS:
+                raise Unacceptable("too long an answer")
         except (httptools.HttpParserError, httptools.HttpParserUpgrade, Unacceptable):
             self._fail(Unacceptable("not an acceptable HTTP response"))
 
@@ -106,7 +108,7 @@ class Exchange(asyncio.Protocol):
             self._fail(exc)
         elif self._headed and not self._framed:
             self._finish()
-        elif self._head:
+        elif self._read:
             self._fail(Unacceptable("the server closed the connection within its answer"))
         else:
             self._fail(Unacceptable("the server closed the connection without an answer"))
@@ -116,6 +118,12 @@ class Exchange(asyncio.Protocol):
     def on_message_begin(self) -> None:
         self._headed = self._framed = False
         self._location = None
+        self._reason = 0
+
+    def on_status(self, reason: bytes) -> None:
+        self._reason += len(reason)
+        if self._reason > LINE_OCTETS:
+            raise Unacceptable("too long a status line")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._fields += 1
@@ -142,11 +150,6 @@ class Exchange(asyncio.Protocol):
     def on_message_complete(self) -> None:
         if self._headed:
             self._finish()
-
-    def _count_head(self, octets: int) -> None:
-        self._head += octets
-        if self._head > HEAD_OCTETS:
-            raise Unacceptable("too large a header")
 
     def _finish(self) -> None:
         if not self.reply.done():

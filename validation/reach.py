@@ -27,7 +27,7 @@ async def addresses(host: str, tools: Tools, trace: Trace, *, redirected: bool =
     """The first usable AAAA and then the first usable A of `host`; at least one of them.
 
     `host` is a normal name or a canonical address, which needs no look-up.  Raises `CheckFailed`: "dns" when
-    there is none, or "connection" when it was a redirect that led here.
+    there is none, or "connection" when the policy bars what a redirect led to.
     """
     literal = parse_address(host)
     if literal is not None:
@@ -52,10 +52,10 @@ async def addresses(host: str, tools: Tools, trace: Trace, *, redirected: bool =
             break
     if usable:
         return usable
-    problem = "connection" if redirected else "dns"
     if barred:
+        problem = "connection" if redirected else "dns"
         raise CheckFailed(problem, f"{host}: no usable address ({'; '.join(barred[:3])})")
-    raise CheckFailed(problem, f"{host} has no A or AAAA record")
+    raise CheckFailed("dns", f"{host} has no A or AAAA record")
 
 
 async def first_connected(

@@ -13,7 +13,6 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import SplitResult, urlsplit
 
 from core.errors import Problem
 from validation.addresses import parse_address
@@ -28,10 +27,14 @@ LIMIT = 10
 LOCATION_OCTETS = 2000
 
 _URI = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]+")
-_REFERENCE = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.\-]*:)?//[^/?#]|(?!//)[^:/?#]*(?:[/?#]|\Z)")
-"""A URL that names a host, or a path, whose first segment has no colon (RFC 3986 section 4.2)."""
+_REFERENCE = re.compile(
+    r"(?:(?P<scheme>[^:/?#]+):)?(?://(?P<authority>[^/?#]*))?(?P<path>[^?#]*)(?:\?(?P<query>[^#]*))?(?:#.*)?"
+)
+"""RFC 3986 appendix B."""
 
-_AUTHORITY = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[A-Za-z0-9.\-]+))(?::(?P<port>[0-9]{1,5}))?")
+_AUTHORITY = re.compile(
+    r"(?:\[(?P<v6>[0-9A-Fa-f]*:[0-9A-Fa-f:.]*)\]|(?P<host>[A-Za-z0-9.\-]+))(?::(?P<port>[0-9]{1,5}))?"
+)
 
 HostRule = Callable[[str], str]
 """A host name in, its normal form out; raises `Problem` for a name that no certificate could carry either."""
@@ -87,43 +90,38 @@ def follow(hop: Hop, location: str | None, ports: Ports, host_rule: HostRule) ->
         raise _refused(f"of more than {LOCATION_OCTETS} octets", location)
     if not _URI.fullmatch(location):
         raise _refused("with characters that no URI has", location)
-    if not _REFERENCE.match(location):
+    parts = _REFERENCE.fullmatch(location)
+    assert parts is not None
+    if parts["authority"] == "" or (parts["scheme"] and not parts["authority"]):
         # Parsers differ on "http:path", "http:///path" and "1:path"; nobody needs them.
         raise _refused("that is neither a URL with a host nor a path", location)
-    try:
-        parts = urlsplit(location)
-    except ValueError as error:
-        raise _refused("that is no URI", location) from error
-    scheme = parts.scheme or hop.scheme
+    scheme = (parts["scheme"] or hop.scheme).lower()
     if scheme not in _DEFAULT:
         raise _refused("to another scheme than http and https", location)
-    target = _target(hop.target, parts)
-    if not parts.netloc:
-        return Hop(scheme, hop.host, hop.port, target)
-    authority = _AUTHORITY.fullmatch(parts.netloc)
+    if not parts["authority"]:
+        return Hop(scheme, hop.host, hop.port, _target(hop.target, parts["path"], parts["query"]))
+    authority = _AUTHORITY.fullmatch(parts["authority"])
     if authority is None:
         raise _refused("whose host is not a plain name or address", location)
     port = int(authority["port"]) if authority["port"] else _DEFAULT[scheme]
     if not ports.allowed(port):
         raise _refused("to another port than 80 and 443", location)
-    return Hop(scheme, _host(authority["v6"] or authority["host"], location, host_rule), port, target)
+    host = _host(authority["v6"] or authority["host"], location, host_rule)
+    return Hop(scheme, host, port, _target("/", parts["path"], parts["query"]))
 
 
-def _target(base: str, parts: SplitResult) -> str:
-    """Path and query of the reference `parts`, seen from the target `base` (RFC 3986 section 5.2.2)."""
-    path, _, query = base.partition("?")
-    if parts.netloc or parts.path:
-        path, query = _path("/" if parts.netloc else path, parts.path), parts.query
-    else:
-        query = parts.query or query
-    return f"{path}?{query}" if query else path
+def _target(base: str, path: str, query: str | None) -> str:
+    """Path and query of a reference, seen from the target `base` (RFC 3986 section 5.2.2)."""
+    at, _, queried = base.partition("?")
+    if path:
+        at = _path(at, path)
+    if path or query is not None:
+        queried = query or ""
+    return f"{at}?{queried}" if queried else at
 
 
 def _path(base: str, path: str) -> str:
-    """`path` where `base` stands, its dot segments taken out (RFC 3986 sections 5.2.3 and 5.2.4).
-
-    The library's urljoin would take out empty segments, too.
-    """
+    """`path` where `base` stands, its dot segments taken out (RFC 3986 sections 5.2.3 and 5.2.4)."""
     if not path.startswith("/"):
         path = base[: base.rindex("/") + 1] + path
     kept: list[str] = []

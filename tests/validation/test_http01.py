@@ -419,7 +419,8 @@ async def test_of_several_addresses_the_first_allowed_one_is_used() -> None:
 async def test_a_redirect_inside_connects_nowhere(host: str) -> None:
     # The first server stands outside (127.0.0.2 plays a public address), the target inside.
     async with WebServer(good) as four, WebServer(good, "::1", port=four.port) as six:
-        inside = {"inside.example A": ["127.0.0.1"], "inside.example AAAA": ["::1"]}
+        inside = {f"{name} A": ["127.0.0.1"] for name in ("inside.example", "localhost")}
+        inside |= {f"{name} AAAA": ["::1"] for name in ("inside.example", "localhost")}
         async with WebServer(web.redirect(f"http://{host}/"), "127.0.0.2", port=four.port):
             lab = Lab({"www.example A": ["127.0.0.2"], **inside}, port=four.port, allowed=("127.0.0.2/32",))
             problem, _ = await lab.refused()

@@ -154,6 +154,8 @@ def reads_alike(location: str, hop: Hop, start: Hop = START) -> None:
 @settings(max_examples=1500)
 @given(locations())
 @example("a//b")
+@example("0:")
+@example("http://[1.1.1.1]/")
 @example("http://other.example.com:443/")
 @example("https://other.example.com:80?x")
 @example("http://other.example.com#@evil.example.org/")
@@ -174,6 +176,9 @@ def test_what_is_followed_leads_where_every_parser_says(location: str) -> None:
 
 @settings(max_examples=400)
 @given(locations(), locations())
+@example("http://other.example.com/?q=1", "?")
+@example("http://other.example.com/?q=1", "#f")
+@example("http://other.example.com/a/b?q=1", "..")
 def test_a_second_redirect_is_read_from_where_the_first_one_led(first: str, second: str) -> None:
     between = followed(first)
     assume(between is not None)
