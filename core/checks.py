@@ -212,6 +212,12 @@ def _resolver(settings: Settings) -> None:
             ", ".join(validation.resolvers),
             "with validation.unbound each perspective asks its own Unbound only: empty one of the two",
         )
+    if validation.resolver_config and not validation.resolvers:
+        raise _wrong(
+            "validation.resolver_config",
+            validation.resolver_config,
+            "it is that of validation.resolvers, which are not set: name both, or neither",
+        )
     if validation.unbound_include and not validation.unbound:
         raise _wrong(
             "validation.unbound_include",
@@ -347,6 +353,15 @@ def _production(settings: Settings) -> None:
             "validation.allowed_networks",
             ", ".join(settings.validation.allowed_networks),
             "a public CA in production reaches public addresses only: set it to []",
+        )
+    if settings.ca.rules is Rules.PUBLIC and not (
+        settings.validation.unbound or settings.validation.resolver_config
+    ):
+        raise _wrong(
+            "validation.resolver_config",
+            '""',
+            "nobody has examined whether validation.resolvers validate (BR 3.2.2.8.1): name their "
+            'unbound.conf, or leave the resolver to us (validation.unbound = "/usr/sbin/unbound")',
         )
     if settings.ca.rules is Rules.PUBLIC and not settings.ca.blocklist:
         raise _wrong(

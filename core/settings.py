@@ -106,6 +106,7 @@ class Validation:
     unbound_include: str = ""
     trust_anchor: str = "/usr/share/dns/root.key"
     resolvers: tuple[str, ...] = ()
+    resolver_config: str = ""
     http_port: int = 80
     https_port: int = 443
     tls_alpn_port: int = 443

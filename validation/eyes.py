@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import shutil
 import subprocess
 from collections.abc import AsyncIterator
@@ -22,9 +23,12 @@ from core.settings import Rules, Settings
 from validation import anchors, unbound
 from validation.own_unbound import HOST, OwnUnbound
 from validation.resolver import Resolver, StubResolver, Upstream, upstreams
+from validation.resolver_rules import examine, require_listening
 
 ANCHOR_FILE = "root.key"
 DEFAULT_PROGRAM = "/usr/sbin/unbound"
+CHECKCONF = "unbound-checkconf"
+"""Unbound's own reader of configurations, beside it."""
 
 _log = logging.getLogger(__name__)
 
@@ -38,24 +42,18 @@ async def opened(
     Raises `ConfigurationError` when it cannot be had or the rules forbid it.
     """
     if not settings.validation.unbound:
-        addresses = upstreams(settings.validation.resolvers, settings.ca.rules)
-        resolver = StubResolver(addresses, randomness)
-        if settings.ca.rules is Rules.PRIVATE:
-            _log.warning(
-                "private rules: names are asked of %s; whether that validates DNSSEC nobody has examined",
-                resolver,
-            )
-        yield resolver
+        yield _named(settings, randomness)
         return
     program = required(settings)
     directory = data.perspective(code) / "unbound"
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     instance = instance_of(settings, directory)
+    # A copy, as the operator's text is one: what was examined is what is used, at every start.
     lines = anchors.read(Path(settings.validation.trust_anchor))
-    if settings.ca.rules is Rules.PUBLIC and settings.deployment.production:
-        anchors.require_root(lines, settings.validation.trust_anchor)
-    # A copy, so that what was examined is what is used.
     instance.anchor.write_text("\n".join(lines) + "\n", encoding="ascii")
+    examined = directory / "examined.conf"
+    examined.write_text(unbound.configuration(instance), encoding="utf-8")
+    _examine(settings, examined, "validation.unbound_include", program.with_name(CHECKCONF))
 
     def configuration(port: int) -> str:
         return unbound.configuration(replace(instance, port=port))
@@ -69,6 +67,32 @@ async def opened(
         keeping.cancel()
         await asyncio.gather(keeping, return_exceptions=True)
         await own.stop()
+
+
+def _named(settings: Settings, randomness: Randomness) -> StubResolver:
+    """The resolvers that the settings name, or the system's.  Raises `ConfigurationError`."""
+    addresses = upstreams(settings.validation.resolvers, settings.ca.rules)
+    resolver = StubResolver(addresses, randomness)
+    if settings.validation.resolver_config:
+        file = Path(settings.validation.resolver_config)
+        checkconf = Path(shutil.which(CHECKCONF, path=f"{os.defpath}:/usr/sbin:/usr/local/sbin") or CHECKCONF)
+        _examine(settings, file, "validation.resolver_config", checkconf)
+        require_listening(file, addresses, checkconf)
+    else:
+        _log.warning("names are asked of %s; whether that validates DNSSEC nobody has examined", resolver)
+    return resolver
+
+
+def _examine(settings: Settings, file: Path, setting: str, checkconf: Path) -> None:
+    """Public rules bind; private ones may be looser, and say so.  Raises `ConfigurationError`."""
+    try:
+        examine(file, setting, checkconf, production=settings.deployment.production)
+    except ConfigurationError as error:
+        if settings.ca.rules is Rules.PUBLIC:
+            raise
+        _log.warning("private rules allow a resolver that public rules refuse: %s", error)
+    else:
+        _log.info("the resolver validates DNSSEC: %s loosens nothing", file)
 
 
 def printed(settings: Settings) -> str:
@@ -104,11 +128,6 @@ def instance_of(settings: Settings, directory: Path) -> unbound.Instance:
     shown = subprocess.run(
         [required(settings), "-V"], capture_output=True, text=True, check=False, timeout=10
     )
-    include = Path(validation.unbound_include) if validation.unbound_include else None
-    if include is not None and not (include.is_absolute() and include.is_file()):
-        raise ConfigurationError(
-            f"validation.unbound_include: there is no file {include}; write its whole path"
-        )
     return unbound.Instance(
         version=unbound.version(shown.stdout),
         directory=directory,
@@ -116,5 +135,16 @@ def instance_of(settings: Settings, directory: Path) -> unbound.Instance:
         port=0,
         anchor=directory / ANCHOR_FILE,
         allowed=tuple(ip_network(network) for network in validation.allowed_networks),
-        include=include,
+        extra=_text(validation.unbound_include),
     )
+
+
+def _text(include: str) -> str:
+    if not include:
+        return ""
+    try:
+        return Path(include).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(
+            f"validation.unbound_include: cannot read {include} ({error}); mend it"
+        ) from error

@@ -64,6 +64,9 @@ AT_MOST = {
     "cache-max-negative-ttl": 60,
     # DNS Flag Day 2020: no fragments, hence no fragment spoofing.
     "edns-buffer-size": 1232,
+    # How far beyond its dates a signature is taken: Unbound's own defaults, for clocks that differ.
+    "val-sig-skew-min": 3600,
+    "val-sig-skew-max": 86400,
 }
 
 _UNSAID = frozenset(
@@ -78,8 +81,8 @@ _VERSION = re.compile(r"^Version (\d+)\.(\d+)\.(\d+)", re.MULTILINE)
 class Instance:
     """What differs from one Unbound to the next.
 
-    `allowed` are the special networks that answers may point into (`validation.allowed_networks`); `include`
-    is an operator's file, which comes last and so overrules what is above it; `user` is whose rights it takes
+    `allowed` are the special networks that answers may point into (`validation.allowed_networks`); `extra` is
+    the operator's text, which comes last and so overrules what is above it; `user` is whose rights it takes
     when root starts it, "" for those that it has.
     """
 
@@ -89,7 +92,7 @@ class Instance:
     port: int
     anchor: Path
     allowed: tuple[Network, ...] = ()
-    include: Path | None = None
+    extra: str = ""
     user: str = ""
 
 
@@ -139,8 +142,8 @@ def configuration(instance: Instance) -> str:
         ]
     lines = ["server:", *(f"  {name}: {value}" for name, value in server)]
     lines += ["remote-control:", "  control-enable: no"]
-    if instance.include is not None:
-        lines += [f'include: "{instance.include}"']
+    if instance.extra:
+        lines += ["# validation.unbound_include", instance.extra]
     return "\n".join(lines) + "\n"
 
 

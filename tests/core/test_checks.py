@@ -95,12 +95,13 @@ def test_production_has_the_pin_in_no_file_and_a_public_one_reaches_public_addre
         load(None, [*PUBLIC, *production, *CT, "validation.allowed_networks=10.0.0.0/8"])
 
 
+SHOWN = "validation.resolver_config=/etc/unbound/unbound.conf"
 CT = ["ct.mode=on", "ct.log_list=l.json", "ct.log_list_signature=l.sig", "ct.log_list_key=l.pem"]
 
 
 @pytest.mark.clause("Chrome CT policy")
 def test_a_public_ca_in_production_has_ct_and_a_signed_log_list() -> None:
-    production = [*PUBLIC, "deployment.production=true", "ca.blocklist=b.dat"]
+    production = [*PUBLIC, "deployment.production=true", "ca.blocklist=b.dat", SHOWN]
     load(None, [*production, *CT])
     with pytest.raises(ConfigurationError, match=r"ct\.mode = off"):
         load(None, production)
@@ -112,7 +113,30 @@ def test_a_public_ca_in_production_has_ct_and_a_signed_log_list() -> None:
 def test_a_public_ca_in_production_has_a_list_of_bad_keys() -> None:
     load(None, ["deployment.production=true"])
     with pytest.raises(ConfigurationError, match=r"ca\.blocklist"):
-        load(None, [*PUBLIC, *CT, "deployment.production=true"])
+        load(None, [*PUBLIC, *CT, SHOWN, "deployment.production=true"])
+
+
+@pytest.mark.row("dns.no-loosening")
+@pytest.mark.clause("BR 3.2.2.8.1")
+def test_a_public_ca_in_production_shows_how_its_resolver_is_configured() -> None:
+    production = [*PUBLIC, *CT, "deployment.production=true", "ca.blocklist=b.dat"]
+    with pytest.raises(ConfigurationError, match=r"validation\.resolver_config.*validation\.unbound"):
+        load(None, production)
+    load(None, [*production, SHOWN])
+    load(None, [*production, "validation.resolvers=[]", "validation.unbound=/usr/sbin/unbound"])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "remedy"),
+    [
+        (["validation.unbound=/u", "validation.resolvers=127.0.0.1"], "empty one of the two"),
+        (["validation.unbound_include=/i"], "name that as validation.unbound"),
+        ([SHOWN], "name both, or neither"),
+    ],
+)
+def test_there_is_one_resolver(overrides: list[str], remedy: str) -> None:
+    with pytest.raises(ConfigurationError, match=remedy):
+        load(None, overrides)
 
 
 @pytest.mark.parametrize(

@@ -76,10 +76,8 @@ def test_an_unbound_that_drops_slow_replies_is_told_not_to(tmp_path: Path) -> No
     assert "discard-timeout" not in configuration(replace(new, version=(1, 19, 3)))
 
 
-def test_the_operators_file_comes_last(tmp_path: Path) -> None:
-    theirs = tmp_path / "theirs.conf"
-    theirs.write_text("server:\n  num-threads: 2\n")
-    text = configuration(replace(instance(tmp_path), include=theirs))
+def test_the_operators_text_comes_last(tmp_path: Path) -> None:
+    text = configuration(replace(instance(tmp_path), extra="server:\n  num-threads: 2"))
     (tmp_path / "unbound.conf").write_text(text)
     assert option(tmp_path / "unbound.conf", "num-threads") == "2"
 

@@ -125,7 +125,7 @@ class Unbound:
             port=port,
             anchor=self.anchor,
             allowed=(ip_network("0.0.0.0/0"), ip_network("::/0")),
-            include=self.include,
+            extra=self.include.read_text(),
         )
         conf = directory / "unbound.conf"
         conf.write_text(unbound.configuration(instance), encoding="ascii")
