@@ -32,6 +32,9 @@ MAX_FRAME = 128 * 1024 * 1024
 _LENGTH = struct.Struct(">I")
 _PEERCRED = struct.Struct("3i")
 _ROOT = 0
+_NOBODY = -1
+"""The peer of a socket that is not connected: asyncio takes a full queue for a connection."""
+
 _RESULT, _REFUSED, _TRANSIENT, _HALT = range(4)
 _log = logging.getLogger(__name__)
 
@@ -288,6 +291,9 @@ class RpcClient:
         except FileNotFoundError:
             return
         uid = _peer(transport).uid
+        if uid == _NOBODY:
+            transport.abort()
+            raise TransientError(f"{self._path.name} is not accepted yet: too many connect at once")
         if uid not in (_ROOT, owner):
             transport.abort()
             raise TransientError(

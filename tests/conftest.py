@@ -8,7 +8,9 @@ import hypothesis
 import pytest
 
 from tests.support.ca import RunningCa
+from tests.world import namespaces
 from tests.world.door import Door
+from tests.world.internet import Internet
 from tests.world.world import World
 
 # How long an example takes says nothing on a machine that runs other tests beside this one.
@@ -20,6 +22,15 @@ hypothesis.settings.load_profile("house")
 def world() -> Iterator[World]:
     """Real name servers on loopback for the whole session; tests use names of their own in it."""
     with World() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def internet() -> Iterator[Internet]:
+    """Perspectives in network namespaces, with an attacker's network: needs root, like CI."""
+    if not namespaces.possible():
+        pytest.skip("network namespaces need root")
+    with Internet() as running:
         yield running
 
 

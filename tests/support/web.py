@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
+import struct
 from collections.abc import Awaitable, Callable
 
 Behaviour = Callable[[str, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -88,6 +90,12 @@ def routes(table: dict[str, Behaviour]) -> Behaviour:
     return behave
 
 
+async def reset(text: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Breaks the connection off with RST."""
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
+
+
 async def silence(text: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Says nothing until the client has gone."""
     await reader.read()
@@ -100,6 +108,15 @@ async def drip(text: str, reader: asyncio.StreamReader, writer: asyncio.StreamWr
         writer.write(b"a")
         await writer.drain()
         await asyncio.sleep(0.02)
+
+
+async def drip_body(text: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """One octet of a body at a time."""
+    writer.write(head("200 OK", "Content-Length: 100"))
+    while not reader.at_eof():
+        writer.write(b"a")
+        await writer.drain()
+        await asyncio.sleep(0.5)
 
 
 async def endless(text: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -61,6 +61,10 @@ INTERNET = Addresses(
 )
 
 
+ATTACKER_WEB = "11.66.0.1"
+"""Where the attacker's own hosts are."""
+
+
 def free_port(*addresses: str) -> int:
     """A port that is free now for TCP and UDP on all `addresses` (default: 127.0.0.1)."""
     wanted = addresses or ("127.0.0.1",)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.world.applicant import digest
 from tests.world.zones import OURS, Signing, Zone
 
 EXAMPLE_COM = (
@@ -35,6 +36,8 @@ EXAMPLE_COM = (
     f'caa-foreign-account CAA 0 issue "{OURS}; accounturi=https://elsewhere.example/acme/account/1"',
     "caa-foreign-account A $web",
     "caa-inherited.caa-deny A $web",
+    f'_acme-challenge.caa-issuewild-ours TXT "{digest()}"',
+    f'_acme-challenge.caa-issuewild-deny TXT "{digest()}"',
     # RFC 8659 section 3: the climb follows an alias at each level, and never the tree of its target.
     "alias-to-deny CNAME caa-deny",
     "alias-to-bare CNAME bare.caa-deny",
@@ -65,6 +68,8 @@ EXAMPLE_COM = (
 
 PLAIN = ("@ A $web", "* A $web", "www A $web")
 
+MIXED = ("mixed A 10.0.0.1", "mixed A $web", "mixed AAAA fc00::1")
+
 CHAINS = (
     "hop0 A $web",
     *(f"hop{number} CNAME hop{number - 1}" for number in range(1, 21)),
@@ -89,7 +94,7 @@ ZONES = (
     Zone("many", "tld", PLAIN),
     Zone("example.com", "leaf", EXAMPLE_COM, says="honest, with every form of CAA"),
     Zone("example.org", "leaf", (*PLAIN, f'caa-ours CAA 0 issue "{OURS}"', "caa-ours A $web")),
-    Zone("insecure-example.com", "leaf", PLAIN, Signing.INSECURE),
+    Zone("insecure-example.com", "leaf", (*PLAIN, *MIXED), Signing.INSECURE),
     Zone("tampered-example.com", "leaf", PLAIN, Signing.TAMPERED),
     Zone("expired-example.com", "leaf", PLAIN, Signing.EXPIRED),
     Zone("stripped-example.com", "leaf", PLAIN, Signing.STRIPPED),

@@ -6,7 +6,8 @@ expected of each name is in catalogue.py.
 
 from __future__ import annotations
 
-from tests.world.honest import PLAIN
+from tests.world.applicant import digest
+from tests.world.honest import MIXED, PLAIN
 from tests.world.zones import Signing, Zone
 
 INSIDE_V4 = {
@@ -88,12 +89,16 @@ _HOSTILE_COM = (
     "alpn-plain-http A $plain",
     "alpn-tls11 A $tls11",
     "tls11 A $tls11",
+    f'_acme-challenge.txt-right TXT "{digest()}"',
+    f'_acme-challenge.txt-many TXT "{digest()}"',
+    '_acme-challenge.txt-many TXT "another"',
+    f'_acme-challenge.txt-case TXT "{digest().lower()}"',
     "txt-wrong A $web",
     '_acme-challenge.txt-wrong TXT "not the digest"',
     "txt-empty A $web",
     '_acme-challenge.txt-empty CAA 0 issue "nobody.example"',
     # Terminal escapes and line breaks, on their way into a log.
-    '_acme-challenge.escape TXT "\\027[31mred\\013\\010forged log line"',
+    '_acme-challenge.txt-escape TXT "\\027[31mred\\013\\010forged log line"',
     "_acme-challenge.dangling CNAME gone.example.com",
     "no-address TXT nothing",
     "*.wildcard A $web",
@@ -102,9 +107,7 @@ _HOSTILE_COM = (
 _INTERNAL = (
     *(f"{label} A {address}" for label, address in INSIDE_V4.items()),
     *(f"{label} AAAA {address}" for label, address in INSIDE_V6.items()),
-    "mixed A 10.0.0.1",
-    "mixed A $web",
-    "mixed AAAA fc00::1",
+    *MIXED,
 )
 
 _TRUNCATED = (*PLAIN, 'caa CAA 0 issue ";"', "caa A $web")
@@ -124,7 +127,7 @@ ZONES = (
         "scripted",
         PLAIN,
         Signing.INSECURE,
-        "TTL 0, in turn a public and an inner address",
+        "TTL 0, its address turns inside when it was visited",
     ),
     Zone("lower-example.com", "scripted", PLAIN, Signing.INSECURE, "its server answers in lower case (0x20)"),
     Zone("truncated-example.com", "udp_only", _TRUNCATED, Signing.INSECURE, "TC by UDP, and no TCP"),

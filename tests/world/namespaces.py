@@ -81,6 +81,7 @@ class Namespaces:
         self.addresses = addresses.INTERNET
         self.perspectives = tuple(perspectives)
         self.dns_port = self.resolver_port = 53
+        self.http_port, self.tls_port = 80, 443
         self.prefix = f"acme-{os.getpid()}-{next(_runs)}-"
         self._places = (INTERNET, ATTACKER, *self.perspectives)
 
@@ -158,13 +159,14 @@ class Namespaces:
                 f"address add 2a0e::{9 + self._places.index(place)}/64 dev eth0 nodad",
                 "link set eth0 up",
                 f"route add default via {_GATEWAY}",
-                f"-6 route add default via {_GATEWAY6}",
+                f"route add default via {_GATEWAY6}",
             ]
             if place == ATTACKER:
-                lines += [f"address add {address}/32 dev lo" for address in HIJACKABLE]
+                lines += [f"address add {each}/32 dev lo" for each in (*HIJACKABLE, addresses.ATTACKER_WEB)]
             else:
                 lines += [f"route add local {each} dev lo" for each in INTERNAL_V4 if each != "127.0.0.0/8"]
-                lines += [f"-6 route add local {each} dev lo" for each in INTERNAL_V6]
+                lines += [f"route add local {each} dev lo" for each in INTERNAL_V6]
+                lines.append(f"route add {addresses.ATTACKER_WEB} via {self._address(ATTACKER)}")
             self._batch(place, lines)
 
     def _batch(self, place: str, lines: Sequence[str]) -> None:

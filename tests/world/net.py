@@ -26,6 +26,9 @@ class Net(Protocol):
     """Of the authoritative servers."""
     resolver_port: int
     """Of each perspective's resolver, on 127.0.0.1."""
+    http_port: int
+    tls_port: int
+    """What stands for ports 80 and 443."""
 
     def __enter__(self) -> Net: ...
 
@@ -49,6 +52,9 @@ class Loopback:
         servers = (LOOPBACK.root, LOOPBACK.tld, LOOPBACK.leaf, LOOPBACK.scripted, LOOPBACK.udp_only)
         self.dns_port = free_port(*servers)
         self.resolver_port = free_port()
+        hosts = (LOOPBACK.web, LOOPBACK.web6, LOOPBACK.plain, LOOPBACK.tls11)
+        self.http_port = free_port(*hosts)
+        self.tls_port = free_port(*hosts)
 
     def __enter__(self) -> Loopback:
         return self

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+import time
 from collections import Counter
 from collections.abc import Sequence
 from typing import cast
@@ -24,12 +25,16 @@ import dns.rdatatype
 import dns.rrset
 import dns.zone
 
+from tests.world.addresses import Addresses
 from tests.world.net import INTERNET, Net
 from tests.world.threads import LoopThread
 from tests.world.zones import Zone, text
 
 SLOW_SECONDS = 2.5
 """Below the 3 s of one try: but the way to a name takes several such answers."""
+
+TURN_SECONDS = 10
+"""As long as the rest of a check takes at most."""
 
 REBOUND = "10.0.0.1"
 
@@ -43,33 +48,48 @@ BROKEN = {
 
 
 class ScriptedServers:
-    """Served while the context is open; `asked` counts the questions by zone."""
+    """Served while the context is open, at `place`; `asked` counts the questions by zone."""
 
-    def __init__(self, net: Net, zones: Sequence[Zone]) -> None:
+    def __init__(
+        self,
+        net: Net,
+        zones: Sequence[Zone],
+        addresses: Addresses,
+        udp: Sequence[str],
+        tcp: Sequence[str],
+        place: str = INTERNET,
+    ) -> None:
+        """`addresses` is what the zones' records mean by theirs; `udp` and `tcp` where to listen."""
         self._net = net
+        self._addresses = addresses
+        self._listen = {socket.SOCK_DGRAM: udp, socket.SOCK_STREAM: tcp}
+        self._place = place
         self._zones = {
             dns.name.from_text(zone.name): dns.zone.from_text(
-                text(zone, net.addresses, 1), zone.name, relativize=False
+                text(zone, addresses, 1), zone.name, relativize=False
             )
             for zone in zones
         }
         self.asked: Counter[str] = Counter()
         self._loop = LoopThread()
         self._open: list[asyncio.BaseTransport | asyncio.Server] = []
-        self._rebound = False
+        self._turned = 0.0
 
     def __enter__(self) -> ScriptedServers:
         self._loop.start()
-        addresses = self._net.addresses
-        for address in (addresses.scripted, addresses.udp_only):
-            datagrams = self._socket(address, socket.SOCK_DGRAM)
-            self._loop.run(self._serve_datagrams(datagrams))
-        stream = self._socket(addresses.scripted, socket.SOCK_STREAM)
-        self._open.append(self._loop.run(asyncio.start_server(self._serve_stream, sock=stream)))
+        for address in self._listen[socket.SOCK_DGRAM]:
+            self._loop.run(self._serve_datagrams(self._socket(address, socket.SOCK_DGRAM)))
+        for address in self._listen[socket.SOCK_STREAM]:
+            stream = self._socket(address, socket.SOCK_STREAM)
+            self._open.append(self._loop.run(asyncio.start_server(self._serve_stream, sock=stream)))
         return self
 
     def __exit__(self, *_: object) -> None:
         self._loop.stop(self._open)
+
+    def turn(self) -> None:
+        """From now on, for a while, names that rebind have an inner address."""
+        self._turned = time.monotonic()
 
     def _socket(self, address: str, kind: socket.SocketKind) -> socket.socket:
         def bound() -> socket.socket:
@@ -78,7 +98,7 @@ class ScriptedServers:
             made.bind((address, self._net.dns_port))
             return made
 
-        return self._net.inside(INTERNET, bound)
+        return self._net.inside(self._place, bound)
 
     async def _serve_datagrams(self, sock: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -125,9 +145,9 @@ class ScriptedServers:
             rdata = dns.rdata.GenericRdata(dns.rdataclass.IN, dns.rdatatype.CAA, BROKEN[label])
             reply.answer = [dns.rrset.from_rdata(question.name, 1, rdata)]
             reply.authority = []
-        if kind == "rebind" and question.rdtype == dns.rdatatype.A and not label.startswith("ns"):
-            address = REBOUND if self._rebound else self._net.addresses.web
-            self._rebound = not self._rebound
+        if kind == "rebind" and question.rdtype == dns.rdatatype.A and question.name != apex:
+            inside = time.monotonic() < self._turned + TURN_SECONDS
+            address = REBOUND if inside else self._addresses.web
             reply.answer = [dns.rrset.from_text(question.name, 0, "IN", "A", address)]
         return reply.to_wire()
 

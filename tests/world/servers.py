@@ -24,10 +24,12 @@ Place = Callable[[Sequence[str]], list[str]]
 class Server:
     """A child process in the foreground, its output in a log file."""
 
-    def __init__(self, command: list[str], log: Path) -> None:
+    def __init__(self, command: list[str], log: Path, cwd: Path | None = None) -> None:
         self._log = log
         with log.open("ab") as out:
-            self._process = subprocess.Popen(command, stdout=out, stderr=out, stdin=subprocess.DEVNULL)
+            self._process = subprocess.Popen(
+                command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, cwd=cwd
+            )
 
     @property
     def pid(self) -> int:

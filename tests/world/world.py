@@ -1,8 +1,9 @@
 """A fake Internet's names: `World` starts and stops them and changes records while they run.
 
-Real parts: NSD for root, TLD and leaves, zones signed with fresh keys, for each perspective a validating
-Unbound that trusts only this root.  Beside them the scripted servers of people who mean harm.  By itself all
-of it is on loopback and no privileged port is used; nothing ever leaves the machine.
+Real parts: NSD for root, TLD and leaves, zones signed with fresh keys, a validating Unbound that trusts only
+this root (perspectives may each have one of their own: `own_unbound`).  Beside them the scripted servers of
+people who mean harm.  By itself all of it is on loopback and no privileged port is used; nothing ever leaves
+the machine.
 """
 
 from __future__ import annotations
@@ -39,8 +40,7 @@ STEADY = 5
 class World:
     """The running world.
 
-    `resolver` is "address:port" of the validating Unbound (the same for every perspective, where each
-    has a loopback of its own); `set_txt`/`set_records`/`clear` return when the
+    `resolver` is "address:port" of the validating Unbound; `set_txt`/`set_records`/`clear` return when the
     authoritative server shows the change.  Negative answers live one second in Unbound's cache.
     """
 
@@ -57,9 +57,13 @@ class World:
         self._nsd: dict[str, Nsd] = {}
         self._traps: dict[str, list[str]] = {}
         self.scripted = ScriptedServers(
-            self.net, [zone for zone in ZONES if zone.server in ("scripted", "udp_only")]
+            self.net,
+            [zone for zone in ZONES if zone.server in ("scripted", "udp_only")],
+            self.net.addresses,
+            udp=(self.net.addresses.scripted, self.net.addresses.udp_only),
+            tcp=(self.net.addresses.scripted,),
         )
-        self.unbounds: dict[str, Unbound] = {}
+        self._unbound: Unbound | None = None
         self._lock = threading.Lock()
 
     def __enter__(self) -> World:
@@ -97,11 +101,11 @@ class World:
             self._records.pop(f"{name} {kind}", None)
             self._publish(self._zone_of(name))
 
-    def ask(self, name: str, kind: str, timeout: float = 10, place: str = "") -> dns.message.Message:
-        """What the resolver at `place` (else the primary's) answers, DNSSEC OK, within `timeout` seconds."""
+    def ask(self, name: str, kind: str, timeout: float = 10) -> dns.message.Message:
+        """What the resolver answers, DNSSEC OK set, within `timeout` seconds."""
         query = dns.message.make_query(name, kind, want_dnssec=True)
         return self.net.inside(
-            place or self.net.perspectives[0],
+            self.net.perspectives[0],
             lambda: dns.query.udp_with_fallback(query, RESOLVER, timeout=timeout, port=self.resolver_port)[0],
         )
 
@@ -111,7 +115,8 @@ class World:
 
     def own_unbound(self) -> dict[str, str]:
         """The settings with which a perspective starts an Unbound of its own in this world."""
-        one = self.unbounds[self.net.perspectives[0]]
+        one = self._unbound
+        assert one is not None
         return {
             "validation.unbound": PROGRAM,
             "validation.unbound_include": str(one.include),
@@ -120,8 +125,8 @@ class World:
 
     def stop(self) -> None:
         """Stop the servers and remove their files."""
-        for unbound in self.unbounds.values():
-            unbound.server.stop()
+        if self._unbound is not None:
+            self._unbound.server.stop()
         for nsd in self._nsd.values():
             nsd.server.stop()
         self.scripted.__exit__()
@@ -151,18 +156,17 @@ class World:
         self.scripted.__enter__()
         for zone in served:
             self._await(zone)
-        stubs = [(zone.name, self._address(zone), self.server_port) for zone in ZONES]
-        for place in self.net.perspectives:
-            self.unbounds[place] = Unbound(
-                self.directory / f"unbound-{place}",
-                RESOLVER,
-                self.resolver_port,
-                self.root_anchor(),
-                stubs,
-                functools.partial(self.net.command, place),
-            )
-        for place, unbound in self.unbounds.items():
-            unbound.server.wait_until(functools.partial(self._resolves, place))
+        # On port 53 the root is enough, and delegations are followed; on another each zone's server is told.
+        told = [zone for zone in ZONES if not zone.name or self.server_port != 53]
+        self._unbound = Unbound(
+            self.directory / "unbound",
+            RESOLVER,
+            self.resolver_port,
+            self.root_anchor(),
+            [(zone.name, self._address(zone), self.server_port) for zone in told],
+            functools.partial(self.net.command, self.net.perspectives[0]),
+        )
+        self._unbound.server.wait_until(self._resolves)
 
     def _publish(self, zone: Zone) -> None:
         self._serial += 1
@@ -220,9 +224,9 @@ class World:
             return 0
         return int(reply.answer[0][0].serial) if reply.answer else 0
 
-    def _resolves(self, place: str) -> bool:
+    def _resolves(self) -> bool:
         try:
-            return bool(self.ask("www.example.com", "A", 0.3, place).answer)
+            return bool(self.ask("www.example.com", "A", timeout=0.3).answer)
         except (dns.exception.DNSException, OSError):
             return False
 

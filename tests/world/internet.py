@@ -1,0 +1,134 @@
+"""The whole of it: names, hosts, and perspectives that look at them, each from a place of its own.
+
+As root every perspective is in a network namespace with an Unbound of its own, the ports are the real ones,
+and the address policy has no hole.  Without root all is on loopback with one perspective, loopback is let
+through, and what leads inside cannot be shown.
+
+The perspectives are the real processes, under the public rules.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
+
+from core.configuration import load
+from core.data_directory import DataDirectory
+from core.evidence import Statement
+from core.randomness import SystemRandomness
+from core.settings import Settings
+from tests.world import attacker, namespaces
+from tests.world.applicant import ACCOUNT, ATTACKER, THUMBPRINT, TOKEN
+from tests.world.namespaces import Namespaces
+from tests.world.net import Loopback, Net
+from tests.world.servers import Server
+from tests.world.web import WebServers
+from tests.world.world import World
+from validation.api import CheckRequest
+from validation.channel import LocalChannel
+from validation.keys import generate_key
+from validation.methods import CHECKS
+
+ROOT = Path(__file__).resolve().parents[2]
+PRESET = ROOT / "deploy" / "public-loopback.toml"
+CHECK_SECONDS = 60
+
+Ask = Callable[..., Awaitable[Statement]]
+
+
+class Internet:
+    """Runs while the context is open."""
+
+    def __init__(self, directory: Path | None = None) -> None:
+        self._own = directory is None
+        self.directory = directory or Path(tempfile.mkdtemp(prefix="internet-"))
+        self.data = DataDirectory(self.directory / "data")
+        self.codes = [each.code for each in load(PRESET, ()).validation.perspectives]
+        self.namespaces = Namespaces(self.codes) if namespaces.possible() else None
+        self.net: Net = self.namespaces or Loopback()
+        self.world = World(self.directory / "world", self.net)
+        self.web = WebServers(self.net, THUMBPRINT, turn=self.world.scripted.turn)
+        self.attacker: WebServers | None = None
+        self.processes: dict[str, Server] = {}
+        self._stack = ExitStack()
+
+    @property
+    def overrides(self) -> list[str]:
+        """`--set` words for a CA or a perspective of this Internet."""
+        values = {
+            "validation.methods": list(CHECKS),
+            "validation.resolvers": [],
+            **self.world.own_unbound(),
+            "validation.http_port": self.net.http_port,
+            "validation.https_port": self.net.tls_port,
+            "validation.tls_alpn_port": self.net.tls_port,
+            "validation.allowed_networks": [] if self.namespaces else ["127.0.0.0/8", "::1/128"],
+        }
+        return [f"{key}={json.dumps(value)}" for key, value in values.items()]
+
+    @property
+    def settings(self) -> Settings:
+        """Of the perspectives: the public preset, at home here."""
+        return load(PRESET, self.overrides)
+
+    def __enter__(self) -> Internet:
+        try:
+            (self.directory / "world").mkdir(parents=True)
+            self._stack.enter_context(self.net)
+            self._stack.enter_context(self.world)
+            self._stack.enter_context(self.web)
+            if self.namespaces is not None:
+                self.attacker = WebServers(self.net, ATTACKER, namespaces.ATTACKER)
+                self._stack.enter_context(self.attacker)
+                self._stack.enter_context(attacker.name_server(self.net))
+            self._start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self.processes.values():
+            process.stop()
+        self._stack.close()
+        if self._own:
+            shutil.rmtree(self.directory, ignore_errors=True)
+
+    def start(self, code: str) -> Server:
+        """The process of one perspective, not awaited."""
+        words = [sys.executable, "-m", "operations.process", "perspective", "--code", code]
+        words += ["--config", str(PRESET), "--data", str(self.data.root)]
+        words += [word for override in self.overrides for word in ("--set", override)]
+        place = code if self.namespaces else self.net.perspectives[0]
+        self.data.perspective_socket(code).unlink(missing_ok=True)
+        self.processes[code] = Server(self.net.command(place, words), self.directory / f"{code}.log", ROOT)
+        return self.processes[code]
+
+    @asynccontextmanager
+    async def asking(self, code: str = "") -> AsyncIterator[Ask]:
+        """What asks one perspective, else the primary: name, method and thumbprint of the applicant's key."""
+        socket = self.data.perspective_socket(code or self.codes[0])
+        channel = LocalChannel(socket, CHECK_SECONDS, self.data.perspectives)
+
+        async def ask(name: str, method: str, thumbprint: str = THUMBPRINT) -> Statement:
+            request = CheckRequest(name, ACCOUNT, "attempt", method, "", TOKEN, thumbprint)
+            return (await channel.check(request)).statement()
+
+        try:
+            yield ask
+        finally:
+            await channel.close()
+
+    def _start(self) -> None:
+        running: Sequence[str] = self.codes if self.namespaces else self.codes[:1]
+        for code in running:
+            generate_key(self.data.perspective(code), SystemRandomness())
+        for code in running:
+            self.start(code)
+        for code in running:
+            self.processes[code].wait_until(self.data.perspective_socket(code).exists)
