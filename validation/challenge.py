@@ -18,6 +18,7 @@ class Challenge:
     """One challenge for one name.  `name` is without "*."; `wildcard` says whether the order had it.
 
     `digest` is SHA-256 of the key authorization (32 octets).  Who asks by Open MPIC sends either of them.
+    `at` is when the look begins (POSIX seconds): what a record says about time is judged by it.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Challenge:
     token: str
     key_authorization: str
     digest: bytes
+    at: int = 0
 
     @classmethod
     def of(cls, name: str, wildcard: bool, account_url: str, token: str, thumbprint: str) -> Challenge:
@@ -37,7 +39,11 @@ class Challenge:
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What a method looks with.  `local_names` are those of `ca.local_names`, none under public rules."""
+    """What a method looks with.
+
+    `local_names` are those of `ca.local_names`, none under public rules; `identities` our issuer domain names
+    in lower case.
+    """
 
     resolver: Resolver
     dialer: GuardedDialer
@@ -45,7 +51,11 @@ class Tools:
     ports: Ports
     host_rule: HostRule
     local_names: tuple[str, ...] = ()
+    identities: frozenset[str] = frozenset()
 
 
-Check = Callable[[Challenge, Tools, Trace], Awaitable[None]]
-"""Returns when control is shown.  Raises `CheckFailed`, or `TransientError` for a fault of ours."""
+Check = Callable[[Challenge, Tools, Trace], Awaitable[int]]
+"""Returns when control is shown: the TTL (seconds) of a record that may be used again, 0 where none may.
+
+Raises `CheckFailed`, or `TransientError` for a fault of ours.
+"""

@@ -108,9 +108,9 @@ class Checker:
         async with self._limiter.room(base):
             return await self._caa(base, issuance)
 
-    async def see_control(self, method: str, challenge: Challenge, trace: Trace) -> None:
-        """Returns when control is shown.  Raises `CheckFailed`, or `TransientError` for a fault of ours."""
-        await CHECKS[method](challenge, self._tools, trace)
+    async def see_control(self, method: str, challenge: Challenge, trace: Trace) -> int:
+        """Returns when control is shown (challenge.Check).  Raises `CheckFailed`, `TransientError`."""
+        return await CHECKS[method](challenge, self._tools, trace)
 
     async def see_caa(self, base: str, issuance: caa.Issuance) -> CaaSeen:
         """What CAA says.  Raises `TransientError` for a fault of ours."""
@@ -123,17 +123,14 @@ class Checker:
         name a page that the host serves to everybody and have control of the host attested.
         """
         method = request.method or request.caa_method
-        if request.method:
-            self._require_method(method)
-        elif method not in METHODS:
+        if method not in METHODS:
             raise Refused("validation.method", f"{method!r} is not a method of this perspective")
         if not (request.account_url and request.attempt):
             raise Refused("validation.request", "account_url and attempt are both needed")
         self._require_name(request.name)
-        if request.method and not (
-            _TOKEN.fullmatch(request.token) and _THUMBPRINT.fullmatch(request.thumbprint)
-        ):
-            raise Refused("validation.token", "not a token and a key's thumbprint (RFC 8555 section 8.1)")
+        if request.method:
+            self._require_method(method)
+            _require_key_authorization(request)
 
     def _require_method(self, method: str) -> None:
         if method not in METHODS or method not in self._enabled:
@@ -155,16 +152,16 @@ class Checker:
 
     async def _control(self, method: str, challenge: Challenge) -> ControlSeen:
         trace = Trace()
-        result, problem, detail = Result.PASS, "", ""
+        result, problem, detail, ttl = Result.PASS, "", "", 0
         try:
             if challenge.wildcard and not METHODS[method].wildcard:
                 raise CheckFailed("malformed", f"{method} cannot validate a wildcard; use dns-01")
-            await self.see_control(method, challenge, trace)
+            ttl = await self.see_control(method, replace(challenge, at=self._clock.now()), trace)
         except CheckFailed as error:
             result, problem, detail = Result.FAIL, error.problem, error.detail
         except Exception as error:
             result, problem, detail = Result.INDETERMINATE, INDETERMINATE_PROBLEM, _own_fault(error)
-        return ControlSeen(method, challenge.name, result, problem, detail, trace.lines())
+        return ControlSeen(method, challenge.name, result, problem, detail, trace.lines(), ttl=ttl)
 
     async def _caa(self, base: str, issuance: caa.Issuance) -> CaaSeen:
         if is_local(base, self._tools.local_names):
@@ -173,6 +170,15 @@ class Checker:
             return await self.see_caa(base, issuance)
         except Exception as error:
             return CaaSeen(Result.INDETERMINATE, problem=INDETERMINATE_PROBLEM, detail=_own_fault(error))
+
+
+def _require_key_authorization(request: CheckRequest) -> None:
+    """A token and the account key's thumbprint; no token where the method publishes none."""
+    token_fits = (
+        _TOKEN.fullmatch(request.token) if METHODS[request.method].key_authorization else not request.token
+    )
+    if not (token_fits and _THUMBPRINT.fullmatch(request.thumbprint)):
+        raise Refused("validation.token", "not a token and a key's thumbprint (RFC 8555 section 8.1)")
 
 
 def _own_fault(error: Exception) -> str:

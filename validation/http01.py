@@ -26,7 +26,7 @@ BODY_OCTETS = 128
 SHOWN_OCTETS = 64
 
 
-async def check(challenge: Challenge, tools: Tools, trace: Trace) -> None:
+async def check(challenge: Challenge, tools: Tools, trace: Trace) -> int:
     """Returns when the host serves the key authorization.  Raises `CheckFailed`, `TransientError`."""
     try:
         async with asyncio.timeout(tools.dialer.limits.check):
@@ -36,6 +36,7 @@ async def check(challenge: Challenge, tools: Tools, trace: Trace) -> None:
             "connection", f"{challenge.name}: no answer within {tools.dialer.limits.check:.0f} s"
         ) from error
     _compare(reply, challenge)
+    return 0
 
 
 async def _follow(challenge: Challenge, tools: Tools, trace: Trace) -> Reply:

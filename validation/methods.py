@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from validation import dns01, http01, tls_alpn01
+from validation import dns01, dns_account01, dns_persist01, http01, tls_alpn01
 from validation.challenge import Check
 
 CHECKS: Mapping[str, Check] = MappingProxyType(
@@ -13,5 +13,7 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
         "http-01": http01.check,
         "dns-01": dns01.check,
         "tls-alpn-01": tls_alpn01.check,
+        "dns-account-01": dns_account01.check,
+        "dns-persist-01": dns_persist01.check,
     }
 )

@@ -106,6 +106,7 @@ def make_checker(
             "validation.allowed_networks: a public CA in production reaches public addresses only; empty it"
         )
     local_names = () if public else settings.ca.local_names
+    identities = frozenset(identity.lower() for identity in settings.ca.caa_identities)
 
     def host_rule(host: str) -> str:
         return normalise_dns(host, public=public, local_names=local_names)
@@ -120,9 +121,10 @@ def make_checker(
             ports=Ports(validation.http_port, validation.https_port, validation.tls_alpn_port),
             host_rule=host_rule,
             local_names=local_names,
+            identities=identities,
         ),
         limiter=Limiter(validation.concurrency, registered_domain),
-        identities=frozenset(identity.lower() for identity in settings.ca.caa_identities),
+        identities=identities,
         enabled=frozenset(validation.methods),
         clock=clock,
         public=public,

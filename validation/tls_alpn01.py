@@ -35,7 +35,7 @@ class _Fault(Exception):
     """What is wrong with a certificate, as the end of a sentence that begins with "the certificate"."""
 
 
-async def check(challenge: Challenge, tools: Tools, trace: Trace) -> None:
+async def check(challenge: Challenge, tools: Tools, trace: Trace) -> int:
     """Returns when the host shows the certificate.  Raises `CheckFailed`, `TransientError`."""
     seconds = tools.dialer.limits.tls_alpn
     try:
@@ -62,6 +62,7 @@ async def check(challenge: Challenge, tools: Tools, trace: Trace) -> None:
         judge(presented.certificate, challenge)
     except _Fault as error:
         raise CheckFailed("unauthorized", f"{challenge.name}: the certificate shown {error}") from error
+    return 0
 
 
 def server_name(name: str) -> str:

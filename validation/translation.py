@@ -20,9 +20,11 @@ import msgspec
 from core.errors import Refused
 from core.evidence import CaaSeen, ControlSeen, Result, SignedStatement
 from core.identifiers import split_wildcard
+from validation import dns01
 from validation.api import CheckRequest
 from validation.caa import Issuance
 from validation.challenge import Challenge
+from validation.dns_account01 import account_label
 from validation.open_mpic import (
     AcmeDns01,
     AcmeHttp01,
@@ -39,6 +41,7 @@ from validation.open_mpic import (
     DnsPersistent,
     Request,
 )
+from validation.txt import text_of
 
 _TOKEN = re.compile(r"[A-Za-z0-9_-]+")
 _HEX_DIGEST = re.compile(r"[0-9a-fA-F]{64}")
@@ -203,7 +206,7 @@ def _response(
 
 def _dcv_parameters(check: CheckRequest, base: str, ours: tuple[str, ...]) -> DcvParameters:
     made = Challenge.of(base, False, check.account_url, check.token, check.thumbprint)
-    text = base64.urlsafe_b64encode(made.digest).rstrip(b"=").decode()
+    text = text_of(made.digest).decode()
     if check.method == "http-01":
         return AcmeHttp01(made.token, made.key_authorization)
     if check.method == "dns-01":
@@ -211,17 +214,11 @@ def _dcv_parameters(check: CheckRequest, base: str, ours: tuple[str, ...]) -> Dc
     if check.method == "tls-alpn-01":
         return AcmeTlsAlpn01(made.digest.hex())
     if check.method == "dns-account-01":
-        prefix = f"{account_label(check.account_url)}._acme-challenge"
+        prefix = f"{account_label(check.account_url)}.{dns01.LABEL}"
         return DnsChange(text, prefix, require_exact_match=True)
     if check.method == "dns-persist-01":
         return DnsPersistent(ours, check.account_url)
     raise Refused("open-mpic.method", f"{check.method!r} has no Open MPIC form")
-
-
-def account_label(account_url: str) -> str:
-    """The label of an account (draft-ietf-acme-dns-account-label-00 section 3.2)."""
-    digest = hashlib.sha256(account_url.encode()).digest()[:10]
-    return "_" + base64.b32encode(digest).decode().lower()
 
 
 def _unpadded(text: str) -> bytes:

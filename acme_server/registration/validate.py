@@ -20,6 +20,7 @@ from core import jobs
 from core.database import Database, Rows, Transaction
 from core.errors import Problem, TransientError
 from core.evidence import Result
+from core.methods import reuse
 from core.outcome import Outcome
 from core.registered_domain import registered_domain
 from core.settings import Settings
@@ -126,7 +127,11 @@ class ValidateJob:
         self, tx: Transaction, challenge: Challenge, authorization: Authorization, attempt: Attempt
     ) -> None:
         authorizations.move_challenge(tx, challenge, Event.PASSED)
-        expires = tx.now + self._settings.acme.authorization_lifetime
+        oldest = attempt.oldest_datum if attempt.oldest_datum is not None else tx.now
+        expires = min(
+            tx.now + self._settings.acme.authorization_lifetime,
+            oldest + reuse(challenge.type, _ttl(attempt.outcome), tx.now),
+        )
         authorizations.record_validation(tx, authorization, attempt, expires=expires)
         for order in orders.on_authorization(tx, authorization.id):
             ready = ORDER.allows(order.status_at(tx.now), Event.ALL_AUTHORIZED)
@@ -169,6 +174,12 @@ def as_problem(outcome: Outcome) -> Problem:
     """What the perspectives found wrong, as RFC 8555 section 6.7 calls it."""
     kind = ErrorType(outcome.problem) if outcome.problem in _NAMESPACED else ErrorType.UNAUTHORIZED
     return refusal(kind, outcome.detail)
+
+
+def _ttl(outcome: Outcome) -> int:
+    """The least TTL, in seconds, of the records that showed control; 0 where there is none."""
+    controls = [each.statement().control for each in outcome.statements]
+    return min((each.ttl for each in controls if each is not None and each.result is Result.PASS), default=0)
 
 
 def _challenge(rows: Rows, challenge_id: str) -> Challenge:

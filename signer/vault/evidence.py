@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from core import evidence, identifiers, quorum
 from core.errors import Refused
 from core.evidence import Result, SignedStatement, Statement
-from core.methods import METHODS
+from core.methods import METHODS, reuse
 from core.requirements import Limit, limit
 from core.settings import Rules
 from signer.api import LeafRequest
@@ -53,8 +53,13 @@ class Verifier:
     """Verifies evidence against the perspectives pinned by key id (core.evidence.key_id)."""
 
     def __init__(
-        self, pinned: Mapping[bytes, PinnedPerspective], rules: Rules, local_names: Sequence[str]
+        self,
+        pinned: Mapping[bytes, PinnedPerspective],
+        rules: Rules,
+        local_names: Sequence[str],
+        methods: Collection[str] = (),
     ) -> None:
+        """`methods` are those that the settings list: one that proves no account key counts only then."""
         perspectives = [*pinned.values()]
         if not perspectives:
             raise ValueError("no perspective is pinned: seal at least one in the ceremony")
@@ -63,6 +68,7 @@ class Verifier:
         self._remotes = [(remote.code, remote.region) for remote in perspectives[1:]]
         self._rules = rules
         self._local_names = local_names if rules is Rules.PRIVATE else ()
+        self._methods = frozenset(methods)
 
     def verify(self, request: LeafRequest, now: int, until: int | None = None) -> None:
         """Require enough evidence for every name of `request`, good until `until` (`now` when None).
@@ -125,8 +131,12 @@ class Verifier:
         method = _one_method(name, attempt)
         if name.startswith("*.") and not METHODS[method].wildcard:
             raise Refused("evidence.wildcard", f"{method} shows no control of {name}: use a DNS method")
-        reuse = Limit.PERSIST_REUSE if method == "dns-persist-01" else Limit.VALIDATION_REUSE
-        if until - _oldest(attempt) > limit(reuse, until):
+        if not METHODS[method].key_authorization and method not in self._methods:
+            raise Refused(
+                "evidence.method",
+                f"{method} proves no account key and is off here: list it in validation.methods to accept it",
+            )
+        if until - _oldest(attempt) > reuse(method, _ttl(attempt), until):
             raise Refused(
                 "evidence.too-old", f"the validation of {name} is too old (BR 4.2.1): validate again"
             )
@@ -196,6 +206,12 @@ def _has_control(attempt: Mapping[str, Statement]) -> bool:
 
 def _has_caa(attempt: Mapping[str, Statement]) -> bool:
     return any(statement.caa is not None for statement in attempt.values())
+
+
+def _ttl(attempt: Mapping[str, Statement]) -> int:
+    """The least TTL, in seconds, of the records that showed control; 0 where there is none."""
+    seen = [statement.control for statement in attempt.values() if statement.control is not None]
+    return min((control.ttl for control in seen if control.result is Result.PASS), default=0)
 
 
 def _oldest(attempt: Mapping[str, Statement]) -> int:

@@ -23,10 +23,10 @@ from core.settings import Ca, Mpic, Perspective, Rules, Settings, Validation
 from operations import mpic_pki
 from tests.support.fake_dns import Entry, TableResolver
 from validation.api import Health
-from validation.dns01 import text_of
 from validation.mutual_tls import COORDINATOR, Identity
 from validation.perspective import make_checker
 from validation.remote_server import Doors, open_doors
+from validation.txt import text_of
 
 ZONE = "mpic.ca.example"
 OURS = "ca.example"

@@ -15,7 +15,7 @@ from core.settings import Ca, Deployment, Rules, Settings, Validation
 from tests.support import web
 from tests.support.fake_dns import TableResolver, caa, failure
 from tests.support.web import WebServer
-from validation import dns01
+from validation import txt
 from validation.api import CheckRequest
 from validation.perspective import make_checker
 
@@ -24,7 +24,7 @@ ACCOUNT = "https://ca.example/acme/account/1"
 TOKEN = "evaGxfADs6pSRb2LAv9IZf"
 THUMBPRINT = "9jg46WB3rR_AHD-EBXdN7cBkH1WOu0tA3M9fm21mqTI"
 KEY_AUTHORIZATION = f"{TOKEN}.{THUMBPRINT}"
-DIGEST = dns01.text_of(hashlib.sha256(KEY_AUTHORIZATION.encode()).digest()).decode()
+DIGEST = txt.text_of(hashlib.sha256(KEY_AUTHORIZATION.encode()).digest()).decode()
 REQUEST = CheckRequest("www.example.com", ACCOUNT, "attempt", "dns-01", "", TOKEN, THUMBPRINT)
 TXT = "_acme-challenge.www.example.com TXT"
 
@@ -187,6 +187,40 @@ async def test_a_method_that_is_switched_off_is_refused_but_its_recheck_is_not()
     with pytest.raises(Refused):
         await check({}, REQUEST, only)
     assert (await check({}, CheckRequest("a.example.com", ACCOUNT, "x", "", "dns-01"), only)).caa is not None
+
+
+PERSIST = settings(methods=("dns-01", "dns-persist-01"))
+PERSISTENT = dataclasses.replace(REQUEST, method="dns-persist-01", token="")
+
+
+@pytest.mark.clause("BR 3.2.2.4.22")
+@pytest.mark.row("methods.dns-persist-01")
+async def test_a_record_that_stays_is_attested_with_its_ttl_and_the_key_that_asked() -> None:
+    table = {"_validation-persist.www.example.com TXT": [f"ca.example; accounturi={ACCOUNT}"]}
+    seen = (await check(table, PERSISTENT, PERSIST)).control
+    assert seen is not None
+    assert (seen.result, seen.adn, seen.ttl, seen.thumbprint) == (
+        Result.PASS,
+        "www.example.com",
+        60,
+        THUMBPRINT,
+    )
+    expired = f"ca.example; accounturi={ACCOUNT}; persistUntil=1"
+    late = (await check({"_validation-persist.www.example.com TXT": [expired]}, PERSISTENT, PERSIST)).control
+    assert late is not None
+    assert (late.result, late.problem, late.ttl) == (Result.FAIL, "unauthorized", 0)
+
+
+@pytest.mark.clause("RFC 8555 section 8.1")
+async def test_a_method_without_key_authorization_has_no_token_and_is_off_unless_listed() -> None:
+    for request, configured in (
+        (dataclasses.replace(PERSISTENT, token=TOKEN), PERSIST),
+        (dataclasses.replace(PERSISTENT, thumbprint=""), PERSIST),
+        (dataclasses.replace(REQUEST, token=""), PERSIST),
+        (PERSISTENT, settings()),
+    ):
+        with pytest.raises(Refused):
+            await check({}, request, configured)
 
 
 @pytest.mark.parametrize(

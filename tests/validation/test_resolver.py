@@ -18,7 +18,6 @@ from core.settings import Rules
 from tests.support.fake_dns import Script, ScriptedServer, TableResolver
 from tests.world.world import World
 from validation.caa_value import CaaRecord
-from validation.dns01 import text
 from validation.resolver import (
     LocalNames,
     LookupFailure,
@@ -27,6 +26,7 @@ from validation.resolver import (
     Upstream,
     upstreams,
 )
+from validation.txt import joined
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -111,7 +111,7 @@ async def test_nxdomain_is_an_answer(world: World) -> None:
 async def test_records_come_in_wire_form(world: World) -> None:
     world.set_txt("wire.example.com", "a" * 300)
     answer = await stub(world.resolver).lookup("wire.example.com", Type.TXT)
-    assert text(answer.records[0]) == b"a" * 300
+    assert joined(answer.records[0]) == b"a" * 300
     answer = await stub(world.resolver).lookup("caa-deny.example.com", Type.CAA)
     assert [CaaRecord.parse(rdata) for rdata in answer.records] == [CaaRecord(0, "issue", b";")]
 
@@ -121,7 +121,7 @@ async def test_a_set_too_large_for_udp_is_fetched_whole_over_tcp(world: World) -
     values = sorted(f"{number:02d}" + "v" * 100 for number in range(40))
     world.set_txt("large.example.com", *values)
     answer = await stub(world.resolver).lookup("large.example.com", Type.TXT)
-    assert sorted(text(rdata).decode() for rdata in answer.records) == values
+    assert sorted(joined(rdata).decode() for rdata in answer.records) == values
 
 
 # --- misbehaviour ---------------------------------------------------------------------------------------

@@ -196,11 +196,34 @@ def test_a_validation_is_reused_as_long_as_the_day_of_signing_allows(
         _evidence(now, age, method, "evidence.too-old", accepted=accepted)
 
 
+@pytest.mark.row("limits.reuse")
 @pytest.mark.clause("BR 3.2.2.4.22")
-def test_a_persistent_record_is_believed_for_ten_days() -> None:
+@pytest.mark.parametrize(
+    ("ttl", "seconds"),
+    [(30 * DAY, 10 * DAY), (10 * DAY, 10 * DAY), (DAY, DAY), (HOUR, HOUR), (60, HOUR), (0, HOUR)],
+)
+def test_a_persistent_record_is_believed_for_its_ttl_and_ten_days_at_most(ttl: int, seconds: int) -> None:
     now = at("2026-11-24")
-    for age, accepted in ((10 * DAY, True), (10 * DAY + 1, False)):
-        _evidence(now, age, "dns-persist-01", "evidence.too-old", accepted=accepted)
+    for age, accepted in ((seconds, True), (seconds + 1, False)):
+        _evidence(now, age, "dns-persist-01", "evidence.too-old", accepted=accepted, ttl=ttl)
+
+
+@pytest.mark.clause("BR 3.2.2.4.22")
+def test_the_shortest_ttl_that_a_perspective_saw_counts() -> None:
+    now = at("2026-11-24")
+    method = "dns-persist-01"
+    long, short = (
+        attempt(
+            6,
+            method=method,
+            checked_at=now - 2 * HOUR,
+            control=ControlSeen(method, NAME, Result.PASS, thumbprint=ACCOUNT_KEY.thumbprint, ttl=ttl),
+        )
+        for ttl in (DAY, 60)
+    )
+    fresh = [recheck(number, now - 5, method=method) for number in range(6)]
+    _verified([*long, *fresh], now)()
+    refused("evidence.too-old", _verified([*long[:5], short[5], *fresh], now))
 
 
 @pytest.mark.clause("BR 4.2.2.1")
@@ -288,8 +311,8 @@ def test_every_limit_that_concerns_the_vault_is_tested_here() -> None:
     assert not tested & set(elsewhere)
 
 
-def _evidence(now: int, age: int, method: str, code: str, *, accepted: bool) -> None:
-    control = ControlSeen(method, NAME, Result.PASS, thumbprint=ACCOUNT_KEY.thumbprint)
+def _evidence(now: int, age: int, method: str, code: str, *, accepted: bool, ttl: int = 0) -> None:
+    control = ControlSeen(method, NAME, Result.PASS, thumbprint=ACCOUNT_KEY.thumbprint, ttl=ttl)
     caa = CaaSeen(Result.PASS, method=method)
     old = attempt(6, method=method, checked_at=now - age, control=control, caa=caa)
     act = _verified([*old, *(recheck(each, now, method=method) for each in range(6))], now)

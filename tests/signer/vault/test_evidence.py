@@ -31,13 +31,18 @@ KEYS = [PerspectiveKey(secret) for secret in SECRETS]
 CODES = [f"p{number}" for number in range(len(REGIONS))]
 
 
-def verifier(count: int = 5, rules: Rules = Rules.PUBLIC, local: Sequence[str] = ("localhost",)) -> Verifier:
+def verifier(
+    count: int = 5,
+    rules: Rules = Rules.PUBLIC,
+    local: Sequence[str] = ("localhost",),
+    methods: Sequence[str] = tuple(METHODS),
+) -> Verifier:
     """The first `count` perspectives pinned; p0 is the primary."""
     pinned = {
         key.key_id: PinnedPerspective(code, region, 0.0, 0.0, secret.public_key())
         for key, code, region, secret in list(zip(KEYS, CODES, REGIONS, SECRETS, strict=True))[:count]
     }
-    return Verifier(pinned, rules, local)
+    return Verifier(pinned, rules, local, methods)
 
 
 def statement(number: int = 0, name: str = NAME, method: str = "http-01", **changes: Any) -> Statement:
@@ -225,6 +230,17 @@ def test_a_wildcard_needs_a_dns_method(method: str) -> None:
         act()
     else:
         refused("evidence.wildcard", act)
+
+
+@pytest.mark.clause("RFC 8555 section 8.1")
+def test_a_method_that_proves_no_account_key_counts_only_where_the_settings_list_it() -> None:
+    statements = attempt(method="dns-persist-01")
+    verify(statements)
+    others = [method for method in METHODS if method != "dns-persist-01"]
+    refused("evidence.method", lambda: verify(statements, by=verifier(methods=others)))
+    refused("evidence.method", lambda: verify(statements, by=verifier(methods=())))
+    # The others may be switched off for new orders: what they have shown stays shown.
+    verify(attempt(method="dns-01"), by=verifier(methods=()))
 
 
 @pytest.mark.parametrize("method", ["", "email-reply-00", "HTTP-01", "caa"])
