@@ -85,7 +85,7 @@ def job_handlers(
 ) -> Mapping[str, Callable[[str], Awaitable[None]]]:
     """What `core.jobs.JobRunner` runs for this room, by the kind of job."""
     handlers: dict[str, Callable[[str], Awaitable[None]]] = {
-        validate.KIND: validate.ValidateJob(database, perspectives, settings),
+        validate.KIND: validate.ValidateJob(database, perspectives, settings, clock),
         finalize.KIND: finalize.IssueJob(database, perspectives, issuance, clock, settings),
     }
     return {kind: _announcing(handler, changes) for kind, handler in handlers.items()}

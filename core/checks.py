@@ -267,6 +267,12 @@ def _periods(settings: Settings) -> None:
             vault.responder_lifetime,
             "30 days at most: a responder without a status of its own must end soon",
         )
+    if settings.limits.failure_wait > settings.limits.failure_wait_most:
+        raise _wrong(
+            "limits.failure_wait",
+            settings.limits.failure_wait,
+            "the first wait is the shortest one",
+        )
     if settings.acme.authorization_reuse > settings.acme.authorization_lifetime:
         raise _wrong(
             "acme.authorization_reuse",

@@ -20,7 +20,7 @@ from contextlib import suppress
 
 from core import metrics
 from core.clock import Clock
-from core.database import Database, Row, Transaction
+from core.database import Database, Row, Rows, Transaction
 from core.errors import CaError, HaltIssuance, TransientError
 
 LONGEST_DELAY = 60
@@ -55,6 +55,13 @@ def add(tx: Transaction, kind: str, subject: str, run_at: int | None = None) -> 
 def done(tx: Transaction, kind: str, subject: str) -> None:
     """Remove a job, in the transaction of its result."""
     tx.execute("DELETE FROM jobs WHERE kind = ? AND subject = ?", (kind, subject))
+
+
+def waiting(rows: Rows, kind: str, most: int) -> int:
+    """How many jobs of the kind there are, running ones too; counted up to `most`."""
+    row = rows.one("SELECT COUNT(*) FROM (SELECT 1 FROM jobs WHERE kind = ? LIMIT ?)", (kind, most))
+    assert row is not None
+    return int(row[0])
 
 
 def hasten(tx: Transaction, kind: str) -> None:

@@ -218,6 +218,10 @@ class Limits:
     contacts_per_account: int = 10
     connections: int = 10000
     request_timeout: int = 30
+    validations_waiting: int = 1000
+    failures_free: int = 5
+    failure_wait: int = 900
+    failure_wait_most: int = 86400
 
 
 @dataclass(frozen=True, slots=True)

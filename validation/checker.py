@@ -72,7 +72,7 @@ class Checker:
         self._require_sound(request)
         base, wildcard = split_wildcard(request.name)
         method = request.method or request.caa_method
-        async with self._limiter.room(base):
+        async with self._limiter.room(base, request.account_url):
             # Read before looking, so that evidence never passes for younger than its oldest datum.
             checked_at, began = self._clock.now(), self._clock.monotonic()
             issuance = caa.Issuance(wildcard, self._identities, request.account_url, method)

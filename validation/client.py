@@ -16,10 +16,12 @@ from core.errors import HaltIssuance, Refused, TransientError
 from core.evidence import Result
 from core.outcome import Absence, Outcome
 from core.randomness import Randomness, token
+from core.registered_domain import registered_domain
 from core.settings import Settings
 from validation import mpic
 from validation.api import CheckRequest
 from validation.channel import channels
+from validation.limiter import COORDINATOR_PATIENCE, Limiter
 from validation.mpic import Absent, Answer, Received
 from validation.review import Contradiction, Review
 
@@ -53,6 +55,9 @@ class Perspectives:
         self._clock = clock
         self._randomness = randomness
         self._deadline = deadline
+        self._limiter = Limiter(
+            settings.validation.concurrency, registered_domain, patience=COORDINATOR_PATIENCE
+        )
         self.channels = channels(data, settings, deadline + CHANNEL_MARGIN)
         """The way to each by its code, for who watches over them (operations/perspective_watch.py)."""
 
@@ -61,14 +66,18 @@ class Perspectives:
 
         `name` is a normal dNSName, with "*." for a wildcard; `token` is the challenge's, `thumbprint` that of
         the account key (RFC 8555 section 8.1).  Our own faults are indeterminate and do not raise, except
-        `HaltIssuance` when the clock here or at the primary perspective stepped back.
+        `HaltIssuance` when the clock here or at the primary perspective stepped back, and `TransientError`
+        when there is no room for one more now: then nobody was asked.
         """
-        return await self._fan_out(
-            CheckRequest(name, account_url, self._attempt(), method, "", token, thumbprint)
-        )
+        request = CheckRequest(name, account_url, self._attempt(), method, "", token, thumbprint)
+        async with self._limiter.room(name, account_url):
+            return await self._fan_out(request)
 
     async def recheck_caa(self, name: str, account_url: str, caa_method: str) -> Outcome:
-        """CAA alone, for a name validated earlier by `caa_method` (RFC 8657 binds the recheck to it)."""
+        """CAA alone, for a name validated earlier by `caa_method` (RFC 8657 binds the recheck to it).
+
+        An order waits for it, and nobody's hosts but name servers are asked: it needs no room of its own.
+        """
         return await self._fan_out(CheckRequest(name, account_url, self._attempt(), "", caa_method))
 
     async def close(self) -> None:

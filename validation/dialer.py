@@ -12,13 +12,15 @@ import asyncio
 import os
 import socket
 import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import cast
 
+from core.errors import TransientError
 from validation.addresses import Address
 from validation.http_exchange import Exchange, Reply, Unacceptable, request
+from validation.limiter import PER_NETWORK, Places
 from validation.redirects import Hop
 from validation.verdict import CheckFailed
 
@@ -32,6 +34,7 @@ class DialLimits:
 
     `check` is for all hops of http-01, `tls_alpn` for all of tls-alpn-01.  Both stay below the 15 s after
     which the quorum no longer waits (validation/client.py): a slow host gets a verdict and not our silence.
+    `busy` is how long a connection waits for others to the same network; it counts in the check's time.
     """
 
     connect_v6: float = 3.0
@@ -40,6 +43,7 @@ class DialLimits:
     hop: float = 10.0
     check: float = 12.0
     tls_alpn: float = 10.0
+    busy: float = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,7 @@ class GuardedDialer:
 
     def __init__(self, limits: DialLimits | None = None) -> None:
         self._limits = limits or DialLimits()
+        self._networks = Places(PER_NETWORK)
         self._https = _context()
         self._acme_tls = _context()
         self._acme_tls.set_alpn_protocols([ACME_TLS])
@@ -78,18 +83,19 @@ class GuardedDialer:
         """
         where = f"{address} port {port}"
         octets_sent = request(hop)
-        exchange = Exchange(asyncio.get_running_loop(), self._limits.read, octets)
-        try:
-            with _faults(where, "the answer"):
-                async with asyncio.timeout(self._limits.hop):
-                    transport = await self._connect(exchange, address, port, where)
-                    if hop.scheme == "https":
-                        transport = await _secure(exchange, transport, self._https, hop.host)
-                        exchange.connection_made(transport)
-                    transport.write(octets_sent)
-                    return await exchange.reply
-        finally:
-            exchange.end()
+        async with self._place(address):
+            exchange = Exchange(asyncio.get_running_loop(), self._limits.read, octets)
+            try:
+                with _faults(where, "the answer"):
+                    async with asyncio.timeout(self._limits.hop):
+                        transport = await self._connect(exchange, address, port, where)
+                        if hop.scheme == "https":
+                            transport = await _secure(exchange, transport, self._https, hop.host)
+                            exchange.connection_made(transport)
+                        transport.write(octets_sent)
+                        return await exchange.reply
+            finally:
+                exchange.end()
 
     async def handshake(self, server_name: str, address: Address, port: int) -> Presented:
         """What the TLS server at `address` and `port` shows to a client that offers acme-tls/1 alone.
@@ -98,18 +104,32 @@ class GuardedDialer:
         """
         where = f"{address} port {port}"
         held = _Held()
-        try:
-            with _faults(where, "the TLS handshake"):
-                async with asyncio.timeout(self._limits.tls_alpn):
-                    transport = await self._connect(held, address, port, where)
-                    held.transport = transport = await _secure(held, transport, self._acme_tls, server_name)
-                    tls: ssl.SSLObject = transport.get_extra_info("ssl_object")
-                    # Without verification Python hands out the certificate as octets only.
-                    return Presented(
-                        tls.selected_alpn_protocol() or "", tls.getpeercert(binary_form=True) or b""
-                    )
-        finally:
-            held.drop()
+        async with self._place(address):
+            try:
+                with _faults(where, "the TLS handshake"):
+                    async with asyncio.timeout(self._limits.tls_alpn):
+                        transport = await self._connect(held, address, port, where)
+                        held.transport = transport = await _secure(
+                            held, transport, self._acme_tls, server_name
+                        )
+                        tls: ssl.SSLObject = transport.get_extra_info("ssl_object")
+                        # Without verification Python hands out the certificate as octets only.
+                        return Presented(
+                            tls.selected_alpn_protocol() or "", tls.getpeercert(binary_form=True) or b""
+                        )
+            finally:
+                held.drop()
+
+    @asynccontextmanager
+    async def _place(self, address: Address) -> AsyncIterator[None]:
+        """One of the few connections to the address's network.  Raises `TransientError`: others hold them."""
+        async with AsyncExitStack() as held:
+            try:
+                async with asyncio.timeout(self._limits.busy):
+                    await held.enter_async_context(self._networks.place(network(address)))
+            except TimeoutError as error:
+                raise TransientError(f"busy: too many connections to the network of {address}") from error
+            yield
 
     async def _connect(
         self, protocol: asyncio.Protocol, address: Address, port: int, where: str
@@ -125,6 +145,11 @@ class GuardedDialer:
         except OSError as error:
             raise ConnectFailed("connection", f"{where}: {_reason(error)}") from error
         return transport
+
+
+def network(address: Address) -> bytes:
+    """What `PER_NETWORK` counts by: the /24 of IPv4 or the /48 of IPv6, the least that one site is given."""
+    return address.packed[: 3 if address.version == 4 else 6]
 
 
 class _Held(asyncio.Protocol):

@@ -94,7 +94,11 @@ def _line(code: str, answer: Answer) -> View:
 
 
 def _seen(part: ControlSeen | CaaSeen | None) -> Seen | None:
-    return None if part is None else Seen(part.result, part.problem, part.detail)
+    if part is None:
+        return None
+    # A failure that is called our own is none of the applicant's, whatever perspective calls it so.
+    ours = part.result is Result.FAIL and part.problem == _UNDECIDED.problem
+    return Seen(Result.INDETERMINATE if ours else part.result, part.problem, part.detail)
 
 
 def _conclude(

@@ -21,7 +21,9 @@ async def show_or_answer(context: Context, request: ByAccount) -> Reply:
     own(request, authorization, "challenge")
     assert challenge is not None
     if request.payload is not None and challenge.status is ChallengeStatus.PENDING:
-        challenge = await context.database.write(lambda tx: validate.begin(tx, wanted))
+        challenge = await context.database.write(
+            lambda tx: validate.begin(tx, wanted, context.settings.limits)
+        )
         context.wake_jobs()
     elif request.payload is None and challenge.status is ChallengeStatus.PROCESSING:
         with context.changes.watch(wanted, since=since) as moved:

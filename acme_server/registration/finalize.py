@@ -177,14 +177,16 @@ class IssueJob:
                     for each, outcome in zip(old, outcomes, strict=True)
                 ]
             )
-        faults = []
-        for authorization, outcome in zip(old, outcomes, strict=True):
-            if outcome.result is Result.INDETERMINATE:
-                raise TransientError(f"CAA of {authorization.name}: {outcome.detail}")
-            if outcome.result is Result.FAIL:
-                faults.append(({"type": "dns", "value": authorization.value}, as_problem(outcome)))
+        faults = [
+            ({"type": "dns", "value": each.value}, as_problem(outcome))
+            for each, outcome in zip(old, outcomes, strict=True)
+            if outcome.result is Result.FAIL
+        ]
         if faults:
             raise problems.joined(faults)
+        for each, outcome in zip(old, outcomes, strict=True):
+            if outcome.result is Result.INDETERMINATE:
+                raise TransientError(f"CAA of {each.name}: {outcome.detail}")
         return tuple(statement for outcome in outcomes for statement in outcome.statements)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from acme_server.objects import Account, Authorization, Challenge, Order
 from acme_server.problems import ErrorType, refusal
+from acme_server.registration import limits
 from acme_server.states import AUTHORIZATION, CHALLENGE, ORDER, AuthorizationStatus, Event
 from acme_server.store import authorizations, orders
 from core.database import Transaction
@@ -47,6 +48,7 @@ def _authorization(
         found = authorizations.reusable(tx, account.id, value, wildcard, since)
         if found is not None and found.status_at(tx.now) is AuthorizationStatus.VALID:
             return found
+    limits.must_not_back_off(tx, account.id, value, settings.limits)
     methods = [each for each in settings.validation.methods if not wildcard or METHODS[each].wildcard]
     if not methods:
         raise refusal(ErrorType.REJECTED_IDENTIFIER, f"no validation method is offered here for {name}")

@@ -14,16 +14,18 @@ from typing import Protocol
 from acme_server import problems
 from acme_server.objects import Attempt, Authorization, Challenge
 from acme_server.problems import ErrorType, malformed, refusal
+from acme_server.registration import limits
 from acme_server.states import ORDER, AccountStatus, AuthorizationStatus, ChallengeStatus, Event
 from acme_server.store import accounts, attempts, authorizations, orders
 from core import jobs
+from core.clock import Clock
 from core.database import Database, Rows, Transaction
 from core.errors import Problem, TransientError
 from core.evidence import Result
 from core.methods import reuse
 from core.outcome import Outcome
 from core.registered_domain import registered_domain
-from core.settings import Settings
+from core.settings import Limits, Settings
 from signer import steps
 
 KIND = "validate"
@@ -41,10 +43,10 @@ class Perspectives(Protocol):
         """CAA alone, for the method that was really used."""
 
 
-def begin(tx: Transaction, challenge_id: str) -> Challenge:
+def begin(tx: Transaction, challenge_id: str, bounds: Limits) -> Challenge:
     """The client says that it is ready.  A challenge already under way is left as it is.
 
-    Raises `Problem` when the authorization is no longer pending.
+    Raises `Problem` when the authorization is no longer pending, or a limit is reached.
     """
     challenge = _challenge(tx, challenge_id)
     if challenge.status is not ChallengeStatus.PENDING:
@@ -56,6 +58,9 @@ def begin(tx: Transaction, challenge_id: str) -> Challenge:
         return challenge  # another challenge has done the work; clients that answer all of them do no harm
     if status is not AuthorizationStatus.PENDING:
         raise malformed(f"the authorization of {authorization.name} is {status}; place a new order")
+    limits.must_have_room(tx, KIND, bounds)
+    limits.must_not_back_off(tx, authorization.account_id, authorization.value, bounds)
+    limits.must_be_tried(tx, authorization.id, challenge.id, authorization.expires)
     jobs.add(tx, KIND, challenge.id)
     return authorizations.move_challenge(tx, challenge, Event.ANSWERED)
 
@@ -63,10 +68,13 @@ def begin(tx: Transaction, challenge_id: str) -> Challenge:
 class ValidateJob:
     """Handler of the jobs of kind "validate"; the subject is the challenge's id."""
 
-    def __init__(self, database: Database, perspectives: Perspectives, settings: Settings) -> None:
+    def __init__(
+        self, database: Database, perspectives: Perspectives, settings: Settings, clock: Clock
+    ) -> None:
         self._database = database
         self._perspectives = perspectives
         self._settings = settings
+        self._clock = clock
         registered_domain("example.com")  # reads its list now: inside a transaction all others would wait
 
     async def __call__(self, challenge_id: str) -> None:
@@ -81,11 +89,9 @@ class ValidateJob:
         holder = accounts.with_key(reader, authorization.account_id)
         assert holder is not None
         account, thumbprint, _ = holder
-        if (
-            authorization.status is not AuthorizationStatus.PENDING
-            or account.status is not AccountStatus.VALID
-        ):
-            # Deactivated, or decided by another challenge: nobody's hosts are asked for nothing.
+        pending = authorization.status_at(self._clock.now()) is AuthorizationStatus.PENDING
+        if not pending or account.status is not AccountStatus.VALID:
+            # Deactivated, expired, or decided by another challenge: nobody's hosts are asked for nothing.
             await self._database.write(lambda tx: jobs.done(tx, KIND, challenge_id))
             return
         outcome = await self._perspectives.check(

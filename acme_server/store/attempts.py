@@ -93,6 +93,22 @@ def count(rows: Rows, authorization_id: str, challenge_id: str) -> int:
     return int(row[0])
 
 
+def failures(rows: Rows, account_id: str, domain: str, since: int) -> tuple[int, int]:
+    """How many validations of the account below `domain` failed after `since` and after the last that passed.
+
+    And when the newest of them was asked; 0 when there is none.
+    """
+    of_domain = (account_id, domain)
+    row = rows.one(
+        "SELECT COUNT(*), MAX(at) FROM attempts WHERE challenge_id IS NOT NULL AND account_id = ?"
+        " AND domain = ? AND result = 'fail' AND at > MAX(?, COALESCE((SELECT MAX(at) FROM attempts"
+        " WHERE challenge_id IS NOT NULL AND account_id = ? AND domain = ? AND result = 'pass'), 0))",
+        (*of_domain, since, *of_domain),
+    )
+    assert row is not None
+    return int(row[0]), int(row[1] or 0)
+
+
 def evidence_of_order(rows: Rows, order_id: str) -> tuple[SignedStatement, ...]:
     """The statements by which the order's authorizations became valid, in the order of its identifiers."""
     found = rows.all(

@@ -162,6 +162,15 @@ async def test_the_pending_work_of_a_deactivated_account_is_cancelled_and_nobody
     assert (front.counts()["jobs"], front.counts()["attempts"]) == (0, 0)
 
 
+async def test_an_authorization_whose_time_is_over_is_not_looked_at_any_more(
+    front: Front, subscriber: AcmeClient
+) -> None:
+    await answered(front, subscriber)
+    front.clock.at += 7 * 86400
+    await front.run_jobs()
+    assert (front.perspectives.asked, front.counts()["jobs"]) == ([], 0)
+
+
 @pytest.mark.row("attacks.token-confusion")
 async def test_a_result_that_comes_after_the_deactivation_is_on_record_and_moves_nothing(
     front: Front, subscriber: AcmeClient

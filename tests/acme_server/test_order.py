@@ -273,6 +273,29 @@ async def test_caa_that_forbids_at_last_makes_the_order_invalid(front: Front, su
     assert front.counts()["jobs"] == 0
 
 
+@pytest.mark.row("attacks.caa-toctou")
+@pytest.mark.row("errors.compound")
+@pytest.mark.clause("RFC 8555 section 6.7.1")
+async def test_a_name_that_caa_forbids_ends_the_order_though_another_cannot_be_seen(
+    front: Front, subscriber: AcmeClient
+) -> None:
+    names = [NAME, "other.example.com", "third.example.com"]
+    order = await front.authorized(subscriber, *names)
+    front.clock.at += 7 * 3600 + 1
+    front.perspectives.undecided = {names[0]}
+    front.perspectives.caa_forbids = set(names[1:])
+    await subscriber.post(order.body["finalize"], {"csr": b64(csr(ec_key(), names))})
+    await front.run_jobs()
+    after = (await subscriber.post(order.headers["Location"])).body
+    assert after["status"] == "invalid"
+    assert [(each["identifier"]["value"], each["type"]) for each in after["error"]["subproblems"]] == [
+        (name, "urn:ietf:params:acme:error:caa") for name in names[1:]
+    ]
+    # The authorizations are what they were: control was shown.
+    assert (await subscriber.post(order.body["authorizations"][1])).body["status"] == "valid"
+    assert front.issuance.approved == []
+
+
 @pytest.mark.clause("BR 3.2.2.8")
 async def test_caa_that_cannot_be_seen_is_tried_again(front: Front, subscriber: AcmeClient) -> None:
     order = await front.authorized(subscriber, NAME)

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from core.clock import ClockSteppedBack, FakeClock
 from core.data_directory import DataDirectory
-from core.errors import HaltIssuance, Refused
+from core.errors import HaltIssuance, Refused, TransientError
 from core.evidence import CaaSeen, ControlSeen, PerspectiveKey, Result, SignedStatement, Statement
 from core.outcome import Absence, Outcome
 from core.randomness import SystemRandomness
@@ -264,6 +264,29 @@ async def test_a_wildcard_is_judged_anew_by_issuewild(tmp_path: Path) -> None:
                 "*.a.example", "https://ca/a/1", "dns-01", "token", "thumbprint"
             )
         assert checked.result == result
+
+
+@pytest.mark.row("limits.mpic")
+def test_all_have_fifteen_seconds_and_stragglers_two() -> None:
+    assert (client.DEADLINE_SECONDS, client.STRAGGLER_SECONDS) == (15, 2)
+
+
+@pytest.mark.row("limits.concurrency")
+async def test_a_check_that_finds_no_room_asks_nobody_and_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "COORDINATOR_PATIENCE", 0.05)
+    async with fleet(tmp_path, local=silent) as made:
+        running = [asyncio.create_task(made.check()) for _ in range(5)]
+        async with asyncio.timeout(10):
+            while len(made.requests) < 5:
+                await asyncio.sleep(0.01)
+        with pytest.raises(TransientError, match="busy"):
+            await made.check()
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+    assert len(made.requests) == 5
 
 
 @pytest.mark.clause("BR 5.4.1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from ipaddress import ip_address
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from core.errors import TransientError
 from tests.support import web
 from tests.support.web import WebServer
-from validation.dialer import ConnectFailed, DialLimits, GuardedDialer
+from validation.dialer import ConnectFailed, DialLimits, GuardedDialer, network
 from validation.redirects import Hop
 from validation.verdict import CheckFailed
 
@@ -99,3 +100,75 @@ async def test_a_failed_connection_is_told_apart_from_a_failed_answer() -> None:
     with pytest.raises(ConnectFailed) as refused:
         await DIALER.get(hop(), ip_address("127.0.0.1"), port, 10)
     assert refused.value.problem == "connection"
+
+
+class Crowd:
+    """A web server's behaviour that counts how many it serves at once, and lets them go when told."""
+
+    def __init__(self) -> None:
+        self.inside = self.most = 0
+        self.go = asyncio.Event()
+
+    async def __call__(self, head: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.inside += 1
+        self.most = max(self.most, self.inside)
+        await self.go.wait()
+        self.inside -= 1
+        writer.write(web.head("200 OK", "Content-Length: 0"))
+        await writer.drain()
+
+
+@pytest.mark.row("limits.concurrency")
+@pytest.mark.row("attacks.amplification")
+async def test_one_network_gets_five_connections_at_once_whoever_asks_for_them() -> None:
+    crowd = Crowd()
+    dialer = GuardedDialer()
+    async with WebServer(crowd, "0.0.0.0") as server:
+        gets = [
+            asyncio.create_task(
+                dialer.get(hop(f"v{n}.example"), ip_address(f"127.0.0.{n + 1}"), server.port, 9)
+            )
+            for n in range(12)
+        ]
+        other = asyncio.create_task(dialer.get(hop("w.example"), ip_address("127.0.1.1"), server.port, 9))
+        async with asyncio.timeout(10):
+            while crowd.inside < 6:
+                await asyncio.sleep(0.01)
+        assert server.connections == 6  # five below 127.0.0.0/24, and the other network's
+        crowd.go.set()
+        assert [reply.status for reply in await asyncio.gather(*gets, other)] == [200] * 13
+    assert crowd.most == 6
+    assert len(dialer._networks) == 0
+
+
+@pytest.mark.row("limits.concurrency")
+async def test_who_waits_too_long_for_a_network_has_met_a_fault_of_ours_and_connects_nowhere() -> None:
+    crowd = Crowd()
+    dialer = GuardedDialer(DialLimits(busy=0.1))
+    async with WebServer(crowd) as server:
+        gets = [
+            asyncio.create_task(dialer.get(hop(), ip_address("127.0.0.1"), server.port, 9)) for _ in range(5)
+        ]
+        async with asyncio.timeout(10):
+            while crowd.inside < 5:
+                await asyncio.sleep(0.01)
+        with pytest.raises(TransientError, match=r"busy.*127\.0\.0\.1"):
+            await dialer.get(hop(), ip_address("127.0.0.1"), server.port, 9)
+        with pytest.raises(TransientError, match="busy"):
+            await dialer.handshake("x.example", ip_address("127.0.0.200"), server.port)
+        assert server.connections == 5
+        crowd.go.set()
+        await asyncio.gather(*gets)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("203.0.113.1", "203.0.113.254", True),
+        ("203.0.113.1", "203.0.114.1", False),
+        ("2001:db8:1:2::1", "2001:db8:1:ffff::1", True),
+        ("2001:db8:1::1", "2001:db8:2::1", False),
+    ],
+)
+def test_a_network_is_a_slash_24_or_a_slash_48(one: str, other: str, same: bool) -> None:
+    assert (network(ip_address(one)) == network(ip_address(other))) is same

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -165,6 +166,15 @@ def test_the_outcome_is_settled_exactly_when_nothing_to_come_can_change_it(seen,
 def test_too_few_perspectives_for_the_day_are_our_fault_whatever_the_remotes_saw() -> None:
     seen = outcome(PASS, PASS, FAIL)
     assert (seen.result, seen.problem) == (UNKNOWN, "serverInternal")
+
+
+@pytest.mark.row("errors.server-internal")
+def test_a_failure_that_a_perspective_calls_its_own_is_none_of_the_applicants() -> None:
+    item = received("local", FAIL)
+    assert item.statement.control is not None
+    control = replace(item.statement.control, problem="serverInternal")
+    answers = {"local": replace(item, statement=replace(item.statement, control=control))}
+    assert conclude(Rules.PRIVATE, LOCAL, answers, AT).result == UNKNOWN
 
 
 @pytest.mark.clause("BR 5.4.1")

@@ -1,0 +1,78 @@
+"""Limits on validations: how many may wait, and how soon one may follow others that failed.
+
+They answer 429 rateLimited with the sentence that says which limit it is and when it frees (RFC 8555 section
+6.6), in the transaction of the request, so that nothing else of it happens.  Failures are counted in the
+record of attempts: a restart forgets nothing.
+
+Must never: count a fault of our own, or make a name wait for what another account did.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from acme_server.problems import ErrorType, refusal
+from acme_server.store import attempts
+from core import jobs, metrics
+from core.database import Rows, Transaction
+from core.errors import Problem
+from core.registered_domain import registered_domain
+from core.settings import Limits
+
+QUEUE_PAUSE = 30
+"""Seconds until a queue that is full is worth another try: it moves by some hundred in that time."""
+
+ATTEMPTS = 100
+"""At one challenge in all.  No verdict so often is a fault of ours that lasts; its record must not grow for
+ever, and a new order has a new challenge."""
+
+
+def must_have_room(rows: Rows, kind: str, limits: Limits) -> None:
+    """The queue of jobs of `kind` has room for one more.  Raises `Problem` (rateLimited)."""
+    if jobs.waiting(rows, kind, limits.validations_waiting) >= limits.validations_waiting:
+        raise _limited(
+            "validations_waiting",
+            f"{limits.validations_waiting} validations wait already, which is our limit for all accounts "
+            f"together; answer the challenge again in {QUEUE_PAUSE} s",
+            QUEUE_PAUSE,
+        )
+
+
+def must_not_back_off(tx: Transaction, account_id: str, value: str, limits: Limits) -> None:
+    """The account may have `value` (without "*.") validated now.  Raises `Problem` (rateLimited)."""
+    domain = registered_domain(value)
+    since = tx.now - 2 * limits.failure_wait_most
+    count, newest = attempts.failures(tx, account_id, domain, since)
+    frees_at = newest + back_off(count, limits)
+    if count and frees_at > tx.now:
+        raise _limited(
+            "failures",
+            f"{count} validations of names below {domain} failed for this account, the last at "
+            f"{_time(newest)}; the next may begin at {_time(frees_at)}. Mend first what their errors said",
+            frees_at - tx.now,
+        )
+
+
+def must_be_tried(tx: Transaction, authorization_id: str, challenge_id: str, expires: int) -> None:
+    """The challenge was not tried too often.  Raises `Problem` (rateLimited)."""
+    if attempts.count(tx, authorization_id, challenge_id) >= ATTEMPTS:
+        raise _limited(
+            "attempts",
+            f"{ATTEMPTS} attempts at this challenge found no verdict, by a fault of ours: place a new order",
+            expires - tx.now,
+        )
+
+
+def back_off(failures: int, limits: Limits) -> int:
+    """Seconds from the last of so many failures in a row to the next validation."""
+    beyond = failures - limits.failures_free
+    return 0 if beyond < 0 else min(limits.failure_wait << min(beyond, 32), limits.failure_wait_most)
+
+
+def _limited(limit: str, detail: str, retry_after: int) -> Problem:
+    metrics.LIMITED.labels(limit).inc()
+    return refusal(ErrorType.RATE_LIMITED, detail, retry_after=retry_after)
+
+
+def _time(at: int) -> str:
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC"
