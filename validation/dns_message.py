@@ -182,12 +182,12 @@ def rcode_text(rcode: int) -> str:
 
 
 def text(name: bytes) -> str:
-    """The presentation form of a name in wire form, without trailing dot (RFC 4343 section 2.1)."""
+    """The presentation form of a name in wire form, without trailing dot but for the root (RFC 4343)."""
     labels, at = [], 0
     while length := name[at]:
         labels.append("".join(map(_character, name[at + 1 : at + 1 + length])))
         at += 1 + length
-    return ".".join(labels)
+    return ".".join(labels) or "."
 
 
 def _character(octet: int) -> str:

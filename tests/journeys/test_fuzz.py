@@ -26,6 +26,7 @@ EXAMPLES = 1500
 RELAXED = settings(
     max_examples=EXAMPLES,
     deadline=None,
+    derandomize=False,
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

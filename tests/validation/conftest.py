@@ -7,11 +7,6 @@ from collections.abc import Callable, Mapping
 
 import pytest
 import uvloop
-from hypothesis import settings
-
-# A busy machine is no fault of the code: how long an example takes is not asserted anywhere.
-settings.register_profile("validation", deadline=None)
-settings.load_profile("validation")
 
 
 def pytest_asyncio_loop_factories(

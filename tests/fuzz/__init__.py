@@ -1,0 +1,1 @@
+"""What strangers send to validation, read by the readers that first meet it, whatever it is."""

@@ -1,0 +1,129 @@
+"""The targets: each takes any octets and raises when a promise about them is broken.
+
+A promise is more than "no unforeseen exception": what is read must be what an oracle reads, within bounds.
+Pure; the fuzzer (`python -m tests.fuzz`) and the tests, which try the corpus, both call them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import ada_url
+
+from core.errors import Problem
+from core.identifiers import normalise_dns
+from tests.support import caa_oracle
+from validation import dns_message
+from validation.addresses import parse_address
+from validation.caa import CaaForbids, Issuance, evaluate
+from validation.caa_value import CaaRecord, MalformedValue, parse_issue_value
+from validation.dns_message import Malformed
+from validation.http_exchange import Exchange
+from validation.redirects import Hop, Ports, follow
+from validation.verdict import CheckFailed
+
+ASKED = dns_message.question("www.example.com", dns_message.CAA)
+ACCOUNT = "https://ca.example/acme/account/1"
+IDENTITIES = {"ca.example"}
+START = Hop("http", "start.example.com", 80, "/.well-known/acme-challenge/token")
+BODY_OCTETS = 129
+
+
+def dns(octets: bytes) -> None:
+    """An answer: flags and counts, then everything behind the question."""
+    wire = b"\0\0" + octets[:2].ljust(2, b"\0") + b"\0\1" + octets[2:8].ljust(6, b"\0") + ASKED + octets[8:]
+    try:
+        message = dns_message.read(wire, ASKED)
+        chain = dns_message.follow(message.answer, ASKED)
+    except Malformed:
+        return
+    assert len(chain.names) <= dns_message.CNAMES
+    assert all(dns_message.text(name).isascii() for name in chain.names)
+    for rdata in chain.records:
+        CaaRecord.parse(rdata)  # the reader has let no odd tag through
+
+
+def caa(octets: bytes) -> None:
+    """A CAA record's RDATA, judged alone."""
+    try:
+        record = CaaRecord.parse(octets)
+    except MalformedValue:
+        return
+    assert CaaRecord.from_presentation(record.presentation()) == record
+    for wildcard in (False, True):
+        expected = caa_oracle.permits(
+            [(record.flags, record.tag, record.value)], wildcard, IDENTITIES, ACCOUNT, "dns-01"
+        )
+        try:
+            evaluate([record], Issuance(wildcard, frozenset(IDENTITIES), ACCOUNT, "dns-01"))
+            permitted = True
+        except CaaForbids:
+            permitted = False
+        assert permitted == expected
+
+
+def issue_value(octets: bytes) -> None:
+    """The value of an issue property."""
+    try:
+        read = parse_issue_value(octets)
+    except MalformedValue:
+        assert caa_oracle.issue_value(octets) is None
+        return
+    assert caa_oracle.issue_value(octets) == (read.issuer, list(read.parameters))
+
+
+def redirect(octets: bytes) -> None:
+    """A Location field."""
+    location = octets.decode("utf-8", "surrogateescape")
+    try:
+        hop = follow(START, location, Ports(), _public_name)
+    except CheckFailed:
+        return
+    theirs = ada_url.URL(location, base=START.url)
+    host = f"[{hop.host}]" if ":" in hop.host else hop.host
+    assert (theirs.protocol, theirs.hostname) == (f"{hop.scheme}:", host)
+    assert int(theirs.port or {"http": 80, "https": 443}[hop.scheme]) == hop.port
+    assert hop.port in (80, 443)
+    assert theirs.username == theirs.password == ""
+
+
+def http(octets: bytes) -> None:
+    """What a web server sends: the first octet says in pieces of how many octets."""
+    size = max(1, octets[0]) if octets else 1
+    loop = asyncio.new_event_loop()
+    try:
+        exchange = Exchange(loop, 1.0, BODY_OCTETS)
+        for at in range(1, len(octets), size):
+            exchange.data_received(octets[at : at + size])
+        exchange.connection_lost(None)
+        assert exchange.reply.done()
+        if exchange.reply.exception() is None:
+            reply = exchange.reply.result()
+            assert reply.status <= 999
+            assert len(reply.body) <= BODY_OCTETS
+        exchange.end()
+    finally:
+        loop.close()
+
+
+def name(octets: bytes) -> None:
+    """An identifier."""
+    value = octets.decode("utf-8", "surrogateescape")
+    for public in (True, False):
+        try:
+            normal = normalise_dns(value, public=public)
+        except Problem:
+            continue
+        assert normal == value.lower()
+        assert parse_address(normal) is None
+        dns_message.wire_name(normal.removeprefix("*."))
+
+
+def _public_name(host: str) -> str:
+    return normalise_dns(host, public=True)
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    target.__name__: target for target in (dns, caa, issue_value, redirect, http, name)
+}
