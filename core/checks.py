@@ -218,6 +218,16 @@ def _resolver(settings: Settings) -> None:
             validation.resolver_config,
             "it is that of validation.resolvers, which are not set: name both, or neither",
         )
+    for key in ("canary_bogus", "canary_signed"):
+        name = getattr(validation, key)
+        if name and not _HOST_NAME.fullmatch(name):
+            raise _wrong(f"validation.{key}", name, "write a host name in lower case")
+    if settings.ca.rules is Rules.PRIVATE and bool(validation.canary_bogus) is not bool(
+        validation.canary_signed
+    ):
+        raise _wrong(
+            "validation.canary_bogus", validation.canary_bogus, "the canary has two names, or none: set both"
+        )
     if validation.unbound_include and not validation.unbound:
         raise _wrong(
             "validation.unbound_include",

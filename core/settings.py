@@ -107,6 +107,8 @@ class Validation:
     trust_anchor: str = "/usr/share/dns/root.key"
     resolvers: tuple[str, ...] = ()
     resolver_config: str = ""
+    canary_bogus: str = ""
+    canary_signed: str = ""
     http_port: int = 80
     https_port: int = 443
     tls_alpn_port: int = 443

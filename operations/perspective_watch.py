@@ -45,8 +45,9 @@ _log = logging.getLogger(__name__)
 class State:
     """One perspective at the last look.
 
-    `wrong` says why it is not the one of the settings, `away` why it gave no account; both are "" when it is
-    well.  `ends` is the end of its channel's certificate in POSIX seconds, 0 when it has none or is away.
+    `wrong` says why it is not the one of the settings, `away` why it gave no account or reaches no verdicts;
+    both are "" when it is well.  `ends` is the end of its channel's certificate in POSIX seconds, 0 when it
+    has none or is away.
     """
 
     code: str
@@ -80,7 +81,7 @@ async def look(
             _log.exception("a fault of ours while asking perspective %s for its health", place.code)
             return State(place.code, place.url, away="a fault of ours; the log says more")
         wrong = contradiction(place, health, pinned.get(place.code), now)
-        return State(place.code, place.url, wrong=wrong, ends=health.ends)
+        return State(place.code, place.url, wrong=wrong, away=health.trouble, ends=health.ends)
 
     return list(await asyncio.gather(*(one(place) for place in perspectives)))
 

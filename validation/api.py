@@ -37,6 +37,7 @@ class Health:
 
     `region` is the RIR's.  `ends` is when the certificate of its channel ends (POSIX seconds), 0 where it is
     asked on this machine; `gateway` the stock Open MPIC service that looks in its place, "" when it does so.
+    `trouble` says why it reaches no verdicts now, "" when it does.
     """
 
     code: str
@@ -45,6 +46,7 @@ class Health:
     region: str = ""
     ends: int = 0
     gateway: str = ""
+    trouble: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from collections.abc import Callable
 from dataclasses import replace
 
 from core.clock import Clock
@@ -53,8 +54,12 @@ class Checker:
         clock: Clock,
         *,
         public: bool,
+        require_well: Callable[[], None] = lambda: None,
     ) -> None:
-        """`code` is this perspective's; `identities` our CAA issuer domain names; `enabled` the methods."""
+        """`code` is this perspective's; `identities` our CAA issuer domain names; `enabled` the methods.
+
+        `require_well` raises `TransientError` while this perspective is not to be believed (canary.py).
+        """
         self._code = code
         self._signer = signer
         self._tools = tools
@@ -63,6 +68,7 @@ class Checker:
         self._enabled = enabled
         self._clock = clock
         self._public = public
+        self._require_well = require_well
 
     async def check(self, request: CheckRequest) -> SignedStatement:
         """What was seen, signed.
@@ -154,6 +160,7 @@ class Checker:
         trace = Trace()
         result, problem, detail, ttl = Result.PASS, "", "", 0
         try:
+            self._require_well()
             if challenge.wildcard and not METHODS[method].wildcard:
                 raise CheckFailed("malformed", f"{method} cannot validate a wildcard; use dns-01")
             ttl = await self.see_control(method, replace(challenge, at=self._clock.now()), trace)
@@ -164,9 +171,10 @@ class Checker:
         return ControlSeen(method, challenge.name, result, problem, detail, trace.lines(), ttl=ttl)
 
     async def _caa(self, base: str, issuance: caa.Issuance) -> CaaSeen:
-        if is_local(base, self._tools.local_names):
-            return CaaSeen(Result.PASS, exempt=LOCAL_NAME)
         try:
+            self._require_well()
+            if is_local(base, self._tools.local_names):
+                return CaaSeen(Result.PASS, exempt=LOCAL_NAME)
             return await self.see_caa(base, issuance)
         except Exception as error:
             return CaaSeen(Result.INDETERMINATE, problem=INDETERMINATE_PROBLEM, detail=_own_fault(error))

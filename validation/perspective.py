@@ -22,9 +22,10 @@ from core.randomness import Randomness
 from core.registered_domain import registered_domain
 from core.rpc import RpcServer
 from core.settings import Rules, Settings
-from validation import eyes
+from validation import canary, eyes
 from validation.addresses import AddressPolicy
 from validation.api import CHECK, HEALTH, Health, HealthRequest
+from validation.canary import Canary
 from validation.challenge import Tools
 from validation.checker import Checker
 from validation.dialer import GuardedDialer
@@ -63,12 +64,17 @@ async def serve(
     region = settings.validation.perspectives[codes.index(code)].region
     async with contextlib.AsyncExitStack() as closing:
         resolver = await closing.enter_async_context(eyes.opened(settings, data, code, randomness))
-        checker = make_checker(settings, code, PerspectiveKey(private_key), resolver, clock)
+        bird = canary.of(settings, resolver, clock)
+        if bird is not None:
+            await bird.start(wait=settings.ca.rules is Rules.PUBLIC)
+            closing.callback(asyncio.create_task(bird.keep()).cancel)
+        checker = make_checker(settings, code, PerspectiveKey(private_key), resolver, clock, bird)
         public_key = public_key_octets(private_key)
 
         def health() -> Health:
             ends = identity.ends if identity is not None else 0
-            return Health(code, public_key, (str(resolver),), region, ends, settings.mpic.gateway)
+            trouble = bird.trouble if bird is not None else ""
+            return Health(code, public_key, (str(resolver),), region, ends, settings.mpic.gateway, trouble)
 
         async def answer(request: HealthRequest) -> Health:
             return health()
@@ -91,7 +97,12 @@ async def serve(
 
 
 def make_checker(
-    settings: Settings, code: str, signer: StatementSigner, resolver: Resolver, clock: Clock
+    settings: Settings,
+    code: str,
+    signer: StatementSigner,
+    resolver: Resolver,
+    clock: Clock,
+    bird: Canary | None = None,
 ) -> Checker:
     """The checker by the settings.  Raises `ConfigurationError`."""
     public = settings.ca.rules == Rules.PUBLIC
@@ -128,6 +139,7 @@ def make_checker(
         enabled=frozenset(validation.methods),
         clock=clock,
         public=public,
+        require_well=bird.require_green if bird is not None else lambda: None,
     )
 
 

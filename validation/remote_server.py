@@ -21,7 +21,7 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 from core.clock import Clock
-from core.errors import CaError, ConfigurationError, HaltIssuance, Refused
+from core.errors import CaError, ConfigurationError, HaltIssuance, Refused, TransientError
 from validation import open_mpic, translation
 from validation.api import CheckRequest, Health
 from validation.checker import Checker
@@ -145,6 +145,8 @@ class Doors:
 
     async def _healthz(self, request: web.Request) -> web.Response:
         self._clock.now()  # one that stepped back is no health
+        if trouble := self._health().trouble:
+            raise TransientError(trouble)
         return web.json_response({"status": "ok"})
 
     async def _configz(self, request: web.Request) -> web.Response:

@@ -132,6 +132,8 @@ def test_a_public_ca_in_production_shows_how_its_resolver_is_configured() -> Non
         (["validation.unbound=/u", "validation.resolvers=127.0.0.1"], "empty one of the two"),
         (["validation.unbound_include=/i"], "name that as validation.unbound"),
         ([SHOWN], "name both, or neither"),
+        (["validation.canary_bogus=dnssec-failed.org"], "set both"),
+        (["validation.canary_bogus=b.example", "validation.canary_signed=Not.A_Name"], "lower case"),
     ],
 )
 def test_there_is_one_resolver(overrides: list[str], remedy: str) -> None:

@@ -8,8 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ from core.data_directory import DataDirectory
 from core.errors import ConfigurationError, TransientError
 from core.randomness import SystemRandomness
 from core.settings import Ca, Deployment, Rules, Settings, Validation
+from tests.support.unbounds import opened, validation_in
 from tests.world.world import World
 from validation import eyes, own_unbound
 from validation.own_unbound import OwnUnbound
@@ -26,25 +26,6 @@ from validation.resolver import Type
 pytestmark = pytest.mark.timeout(60)
 
 ROOT = Path(__file__).parents[2]
-
-
-def settings_in(world: World, *, include: Path | None = None) -> Settings:
-    own = world.own_unbound()
-    return Settings(
-        validation=Validation(
-            unbound=own["validation.unbound"],
-            unbound_include=str(include or own["validation.unbound_include"]),
-            trust_anchor=own["validation.trust_anchor"],
-            allowed_networks=("127.0.0.0/8", "::1/128"),
-        )
-    )
-
-
-@asynccontextmanager
-async def opened(settings: Settings, directory: Path, code: str = "local") -> AsyncIterator[OwnUnbound]:
-    async with eyes.opened(settings, DataDirectory(directory), code, SystemRandomness()) as resolver:
-        assert isinstance(resolver, OwnUnbound)
-        yield resolver
 
 
 async def until(holds: Callable[[], bool]) -> None:
@@ -74,8 +55,8 @@ async def well_again(resolver: OwnUnbound) -> bool:
 @pytest.mark.row("dns.unbound", "dns.secure", "mpic.no-sharing")
 async def test_each_perspective_has_one_of_its_own_that_validates(world: World, tmp_path: Path) -> None:
     async with (
-        opened(settings_in(world), tmp_path, "one") as one,
-        opened(settings_in(world), tmp_path, "two") as two,
+        opened(validation_in(world), tmp_path, "one") as one,
+        opened(validation_in(world), tmp_path, "two") as two,
     ):
         for resolver in (one, two):
             answer = await resolver.lookup("www.example.com", Type.A)
@@ -92,7 +73,7 @@ async def test_each_perspective_has_one_of_its_own_that_validates(world: World, 
 async def test_a_killed_one_is_a_fault_of_ours_until_it_is_started_again_on_another_port(
     world: World, tmp_path: Path
 ) -> None:
-    async with opened(settings_in(world), tmp_path) as resolver:
+    async with opened(validation_in(world), tmp_path) as resolver:
         first, where = resolver.pid, str(resolver)
         assert first is not None
         under_way = asyncio.create_task(resolver.lookup("silence.of-nobody.example", Type.A))
@@ -108,7 +89,7 @@ async def test_a_killed_one_is_a_fault_of_ours_until_it_is_started_again_on_anot
 
 @pytest.mark.row("errors.server-internal")
 async def test_a_stopped_one_is_a_fault_of_ours_until_it_goes_on(world: World, tmp_path: Path) -> None:
-    async with opened(settings_in(world), tmp_path) as resolver:
+    async with opened(validation_in(world), tmp_path) as resolver:
         assert resolver.pid is not None
         os.kill(resolver.pid, signal.SIGSTOP)
         try:
@@ -123,7 +104,7 @@ async def test_one_that_does_not_start_is_refused_with_its_last_words(world: Wor
     rubbish = tmp_path / "rubbish.conf"
     rubbish.write_text("server:\n  no-such-option: yes\n")
     with pytest.raises(ConfigurationError, match=r"did not start.*no-such-option"):
-        async with opened(settings_in(world, include=rubbish), tmp_path):
+        async with opened(validation_in(world, include=rubbish), tmp_path):
             pass
 
 
@@ -138,21 +119,20 @@ async def test_one_that_does_not_start_is_refused_with_its_last_words(world: Wor
     ],
 )
 async def test_what_is_not_there_is_named(tmp_path: Path, setting: dict[str, str], remedy: str) -> None:
-    settings = Settings(validation=Validation(**{"unbound": "/usr/sbin/unbound", **setting}))
+    validation = Validation(**{"unbound": "/usr/sbin/unbound", **setting})
     with pytest.raises(ConfigurationError, match=remedy):
-        async with opened(settings, tmp_path):
+        async with opened(validation, tmp_path):
             pass
 
 
 @pytest.mark.row("dns.no-loosening")
 @pytest.mark.clause("BR 3.2.2.8.1")
 async def test_a_public_ca_in_production_takes_no_other_root(world: World, tmp_path: Path) -> None:
-    private = settings_in(world)
     settings = Settings(
-        ca=Ca(rules=Rules.PUBLIC), deployment=Deployment(production=True), validation=private.validation
+        ca=Ca(rules=Rules.PUBLIC), deployment=Deployment(production=True), validation=validation_in(world)
     )
     with pytest.raises(ConfigurationError, match="IANA"):
-        async with opened(settings, tmp_path):
+        async with eyes.opened(settings, DataDirectory(tmp_path), "local", SystemRandomness()):
             pass
 
 

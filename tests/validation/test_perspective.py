@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,6 +23,7 @@ from core.randomness import SystemRandomness
 from core.rpc import RpcClient
 from core.settings import Ca, Rules, Settings, Validation
 from tests.support import web
+from tests.support.unbounds import CANARY, pid_of, validation_in
 from tests.support.web import WebServer
 from tests.world.world import World
 from validation.api import HEALTH, HealthRequest
@@ -118,6 +121,43 @@ async def test_health_names_the_code_the_key_and_the_resolvers(data: DataDirecto
         health = await client.call(HEALTH, HealthRequest())
         await client.close()
     assert (health.code, health.public_key, health.resolvers) == ("local", spki, ("127.0.0.1:5353",))
+
+
+@pytest.mark.row("dns.unbound", "dns.canary", "errors.server-internal")
+@pytest.mark.clause("BR 3.2.2.8.1")
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_with_an_unbound_of_its_own_it_serves_and_reaches_no_verdict_while_that_is_away(
+    world: World, data: DataDirectory, spki: bytes, loop: str
+) -> None:
+    world.set_txt("_acme-challenge.own.example.com", DIGEST)
+    settings = Settings(validation=validation_in(world, **CANARY))
+
+    async def journey() -> None:
+        async with served(data, settings):
+            perspectives = Perspectives(data, settings, SystemClock(), SystemRandomness())
+
+            async def result() -> Result:
+                outcome = await perspectives.check("own.example.com", ACCOUNT, "dns-01", TOKEN, THUMBPRINT)
+                assert outcome.result == Result.PASS or outcome.problem == "serverInternal"
+                return outcome.result
+
+            assert await result() == Result.PASS
+            client = RpcClient(data.perspective_socket("local"))
+            health = await client.call(HEALTH, HealthRequest())
+            await client.close()
+            assert health.resolvers[0].startswith("own Unbound at 127.0.0.1:")
+            assert health.trouble == ""
+            killed = pid_of(data, "local")
+            assert killed is not None
+            os.kill(killed, signal.SIGKILL)
+            assert await result() == Result.INDETERMINATE
+            async with asyncio.timeout(20):
+                while await result() != Result.PASS:
+                    await asyncio.sleep(0.05)
+            await perspectives.close()
+        assert pid_of(data, "local") is None
+
+    under(loop, journey)
 
 
 async def test_it_ends_cleanly_and_starts_again(data: DataDirectory, spki: bytes) -> None:

@@ -11,7 +11,7 @@ from core.data_directory import DataDirectory
 from core.errors import ConfigurationError
 from core.randomness import SystemRandomness
 from core.settings import Ca, Rules, Settings, Validation
-from tests.validation.test_unbound import instance
+from tests.support.unbounds import instance, loosened, validation_in
 from tests.world.world import World
 from validation import eyes
 from validation.anchors import DEFAULT
@@ -147,16 +147,7 @@ def test_the_file_that_is_shown_is_that_of_the_resolver_that_is_asked(tmp_path: 
 async def test_a_perspective_refuses_under_public_rules_what_it_tells_of_under_private_ones(
     world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    own = world.own_unbound()
-    loosened = tmp_path / "loosened.conf"
-    text = Path(own["validation.unbound_include"]).read_text()
-    loosened.write_text(f"{text}\nserver:\n  domain-insecure: example.com\n")
-    validation = Validation(
-        unbound=own["validation.unbound"],
-        unbound_include=str(loosened),
-        trust_anchor=own["validation.trust_anchor"],
-        allowed_networks=("127.0.0.0/8",),
-    )
+    validation = validation_in(world, include=loosened(world, tmp_path, "domain-insecure: example.com"))
     data = DataDirectory(tmp_path)
     with pytest.raises(
         ConfigurationError, match=r"validation\.unbound_include: domain-insecure: example\.com"

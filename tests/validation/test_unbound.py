@@ -10,16 +10,11 @@ from pathlib import Path
 import pytest
 
 from core.errors import ConfigurationError
+from tests.support.unbounds import INSTALLED, instance
 from validation import unbound
 from validation.addresses import BARRED_V4, BARRED_V6
 from validation.anchors import DEFAULT
-from validation.unbound import AT_MOST, BINDING, Instance, configuration, private, version
-
-INSTALLED = version(subprocess.check_output(["/usr/sbin/unbound", "-V"], text=True))
-
-
-def instance(directory: Path) -> Instance:
-    return Instance(INSTALLED, directory, "127.0.0.1", 5300, Path(DEFAULT))
+from validation.unbound import AT_MOST, BINDING, configuration, private, version
 
 
 def option(file: Path, name: str) -> str:
