@@ -9,7 +9,6 @@ leave a certificate valid that its order did not deliver.
 
 from __future__ import annotations
 
-import asyncio
 import functools
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -22,14 +21,15 @@ from acme_server.exchange import ByAccount
 from acme_server.objects import Account, Authorization, Order
 from acme_server.problems import ErrorType, refusal, unauthorized
 from acme_server.registration import csr
-from acme_server.registration.validate import Perspectives, as_problem
+from acme_server.registration.caa_recheck import CaaRecheck
+from acme_server.registration.validate import Perspectives
 from acme_server.states import AUTHORIZATION, AccountStatus, AuthorizationStatus, Event, OrderStatus
 from acme_server.store import accounts, attempts, authorizations, orders
 from core import blocked_keys, jobs
 from core.clock import Clock
 from core.database import Database, Transaction
-from core.errors import Problem, Refused, TransientError
-from core.evidence import Result, SignedStatement
+from core.errors import Problem, Refused
+from core.evidence import SignedStatement
 from core.settings import Settings
 from core.today import Today
 from signer import steps
@@ -37,9 +37,6 @@ from signer.api import Applicant
 from signer.issuance import Approved
 
 KIND = "issue"
-
-CAA_GOOD_FOR = 7 * 3600
-"""Seconds.  BR 3.2.2.8.1 and 4.2.2.1 allow 8 hours or the TTL; an hour is left for what follows."""
 
 PATIENCE = 3600
 """Seconds after its expiry in which an order that was finalized in time is still tried.  Then it ends,
@@ -112,7 +109,7 @@ class IssueJob:
         settings: Settings,
     ) -> None:
         self._database = database
-        self._perspectives = perspectives
+        self._recheck_caa = CaaRecheck(database, perspectives)
         self._issuance = issuance
         self._clock = clock
         self._today = Today(settings)
@@ -160,34 +157,6 @@ class IssueJob:
         await self._issuance.withdraw(
             order.id, order.certificate_id, lambda tx: jobs.done(tx, KIND, order.id)
         )
-
-    async def _recheck_caa(
-        self, order: Order, account: Account, held: Sequence[Authorization], now: int
-    ) -> tuple[SignedStatement, ...]:
-        """CAA again where what was seen is too old, with the method that was really used (RFC 8657)."""
-        old = [each for each in held if each.oldest_datum is None or each.oldest_datum + CAA_GOOD_FOR < now]
-        outcomes = await asyncio.gather(
-            *(self._perspectives.recheck_caa(each.name, account.url, each.method or "") for each in old)
-        )
-        if old:
-            # On record before anything is made of it, and whatever it is (BR 5.4.1).
-            await self._database.write(
-                lambda tx: [
-                    attempts.append(tx, each, each.method or "", outcome, order_id=order.id)
-                    for each, outcome in zip(old, outcomes, strict=True)
-                ]
-            )
-        faults = [
-            ({"type": "dns", "value": each.value}, as_problem(outcome))
-            for each, outcome in zip(old, outcomes, strict=True)
-            if outcome.result is Result.FAIL
-        ]
-        if faults:
-            raise problems.joined(faults)
-        for each, outcome in zip(old, outcomes, strict=True):
-            if outcome.result is Result.INDETERMINATE:
-                raise TransientError(f"CAA of {each.name}: {outcome.detail}")
-        return tuple(statement for outcome in outcomes for statement in outcome.statements)
 
 
 def _key_changes(tx: Transaction, order: Order) -> tuple[bytes, ...]:

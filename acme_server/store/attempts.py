@@ -93,6 +93,26 @@ def count(rows: Rows, authorization_id: str, challenge_id: str) -> int:
     return int(row[0])
 
 
+def rechecks(rows: Rows, authorization_id: str, order_id: str) -> int:
+    """How often CAA was asked again for the order."""
+    row = rows.one(
+        "SELECT COUNT(*) FROM attempts WHERE authorization_id = ? AND order_id = ?",
+        (authorization_id, order_id),
+    )
+    assert row is not None
+    return int(row[0])
+
+
+def rechecked(rows: Rows, authorization_id: str, order_id: str, since: int) -> tuple[SignedStatement, ...]:
+    """The statements of the order's newest CAA recheck that permits, not older than `since`; or none."""
+    row = rows.one(
+        "SELECT statements FROM attempts WHERE authorization_id = ? AND order_id = ? AND result = 'pass'"
+        " AND oldest_datum >= ? ORDER BY sequence DESC LIMIT 1",
+        (authorization_id, order_id, since),
+    )
+    return () if row is None else _statements(row[0])
+
+
 def failures(rows: Rows, account_id: str, domain: str, since: int) -> tuple[int, int]:
     """How many validations of the account below `domain` failed after `since` and after the last that passed.
 

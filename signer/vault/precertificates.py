@@ -20,7 +20,7 @@ from signer.ct import sct, tbs
 FINAL_WITHIN = 3000
 """Seconds from a precertificate to the end of its final certificate's signing.  `prepare` judges evidence and
 dates for the last of them.  An hour is what registration leaves of the 8 hours that CAA is good for
-(finalize.CAA_GOOD_FOR); its clock and ours read the time at different moments."""
+(caa_recheck.CAA_GOOD_FOR); its clock and ours read the time at different moments."""
 
 POISON = der.extension(sct.POISON, der.NULL, critical=True)
 """RFC 6962 section 3.1: critical, its value the two octets of NULL."""

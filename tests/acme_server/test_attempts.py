@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from acme_server.registration import caa_recheck
 from acme_server.store import attempts
 from core import tables
 from core.clock import FakeClock
@@ -130,6 +131,59 @@ async def test_caa_rechecks_are_attempts_of_their_order_whatever_they_show(
     assert records[1]["perspectives"] == {"local": {"caa": "fail"}}
     after = (await subscriber.post(order.headers["Location"])).body
     assert (after["status"], after["error"]["type"].rpartition(":")[2]) == ("invalid", "caa")
+
+
+@pytest.mark.row("attacks.retry-shopping")
+async def test_a_recheck_that_was_seen_for_the_order_is_not_asked_again_and_one_that_was_not_is(
+    front: Front, subscriber: AcmeClient
+) -> None:
+    names = [NAME, "other.example.com"]
+    order = await front.authorized(subscriber, *names)
+    front.clock.at += 7 * 3600 + 1
+    front.perspectives.undecided = {names[1]}
+    front.perspectives.asked.clear()
+    await subscriber.post(order.body["finalize"], {"csr": b64(csr(ec_key(), names))})
+    await front.run_jobs()
+    await front.run_jobs()
+    assert [asked[0] for asked in front.perspectives.asked] == [names[0], names[1], names[1]]
+    front.perspectives.undecided = set()
+    await front.run_jobs()
+    assert (await subscriber.post(order.headers["Location"])).body["status"] == "valid"
+    (approved,) = front.issuance.approved
+    rechecks = [each.statement() for each in approved.evidence if each.statement().control is None]
+    assert [each.name for each in rechecks] == names
+
+
+async def test_a_recheck_that_got_too_old_while_another_was_waited_for_is_asked_again(
+    front: Front, subscriber: AcmeClient
+) -> None:
+    names = [NAME, "other.example.com"]
+    order = await front.authorized(subscriber, *names)
+    front.clock.at += 7 * 3600 + 1
+    front.perspectives.undecided = {names[1]}
+    await subscriber.post(order.body["finalize"], {"csr": b64(csr(ec_key(), names))})
+    await front.run_jobs()
+    front.clock.at += 7 * 3600 + 1
+    front.perspectives.undecided, front.perspectives.caa_forbids = set(), {NAME}
+    await front.run_jobs()
+    assert (await subscriber.post(order.headers["Location"])).body["status"] == "invalid"
+
+
+async def test_rechecks_that_find_no_verdict_for_days_do_not_fill_the_record(
+    front: Front, subscriber: AcmeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(caa_recheck, "RECORDED", 3)
+    order = await front.authorized(subscriber, NAME)
+    front.clock.at += 7 * 3600 + 1
+    front.perspectives.undecided = {NAME}
+    await subscriber.post(order.body["finalize"], {"csr": b64(csr(ec_key(), [NAME]))})
+    for _ in range(6):
+        await front.run_jobs()
+    assert front.counts()["attempts"] == 1 + 3
+    front.perspectives.undecided = set()
+    await front.run_jobs()
+    assert (await subscriber.post(order.headers["Location"])).body["status"] == "valid"
+    assert front.counts()["attempts"] == 1 + 3 + 1
 
 
 async def test_the_vault_gets_the_statements_of_the_attempt_that_passed_and_of_the_recheck(

@@ -12,7 +12,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from acme_server.registration.finalize import CAA_GOOD_FOR
+from acme_server.registration.caa_recheck import CAA_GOOD_FOR
 from core.methods import METHODS
 from core.settings import Ca, Deployment, Perspective, Rules, Settings, Validation
 from repo_static import publisher
