@@ -10,7 +10,7 @@ export PYTHON VENV
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-public demo test test-long fuzz bench check format lock clean setup-run setup-demo setup-test
+.PHONY: help run run-public demo test test-long fuzz world bench check format lock clean setup-run setup-demo setup-test
 
 help: ## this screen
 	@echo 'A certificate authority: ACME in front, an HSM behind, evidence in between.'
@@ -37,6 +37,9 @@ test-long: setup-test ## the long tests: crash matrix, every client, fuzz (at mo
 fuzz: setup-test ## a minute of fuzzing for every reader that strangers' octets meet (SECONDS=60)
 	@for target in dns caa issue_value redirect http name; do \
 	  $(BIN)/python -m tests.fuzz $$target -max_total_time=$(or $(SECONDS),60) -max_len=4096 || exit 1; done
+
+world: setup-test ## a hostile Internet of our own to look at: names, attacks, what perspectives say of them
+	@exec $(BIN)/python -m tests.world
 
 bench: setup-test ## full ACME flows against this CA and pebble, and what the vault costs; bench/report.md, vault.md
 	$(BIN)/python -m bench

@@ -16,11 +16,14 @@ import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
+from core.clock import Clock
 from core.configuration import load
 from core.data_directory import DataDirectory
 from core.evidence import Statement
-from core.randomness import SystemRandomness
+from core.outcome import Outcome
+from core.randomness import Randomness, SystemRandomness
 from core.settings import Settings
 from tests.world import attacker, namespaces
 from tests.world.applicant import ACCOUNT, ATTACKER, THUMBPRINT, TOKEN
@@ -31,6 +34,7 @@ from tests.world.web import WebServers
 from tests.world.world import World
 from validation.api import CheckRequest
 from validation.channel import LocalChannel
+from validation.client import Perspectives
 from validation.keys import generate_key
 from validation.methods import CHECKS
 
@@ -41,10 +45,46 @@ CHECK_SECONDS = 60
 Ask = Callable[..., Awaitable[Statement]]
 
 
-class Internet:
-    """Runs while the context is open."""
+PRIMARY_ONLY = "no network namespaces without root: one perspective, on loopback, which is let through"
 
-    def __init__(self, directory: Path | None = None) -> None:
+
+@asynccontextmanager
+async def asking(data: DataDirectory, code: str) -> AsyncIterator[Ask]:
+    """What asks one perspective: name, method and thumbprint of the applicant's key."""
+    channel = LocalChannel(data.perspective_socket(code), CHECK_SECONDS, data.perspectives)
+
+    async def ask(name: str, method: str, thumbprint: str = THUMBPRINT) -> Statement:
+        request = CheckRequest(name, ACCOUNT, "attempt", method, "", TOKEN, thumbprint)
+        return (await channel.check(request)).statement()
+
+    try:
+        yield ask
+    finally:
+        await channel.close()
+
+
+async def ask_everywhere(
+    data: DataDirectory,
+    settings: Settings,
+    clock: Clock,
+    randomness: Randomness,
+    name: str,
+    method: str,
+    thumbprint: str,
+) -> Outcome:
+    """What all perspectives amount to, by the real coordinator."""
+    perspectives = Perspectives(data, settings, clock, randomness)
+    try:
+        return await perspectives.check(name, ACCOUNT, method, TOKEN, thumbprint)
+    finally:
+        await perspectives.close()
+
+
+class Internet:
+    """Runs while the context is open; with or without `perspectives` of its own."""
+
+    def __init__(self, directory: Path | None = None, *, perspectives: bool = True) -> None:
+        self._perspectives = perspectives
         self._own = directory is None
         self.directory = directory or Path(tempfile.mkdtemp(prefix="internet-"))
         self.data = DataDirectory(self.directory / "data")
@@ -58,9 +98,9 @@ class Internet:
         self._stack = ExitStack()
 
     @property
-    def overrides(self) -> list[str]:
-        """`--set` words for a CA or a perspective of this Internet."""
-        values = {
+    def changes(self) -> dict[str, Any]:
+        """The settings that differ from the preset's for a CA or a perspective of this Internet."""
+        return {
             "validation.methods": list(CHECKS),
             "validation.resolvers": [],
             **self.world.own_unbound(),
@@ -69,7 +109,11 @@ class Internet:
             "validation.tls_alpn_port": self.net.tls_port,
             "validation.allowed_networks": [] if self.namespaces else ["127.0.0.0/8", "::1/128"],
         }
-        return [f"{key}={json.dumps(value)}" for key, value in values.items()]
+
+    @property
+    def overrides(self) -> list[str]:
+        """`changes` as the values of --set."""
+        return [f"{key}={json.dumps(value)}" for key, value in self.changes.items()]
 
     @property
     def settings(self) -> Settings:
@@ -86,7 +130,8 @@ class Internet:
                 self.attacker = WebServers(self.net, ATTACKER, namespaces.ATTACKER)
                 self._stack.enter_context(self.attacker)
                 self._stack.enter_context(attacker.name_server(self.net))
-            self._start()
+            if self._perspectives:
+                self._start()
         except BaseException:
             self.__exit__()
             raise
@@ -109,20 +154,14 @@ class Internet:
         self.processes[code] = Server(self.net.command(place, words), self.directory / f"{code}.log", ROOT)
         return self.processes[code]
 
-    @asynccontextmanager
-    async def asking(self, code: str = "") -> AsyncIterator[Ask]:
-        """What asks one perspective, else the primary: name, method and thumbprint of the applicant's key."""
-        socket = self.data.perspective_socket(code or self.codes[0])
-        channel = LocalChannel(socket, CHECK_SECONDS, self.data.perspectives)
-
-        async def ask(name: str, method: str, thumbprint: str = THUMBPRINT) -> Statement:
-            request = CheckRequest(name, ACCOUNT, "attempt", method, "", TOKEN, thumbprint)
-            return (await channel.check(request)).statement()
-
-        try:
-            yield ask
-        finally:
-            await channel.close()
+    def told(self) -> dict[str, object]:
+        """What another process needs to know."""
+        return {
+            "data": str(self.data.root),
+            "codes": self.codes,
+            "overrides": self.overrides,
+            "prefix": self.namespaces.prefix if self.namespaces else "",
+        }
 
     def _start(self) -> None:
         running: Sequence[str] = self.codes if self.namespaces else self.codes[:1]

@@ -16,7 +16,7 @@ import pytest
 from core.evidence import Statement
 from tests.world import catalogue
 from tests.world.catalogue import CATALOGUE, Entry, entries
-from tests.world.internet import Internet
+from tests.world.internet import Internet, asking
 from tests.world.trap import Trap
 from validation.methods import CHECKS
 
@@ -57,7 +57,7 @@ def day(internet: Internet) -> Iterator[Day]:
 
 
 async def _ask_all(internet: Internet) -> dict[tuple[str, str], tuple[Statement, float]]:
-    async with internet.asking() as ask:
+    async with asking(internet.data, internet.codes[0]) as ask:
 
         async def one(entry: Entry) -> tuple[tuple[str, str], tuple[Statement, float]]:
             begun = time.monotonic()

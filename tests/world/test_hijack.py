@@ -16,10 +16,9 @@ from core.clock import SystemClock
 from core.evidence import Result
 from core.outcome import Outcome
 from core.randomness import SystemRandomness
-from tests.world.applicant import ACCOUNT, ATTACKER, THUMBPRINT, TOKEN
-from tests.world.internet import Internet
+from tests.world.applicant import ATTACKER, THUMBPRINT
+from tests.world.internet import Internet, ask_everywhere
 from tests.world.namespaces import Namespaces
-from validation.client import Perspectives
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.clause("BR 3.2.2.9")]
 
@@ -42,14 +41,10 @@ def hijacked(internet: Internet, address: str, *codes: str) -> Iterator[None]:
 
 
 def ask(internet: Internet, name: str, method: str = "http-01", thumbprint: str = THUMBPRINT) -> Outcome:
-    async def fan_out() -> Outcome:
-        perspectives = Perspectives(internet.data, internet.settings, SystemClock(), SystemRandomness())
-        try:
-            return await perspectives.check(name, ACCOUNT, method, TOKEN, thumbprint)
-        finally:
-            await perspectives.close()
-
-    return asyncio.run(fan_out())
+    clock, randomness = SystemClock(), SystemRandomness()
+    return asyncio.run(
+        ask_everywhere(internet.data, internet.settings, clock, randomness, name, method, thumbprint)
+    )
 
 
 def test_without_an_attack_the_honest_pass_and_the_attacker_does_not(internet: Internet) -> None:

@@ -1,0 +1,18 @@
+"""`python -m tests.world.supervised PREFIX run ...`: `acme-server run`, its perspectives in their namespaces.
+
+Nothing is changed but the program by which the supervisor starts its processes.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+
+from operations import cli, supervisor
+from operations.children import Children
+
+if __name__ == "__main__":
+    prefix = sys.argv.pop(1)
+    program = (sys.executable, "-m", "tests.world.inside", prefix)
+    supervisor.Children = functools.partial(Children, program=program)  # type: ignore[assignment, misc]
+    cli.main()
