@@ -63,9 +63,11 @@ def settled(
 ) -> bool:
     """Whether no answer that is still to come can change the conclusion.
 
-    Control and CAA follow the answers monotonically, so it is enough to look at the two ends: all that is
-    missing passes, and all of it fails.
+    Nothing is settled without the primary.  Control and CAA follow the answers monotonically, so it is enough
+    to look at the two ends: all that is missing passes, and all of it fails.
     """
+    if perspectives[0].code not in answers:
+        return False
     if conclude(rules, perspectives, answers, at).result is not Result.INDETERMINATE:
         return True
     ends = (_conclude(rules, perspectives, answers, end, at).result for end in (_PASS, _FAIL))

@@ -123,3 +123,9 @@ def test_a_name_below_no_suffix_is_its_own_domain() -> None:
     assert of("a.b.example.com") == "example.com"
     assert of("com") == "com"
     assert of("localhost") == "localhost"
+    assert of("*.example.co.uk") == "example.co.uk"
+
+
+@pytest.mark.parametrize("address", ["203.0.113.9", "2001:db8::1", "2001:db8::a"])
+def test_an_address_is_its_own_domain(address: str) -> None:
+    assert registered_domain(address) == address
