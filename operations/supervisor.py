@@ -103,11 +103,10 @@ def check_prerequisites(settings: Settings, data: DataDirectory) -> None:
             f"vault.module: there is no PKCS#11 module at {settings.vault.module}; "
             "run scripts/system-packages run, or set vault.module to your token's library"
         )
-    if settings.validation.unbound:
-        from validation import anchors, eyes  # here, since the supervisor itself asks no DNS
+    if settings.validation.unbound or settings.validation.resolver_config:
+        from validation import eyes  # here, since the supervisor itself asks no DNS
 
-        eyes.required(settings)
-        anchors.read(Path(settings.validation.trust_anchor))
+        eyes.check(settings)
     Blocklist(settings.ca.blocklist).close()
     perspectives = (
         data.perspective_socket(one.code) for one in settings.validation.perspectives if not one.url

@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from core.data_directory import DataDirectory
 from core.errors import ConfigurationError
@@ -44,21 +45,14 @@ async def opened(
     if not settings.validation.unbound:
         yield _named(settings, randomness)
         return
-    program = required(settings)
     directory = data.perspective(code) / "unbound"
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    instance = instance_of(settings, directory)
-    # A copy, as the operator's text is one: what was examined is what is used, at every start.
-    lines = anchors.read(Path(settings.validation.trust_anchor))
-    instance.anchor.write_text("\n".join(lines) + "\n", encoding="ascii")
-    examined = directory / "examined.conf"
-    examined.write_text(unbound.configuration(instance), encoding="utf-8")
-    _examine(settings, examined, "validation.unbound_include", program.with_name(CHECKCONF))
+    instance = _prepared(settings, directory)
 
     def configuration(port: int) -> str:
         return unbound.configuration(replace(instance, port=port))
 
-    own = OwnUnbound(program, directory, configuration, randomness)
+    own = OwnUnbound(required(settings), directory, configuration, randomness)
     await own.start()
     keeping = asyncio.create_task(own.keep())
     try:
@@ -69,15 +63,42 @@ async def opened(
         await own.stop()
 
 
+def check(settings: Settings) -> None:
+    """Require of the resolver what a perspective will require at its start.  Raises `ConfigurationError`."""
+    if settings.validation.unbound:
+        with TemporaryDirectory() as directory:
+            _prepared(settings, Path(directory))
+    elif settings.validation.resolver_config:
+        _examine_theirs(settings)
+
+
+def _prepared(settings: Settings, directory: Path) -> unbound.Instance:
+    """What an Unbound in `directory` needs, written there and examined.  Raises `ConfigurationError`."""
+    instance = instance_of(settings, directory)
+    # A copy, as the operator's text is one: what was examined is what is used, at every start.
+    lines = anchors.read(Path(settings.validation.trust_anchor))
+    instance.anchor.write_text("\n".join(lines) + "\n", encoding="ascii")
+    examined = directory / "examined.conf"
+    examined.write_text(unbound.configuration(instance), encoding="utf-8")
+    checkconf = required(settings).with_name(CHECKCONF)
+    _examine(settings, examined, "validation.unbound_include", checkconf)
+    return instance
+
+
+def _examine_theirs(settings: Settings) -> None:
+    file = Path(settings.validation.resolver_config)
+    checkconf = Path(shutil.which(CHECKCONF, path=f"{os.defpath}:/usr/sbin:/usr/local/sbin") or CHECKCONF)
+    _examine(settings, file, "validation.resolver_config", checkconf)
+    asked = upstreams(settings.validation.resolvers, settings.ca.rules)
+    require_listening(file, asked, checkconf)
+
+
 def _named(settings: Settings, randomness: Randomness) -> StubResolver:
     """The resolvers that the settings name, or the system's.  Raises `ConfigurationError`."""
     addresses = upstreams(settings.validation.resolvers, settings.ca.rules)
     resolver = StubResolver(addresses, randomness)
     if settings.validation.resolver_config:
-        file = Path(settings.validation.resolver_config)
-        checkconf = Path(shutil.which(CHECKCONF, path=f"{os.defpath}:/usr/sbin:/usr/local/sbin") or CHECKCONF)
-        _examine(settings, file, "validation.resolver_config", checkconf)
-        require_listening(file, addresses, checkconf)
+        _examine_theirs(settings)
     else:
         _log.warning("names are asked of %s; whether that validates DNSSEC nobody has examined", resolver)
     return resolver

@@ -36,6 +36,9 @@ FIRST_DELAY = 0.25
 LONGEST_DELAY = 15.0
 """Seconds between two starts of one that dies: soon, as checks wait for it; never a busy loop."""
 
+LOOK_EVERY = 30.0
+"""Seconds between two looks whether it still answers: a process that hangs does not die by itself."""
+
 HEALTHY_AFTER = 60.0
 """Seconds of life after which a death counts as a first one again."""
 
@@ -60,12 +63,18 @@ class OwnUnbound:
     """
 
     def __init__(
-        self, program: Path, directory: Path, configuration: Callable[[int], str], randomness: Randomness
+        self,
+        program: Path,
+        directory: Path,
+        configuration: Callable[[int], str],
+        randomness: Randomness,
+        look_every: float = LOOK_EVERY,
     ) -> None:
         self._program = program
         self._file = directory / "unbound.conf"
         self._configuration = configuration
         self._randomness = randomness
+        self._look_every = look_every
         self._process: asyncio.subprocess.Process | None = None
         self._stub: StubResolver | None = None
         self._lines: deque[str] = deque(maxlen=LAST_LINES)
@@ -136,13 +145,13 @@ class OwnUnbound:
         )
 
     async def keep(self) -> None:
-        """Start it again whenever it dies, until cancelled."""
+        """Start it again whenever it dies, and end it when it hangs, until cancelled."""
         loop = asyncio.get_running_loop()
         delay = FIRST_DELAY
         while True:
             born = loop.time()
             if self._process is not None:
-                code = await self._process.wait()
+                code = await self._end_of(self._process)
                 self._stub = None
                 if loop.time() - born > HEALTHY_AFTER:
                     delay = FIRST_DELAY
@@ -153,6 +162,18 @@ class OwnUnbound:
                 await self.start()
             except ConfigurationError as error:
                 _log.error("%s", error)
+
+    async def _end_of(self, process: asyncio.subprocess.Process) -> int:
+        """Its exit code, sooner or later: one that answers nothing, asked twice, is killed."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._look_every):
+                    return await process.wait()
+            stub = self._stub
+            if stub is not None and not await stub.alive() and not await stub.alive():
+                _log.error("Unbound (pid %d) hangs: it is killed", process.pid)
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
 
     async def stop(self) -> None:
         """End it."""

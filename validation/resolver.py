@@ -36,9 +36,6 @@ QUERY_SECONDS = 3.0
 
 TRIES = 2
 
-CHECK_SECONDS = 8.0
-"""All look-ups of one check by a DNS method; CAA's climb has its own bound."""
-
 RECORDS_LIMIT = 1000
 DNS_PORT = 53
 

@@ -18,6 +18,7 @@ from core.errors import ConfigurationError, TransientError
 from core.randomness import SystemRandomness
 from core.settings import Ca, Deployment, Rules, Settings, Validation
 from tests.support.unbounds import opened, validation_in
+from tests.world.servers import PROGRAM
 from tests.world.world import World
 from validation import eyes, own_unbound
 from validation.own_unbound import OwnUnbound
@@ -26,6 +27,17 @@ from validation.resolver import Type
 pytestmark = pytest.mark.timeout(60)
 
 ROOT = Path(__file__).parents[2]
+
+TEMPLATE = """
+server:
+  interface: 127.0.0.1@PORT
+  username: ""
+  chroot: ""
+  use-syslog: no
+  directory: "{directory}"
+  pidfile: ""
+"""
+"""An Unbound that needs nothing."""
 
 
 async def until(holds: Callable[[], bool]) -> None:
@@ -100,6 +112,28 @@ async def test_a_stopped_one_is_a_fault_of_ours_until_it_goes_on(world: World, t
         assert await well_again(resolver)
 
 
+async def test_one_that_hangs_is_killed_and_started_again(world: World, tmp_path: Path) -> None:
+    template = tmp_path / "template"
+    template.write_text(TEMPLATE.format(directory=tmp_path))
+
+    def write(port: int) -> str:
+        return template.read_text().replace("@PORT", f"@{port}")
+
+    own = OwnUnbound(Path(PROGRAM), tmp_path, write, SystemRandomness(), look_every=0.1)
+    await own.start()
+    keeping = asyncio.create_task(own.keep())
+    hanging = own.pid
+    assert hanging is not None
+    os.kill(hanging, signal.SIGSTOP)
+    try:
+        await until(lambda: own.pid not in (None, hanging) and "no port" not in str(own))
+        assert not lives(hanging)
+    finally:
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
+        await own.stop()
+
+
 async def test_one_that_does_not_start_is_refused_with_its_last_words(world: World, tmp_path: Path) -> None:
     rubbish = tmp_path / "rubbish.conf"
     rubbish.write_text("server:\n  no-such-option: yes\n")
@@ -161,10 +195,7 @@ def test_it_ends_with_its_perspective_even_when_that_is_killed(world: World, tmp
         "asyncio.run(main())\n"
     )
     template = tmp_path / "template"
-    template.write_text(
-        'server:\n  interface: 127.0.0.1@PORT\n  username: ""\n  chroot: ""\n  use-syslog: no\n'
-        f'  directory: "{tmp_path}"\n  pidfile: ""\n'
-    )
+    template.write_text(TEMPLATE.format(directory=tmp_path))
     command = [sys.executable, "-c", script, str(template), str(tmp_path)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as perspective:
         assert perspective.stdout is not None

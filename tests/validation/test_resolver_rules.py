@@ -173,6 +173,8 @@ async def test_the_resolver_that_somebody_else_runs_is_examined_too(world: World
     with pytest.raises(ConfigurationError, match=r"validation\.resolver_config: val-permissive-mode"):
         async with eyes.opened(settings, DataDirectory(tmp_path), "one", SystemRandomness()):
             pass
+    with pytest.raises(ConfigurationError, match="val-permissive-mode"):
+        eyes.check(settings)
     file.write_text(configuration(instance(tmp_path)))
     async with eyes.opened(settings, DataDirectory(tmp_path), "one", SystemRandomness()) as resolver:
         assert str(resolver) == "127.0.0.1:5300"
