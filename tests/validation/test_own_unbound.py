@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pwd
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -20,7 +23,7 @@ from core.settings import Ca, Deployment, Rules, Settings, Validation
 from tests.support.unbounds import opened, validation_in
 from tests.world.servers import PROGRAM
 from tests.world.world import World
-from validation import eyes, own_unbound
+from validation import eyes, own_unbound, unbound
 from validation.own_unbound import OwnUnbound
 from validation.resolver import Type
 
@@ -110,6 +113,28 @@ async def test_a_stopped_one_is_a_fault_of_ours_until_it_goes_on(world: World, t
         finally:
             os.kill(resolver.pid, signal.SIGCONT)
         assert await well_again(resolver)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+async def test_it_runs_with_the_rights_of_its_perspective_and_needs_no_more(world: World) -> None:
+    with TemporaryDirectory() as name:
+        directory = Path(name)
+        directory.chmod(0o755)
+        instance = eyes.instance_of(Settings(validation=validation_in(world)), directory)
+        program = directory / "as-nobody"
+        program.write_text(f'#!/bin/sh\nexec setpriv --reuid nobody --clear-groups {PROGRAM} "$@"\n')
+        program.chmod(0o755)
+        instance.anchor.write_text(world.root_anchor())
+
+        def write(port: int) -> str:
+            return unbound.configuration(replace(instance, port=port))
+
+        own = OwnUnbound(program, directory, write, SystemRandomness())
+        await own.start()
+        status = Path(f"/proc/{own.pid}/status").read_text()
+        assert (await own.lookup("www.example.com", Type.A)).authenticated
+        await own.stop()
+    assert f"Uid:\t{pwd.getpwnam('nobody').pw_uid}\t" in status
 
 
 async def test_one_that_hangs_is_killed_and_started_again(world: World, tmp_path: Path) -> None:
