@@ -12,7 +12,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from acme_server.problems import ErrorType, refusal
-from acme_server.store import attempts
+from acme_server.store import attempts, authorizations
 from core import jobs, metrics
 from core.database import Rows, Transaction
 from core.errors import Problem
@@ -27,13 +27,25 @@ ATTEMPTS = 100
 ever, and a new order has a new challenge."""
 
 
-def must_have_room(rows: Rows, kind: str, limits: Limits) -> None:
-    """The queue of jobs of `kind` has room for one more.  Raises `Problem` (rateLimited)."""
-    if jobs.waiting(rows, kind, limits.validations_waiting) >= limits.validations_waiting:
+def must_have_room(rows: Rows, kind: str, account_id: str, limits: Limits) -> None:
+    """The queue of jobs of `kind` has room for one more of the account.  Raises `Problem` (rateLimited).
+
+    Once it is half full nobody gets more than a tenth of it, so that one account cannot shut out the others.
+    """
+    most = limits.validations_waiting
+    waiting = jobs.waiting(rows, kind, most)
+    again = f"answer the challenge again in {QUEUE_PAUSE} s"
+    if waiting >= most:
         raise _limited(
             "validations_waiting",
-            f"{limits.validations_waiting} validations wait already, which is our limit for all accounts "
-            f"together; answer the challenge again in {QUEUE_PAUSE} s",
+            f"{most} validations wait already, which is our limit for all accounts together; {again}",
+            QUEUE_PAUSE,
+        )
+    share = max(1, most // 10)
+    if waiting * 2 >= most and authorizations.under_validation(rows, kind, account_id) >= share:
+        raise _limited(
+            "validations_waiting",
+            f"{waiting} validations wait already, and of so many an account may have {share}; {again}",
             QUEUE_PAUSE,
         )
 

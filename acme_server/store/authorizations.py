@@ -86,6 +86,17 @@ def valid_names(rows: Rows, account_id: str, now: int) -> set[str]:
     return {f"*.{row['value']}" if row["wildcard"] else row["value"] for row in found}
 
 
+def under_validation(rows: Rows, kind: str, account_id: str) -> int:
+    """How many of the account's challenges have a job of `kind`; it looks at all of these jobs."""
+    row = rows.one(
+        "SELECT COUNT(*) FROM jobs j JOIN challenges c ON c.id = j.subject"
+        " JOIN authorizations z ON z.id = c.authorization_id WHERE j.kind = ? AND z.account_id = ?",
+        (kind, account_id),
+    )
+    assert row is not None
+    return int(row[0])
+
+
 def pending_of_account(rows: Rows, account_id: str) -> list[Authorization]:
     """The account's pending authorizations."""
     found = rows.all(

@@ -49,22 +49,40 @@ async def test_a_challenge_that_finds_the_queue_full_is_rate_limited_and_nothing
     tmp_path: Path,
 ) -> None:
     async with running(tmp_path, with_limits(validations_waiting=3)) as front:
-        client = await front.subscriber()
-        urls = [await challenge_of(client, f"n{number}.example.com") for number in range(4)]
-        for url in urls[:3]:
+        clients = [await front.subscriber() for _ in range(4)]
+        urls = [await challenge_of(client, NAME) for client in clients]
+        for client, url in list(zip(clients, urls, strict=True))[:3]:
             assert (await client.post(url, {})).status == 200
         before = front.counts()
-        refused = await client.post(urls[3], {})
+        refused = await clients[3].post(urls[3], {})
         assert limited(refused) == limits.QUEUE_PAUSE
         assert "our limit" in refused.body["detail"]
         assert front.counts() == before
-        assert (await client.post(urls[3])).body["status"] == "pending"
+        assert (await clients[3].post(urls[3])).body["status"] == "pending"
         # One that waits already is answered as before.
-        assert (await client.post(urls[0], {})).body["status"] == "processing"
+        assert (await clients[0].post(urls[0], {})).body["status"] == "processing"
 
-        front.perspectives.pass_names.update(f"n{number}.example.com" for number in range(4))
+        front.perspectives.pass_names.add(NAME)
         await front.run_jobs()
-        assert (await client.post(urls[3], {})).body["status"] == "processing"
+        assert (await clients[3].post(urls[3], {})).body["status"] == "processing"
+
+
+@pytest.mark.row("limits.concurrency")
+async def test_of_a_queue_that_is_half_full_an_account_gets_a_tenth(tmp_path: Path) -> None:
+    async with running(tmp_path, with_limits(validations_waiting=20)) as front:
+        greedy, modest = await front.subscriber(), await front.subscriber()
+        for number in range(10):
+            url = await challenge_of(greedy, f"g{number}.example.com")
+            assert (await greedy.post(url, {})).status == 200
+        another = await challenge_of(greedy, "g.example.com")
+        refused = await greedy.post(another, {})
+        assert limited(refused) == limits.QUEUE_PAUSE
+        assert "an account may have 2" in refused.body["detail"]
+        for number in range(2):
+            url = await challenge_of(modest, f"m{number}.example.com")
+            assert (await modest.post(url, {})).status == 200
+        limited(await modest.post(await challenge_of(modest, "m.example.com"), {}))
+        assert front.counts()["jobs"] == 12
 
 
 @pytest.mark.parametrize(
