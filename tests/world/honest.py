@@ -96,6 +96,7 @@ ZONES = (
     Zone("example.org", "leaf", (*PLAIN, f'caa-ours CAA 0 issue "{OURS}"', "caa-ours A $web")),
     Zone("insecure-example.com", "leaf", (*PLAIN, *MIXED), Signing.INSECURE),
     Zone("tampered-example.com", "leaf", PLAIN, Signing.TAMPERED),
+    Zone("tampered-canary.com", "tld", PLAIN, Signing.TAMPERED),
     Zone("expired-example.com", "leaf", PLAIN, Signing.EXPIRED),
     Zone("stripped-example.com", "leaf", PLAIN, Signing.STRIPPED),
     Zone("iterated-example.com", "leaf", PLAIN, Signing.ITERATED),

@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from core.evidence import Statement
 from core.outcome import Outcome
 from core.randomness import Randomness, SystemRandomness
 from core.settings import Settings
+from tests.support.elsewhere import ZONE, Pki
 from tests.world import attacker, namespaces
 from tests.world.applicant import ACCOUNT, ATTACKER, THUMBPRINT, TOKEN
 from tests.world.namespaces import Namespaces
@@ -41,6 +43,8 @@ from validation.methods import CHECKS
 ROOT = Path(__file__).resolve().parents[2]
 PRESET = ROOT / "deploy" / "public-loopback.toml"
 CHECK_SECONDS = 60
+DOOR = 8443
+"""Where the remote perspectives answer by mutual TLS, besides their sockets."""
 
 Ask = Callable[..., Awaitable[Statement]]
 
@@ -103,6 +107,9 @@ class Internet:
         return {
             "validation.methods": list(CHECKS),
             "validation.resolvers": [],
+            # Of zones that no attacker of ours answers for: what he does is no matter of a resolver's health.
+            "validation.canary_bogus": "www.tampered-canary.com",
+            "validation.canary_signed": "www.many",
             **self.world.own_unbound(),
             "validation.http_port": self.net.http_port,
             "validation.https_port": self.net.tls_port,
@@ -149,10 +156,30 @@ class Internet:
         words = [sys.executable, "-m", "operations.process", "perspective", "--code", code]
         words += ["--config", str(PRESET), "--data", str(self.data.root)]
         words += [word for override in self.overrides for word in ("--set", override)]
+        if self.namespaces and code != self.codes[0]:
+            (one,) = [each for each in self.settings.validation.perspectives if each.code == code]
+            words += ["--set", f'mpic.listen=["0.0.0.0:{DOOR}"]', "--set", f'mpic.zone="{ZONE}"', "--set"]
+            words.append(
+                f'validation.perspectives=[{{code="{code}", region="{one.region}", '
+                f"latitude={one.latitude}, longitude={one.longitude}}}]"
+            )
         place = code if self.namespaces else self.net.perspectives[0]
         self.data.perspective_socket(code).unlink(missing_ok=True)
         self.processes[code] = Server(self.net.command(place, words), self.directory / f"{code}.log", ROOT)
         return self.processes[code]
+
+    @property
+    def elsewhere(self) -> Settings:
+        """Of a coordinator at the primary's place that asks the remote perspectives by mutual TLS."""
+        settings = self.settings
+        primary, *remotes = settings.validation.perspectives
+        assert self.namespaces is not None
+        told = [replace(each, url=f"https://{self.namespaces.address(each.code)}:{DOOR}") for each in remotes]
+        return replace(
+            settings,
+            validation=replace(settings.validation, perspectives=(primary, *told)),
+            mpic=replace(settings.mpic, zone=ZONE),
+        )
 
     def told(self) -> dict[str, object]:
         """What another process needs to know."""
@@ -167,6 +194,11 @@ class Internet:
         running: Sequence[str] = self.codes if self.namespaces else self.codes[:1]
         for code in running:
             generate_key(self.data.perspective(code), SystemRandomness())
+        if self.namespaces:
+            pki = Pki(self.directory / "channel")
+            pki.coordinator(self.data)
+            for code in self.codes[1:]:
+                pki.give(self.data.channel(code), code)
         for code in running:
             self.start(code)
         for code in running:

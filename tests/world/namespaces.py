@@ -127,14 +127,15 @@ class Namespaces:
     def hijack(self, perspective: str, address: str) -> None:
         """Lead what `perspective` sends to `address` to the attacker."""
         _run(
-            "ip", "-n", self.prefix + perspective, "route", "replace", address, "via", self._address(ATTACKER)
+            "ip", "-n", self.prefix + perspective, "route", "replace", address, "via", self.address(ATTACKER)
         )
 
     def release(self, perspective: str, address: str) -> None:
         """The honest route again."""
         _run("ip", "-n", self.prefix + perspective, "route", "del", address)
 
-    def _address(self, place: str) -> str:
+    def address(self, place: str) -> str:
+        """Where a place is on the bridge."""
         return f"11.0.0.{9 + self._places.index(place)}"
 
     def _wire(self) -> None:
@@ -155,7 +156,7 @@ class Namespaces:
         for place in self._places[1:]:
             lines = [
                 "link set lo up",
-                f"address add {self._address(place)}/24 dev eth0",
+                f"address add {self.address(place)}/24 dev eth0",
                 f"address add 2a0e::{9 + self._places.index(place)}/64 dev eth0 nodad",
                 "link set eth0 up",
                 f"route add default via {_GATEWAY}",
@@ -166,7 +167,7 @@ class Namespaces:
             else:
                 lines += [f"route add local {each} dev lo" for each in INTERNAL_V4 if each != "127.0.0.0/8"]
                 lines += [f"route add local {each} dev lo" for each in INTERNAL_V6]
-                lines.append(f"route add {addresses.ATTACKER_WEB} via {self._address(ATTACKER)}")
+                lines.append(f"route add {addresses.ATTACKER_WEB} via {self.address(ATTACKER)}")
             self._batch(place, lines)
 
     def _batch(self, place: str, lines: Sequence[str]) -> None:
