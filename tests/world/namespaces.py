@@ -196,10 +196,15 @@ def sweep() -> None:
     for name, pid in [(found[0], int(found[1])) for found in _NAME.finditer(listed)]:
         if os.path.exists(f"/proc/{pid}"):
             continue
-        for inside in _run("ip", "netns", "pids", name).split():
+        for inside in processes(name):
             with contextlib.suppress(ProcessLookupError):
-                os.kill(int(inside), signal.SIGKILL)
+                os.kill(inside, signal.SIGKILL)
         subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
+
+
+def processes(name: str) -> list[int]:
+    """The processes in the namespace `name`."""
+    return [int(pid) for pid in _run("ip", "netns", "pids", name).split()]
 
 
 def _run(*words: str, given: str = "") -> str:

@@ -96,7 +96,10 @@ MISBEHAVIOURS: dict[str, Callable[[], Behaviour]] = {
 
 
 class WebServers:
-    """All of them at `place`, while the context is open; `asked` counts requests by host."""
+    """All of them at `place`, while the context is open.
+
+    `asked` counts requests by host, `most_at_once` how many were being answered at one time.
+    """
 
     def __init__(
         self, net: Net, thumbprint: str, place: str = INTERNET, turn: Callable[[], None] = lambda: None
@@ -104,6 +107,7 @@ class WebServers:
         """`turn` is called when the host `turn` has answered: its name is to mean another address."""
         self.thumbprint = thumbprint
         self.asked: Counter[str] = Counter()
+        self.at_once = self.most_at_once = 0
         self._net = net
         self._place = place
         self._turn = turn
@@ -148,7 +152,12 @@ class WebServers:
             head = (first + await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
             host = next((line[6:] for line in head.split("\r\n") if line.lower().startswith("host: ")), "")
             self.asked[host] += 1
-            await self._behaviour(host.partition(".")[0], head)(head, reader, writer)
+            self.at_once += 1
+            self.most_at_once = max(self.most_at_once, self.at_once)
+            try:
+                await self._behaviour(host.partition(".")[0], head)(head, reader, writer)
+            finally:
+                self.at_once -= 1
         except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, IndexError, OSError):
             pass
         finally:
@@ -168,6 +177,8 @@ class WebServers:
             return _redirect("302 Found", f"http://countdown-{left}.hostile.com{path}")
         if label in MISBEHAVIOURS:
             return MISBEHAVIOURS[label]()
+        if label.startswith("crowd"):
+            return _crowd
         if label == "echo":
             return web.response(path.encode())
         if label == "echo-all":
@@ -177,6 +188,12 @@ class WebServers:
         if label == "gzip":
             return web.response(gzip.compress(answer), "200 OK", "Content-Encoding: gzip")
         return web.response(answer + (b" \r\n" if label == "white-space" else b""))
+
+
+async def _crowd(head: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Takes a moment, so that the others can be seen beside it."""
+    await asyncio.sleep(0.1)
+    writer.write(web.head("404 Not Found"))
 
 
 def _redirect(status: str, location: str) -> Behaviour:
