@@ -17,10 +17,17 @@ from acme_server.states import (
     Event,
     OrderStatus,
 )
+from core.identifiers import is_address
 from core.outcome import Outcome
 
 DNS = "dns"
-"""The one identifier type (RFC 8555 section 9.7.7)."""
+IP = "ip"
+"""The identifier types (RFC 8555 section 9.7.7; RFC 8738 section 3)."""
+
+
+def identifier(name: str) -> dict[str, str]:
+    """`name` as the identifier of an order: no dNSName can look like an address, so it tells its own type."""
+    return {"type": IP if is_address(name) else DNS, "value": name}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +44,8 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """RFC 8555 section 7.1.3.  `names` are dNSNames as the certificate will carry them, with "*.".
+    """RFC 8555 section 7.1.3.  `names` are dNSNames as the certificate will carry them, with "*.", and
+    addresses in their canonical form.
 
     `applicant` is what the subscriber signed at finalize (msgpack of `signer.api.Applicant`).
     """
@@ -94,7 +102,10 @@ class Authorization:
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """RFC 8555 section 7.1.5.  `attempts` counts validations that could not be decided."""
+    """RFC 8555 section 7.1.5.  `token` is "" for a method without one (dns-persist-01).
+
+    `attempts` counts validations that could not be decided.
+    """
 
     id: str
     authorization_id: str

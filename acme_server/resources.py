@@ -9,9 +9,10 @@ from typing import Any
 import msgspec
 
 from acme_server import urls as paths
-from acme_server.objects import DNS, Account, Authorization, Challenge, Order
+from acme_server.objects import Account, Authorization, Challenge, Order, identifier
 from acme_server.states import AuthorizationStatus, ChallengeStatus, OrderStatus
 from acme_server.urls import Urls
+from core.methods import METHODS
 from core.settings import Settings
 
 
@@ -62,7 +63,12 @@ def order(order: Order, authorization_ids: Sequence[str], urls: Urls, now: int) 
 
 
 def authorization(
-    authorization: Authorization, challenges: Sequence[Challenge], urls: Urls, now: int
+    authorization: Authorization,
+    challenges: Sequence[Challenge],
+    account: Account,
+    settings: Settings,
+    urls: Urls,
+    now: int,
 ) -> dict[str, Any]:
     """Section 7.1.4: a wildcard's identifier has no "*.", and `wildcard` is absent for other names."""
     status = authorization.status_at(now)
@@ -71,34 +77,33 @@ def authorization(
         tried = (ChallengeStatus.VALID, ChallengeStatus.INVALID)
         challenges = [each for each in challenges if each.status in tried] or challenges
     members: dict[str, Any] = {
-        "identifier": {"type": DNS, "value": authorization.value},
+        "identifier": identifier(authorization.value),
         "status": status,
         "expires": timestamp(authorization.expires),
-        "challenges": [challenge(each, urls) for each in challenges],
+        "challenges": [challenge(each, account, settings, urls) for each in challenges],
     }
     if authorization.wildcard:
         members["wildcard"] = True
     return members
 
 
-def challenge(challenge: Challenge, urls: Urls) -> dict[str, Any]:
-    """Section 7.1.5, 8."""
+def challenge(challenge: Challenge, account: Account, settings: Settings, urls: Urls) -> dict[str, Any]:
+    """Section 7.1.5, 8.  Without a token it is dns-persist-01, by -00 and -01 of its draft (section 3.1)."""
     members: dict[str, Any] = {
         "type": challenge.type,
         "url": urls.challenge(challenge.id),
         "status": challenge.status,
-        "token": challenge.token,
     }
+    if METHODS[challenge.type].key_authorization:
+        members["token"] = challenge.token
+    else:
+        members["accounturi"] = account.url
+        members["issuer-domain-names"] = list(settings.ca.caa_identities)
     if challenge.validated is not None:
         members["validated"] = timestamp(challenge.validated)
     if challenge.error is not None:
         members["error"] = msgspec.Raw(challenge.error.encode())
     return members
-
-
-def identifier(name: str) -> dict[str, str]:
-    """Section 9.7.7."""
-    return {"type": DNS, "value": name}
 
 
 def timestamp(at: int) -> str:

@@ -29,6 +29,9 @@ MODES = ("embedded",)
 MAX_ORGANIZATION = 64
 """Characters: ub-organization-name (RFC 5280 appendix A.1)."""
 
+MAX_ISSUERS = 10
+"""Issuer domain names in a challenge (draft-ietf-acme-dns-persist section 3.1)."""
+
 MAY_BE_ZERO = frozenset(
     {
         "authorization_reuse",
@@ -146,6 +149,12 @@ def _ca(settings: Settings) -> None:
     for method in settings.validation.methods:
         if method not in METHODS:
             raise _wrong("validation.methods", method, f"this version knows {', '.join(METHODS)}")
+    if "dns-persist-01" in settings.validation.methods and not 0 < len(ca.caa_identities) <= MAX_ISSUERS:
+        raise _wrong(
+            "ca.caa_identities",
+            len(ca.caa_identities),
+            f"a dns-persist-01 challenge names 1 to {MAX_ISSUERS} issuers: list so many, or leave it out",
+        )
     if not settings.validation.methods:
         raise _wrong(
             "validation.methods", "[]", "without one nothing can be validated: list http-01 or dns-01"

@@ -20,6 +20,8 @@ from publicsuffixlist import PublicSuffixList
 
 from core.errors import Problem
 
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
 MAX_NAME = 253
 """Characters: 255 octets on the wire (RFC 1035 section 3.1) less the root label and the first length."""
 
@@ -40,6 +42,36 @@ _LDH_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 def split_wildcard(name: str) -> tuple[str, bool]:
     """("example.org", True) of "*.example.org", ("example.org", False) of "example.org"."""
     return (name[2:], True) if name.startswith("*.") else (name, False)
+
+
+def address_of(name: str) -> Address | None:
+    """The address that `name` is the canonical text of (RFC 5952 for IPv6), or None: a dNSName is none."""
+    if ":" not in name and not name[-1:].isdigit():  # most names need no parser to tell
+        return None
+    try:
+        address = ipaddress.ip_address(name)
+    except ValueError:
+        return None
+    return address if str(address) == name and "%" not in name else None
+
+
+def is_address(name: str) -> bool:
+    """Whether an identifier, as text, is an IP address."""
+    return address_of(name) is not None
+
+
+def normalise_ip(value: str) -> str:
+    """The address in its canonical form, which is the only one that is taken (RFC 8738 section 3).
+
+    Raises: `Problem` "malformed" for any other text.
+    """
+    if is_address(value):
+        return value
+    try:
+        advice = f'write "{ipaddress.ip_address(value.partition("%")[0])}"'
+    except ValueError:
+        advice = 'write it like "203.0.113.9" or "2001:db8::1"'
+    raise Problem("malformed", f"{_shown(value)} is no IP address in its canonical form: {advice}")
 
 
 def normalise_dns(value: str, *, public: bool, local_names: Iterable[str] = ()) -> str:

@@ -6,6 +6,8 @@ from functools import cache, lru_cache
 
 from publicsuffixlist import PublicSuffixList
 
+from core.identifiers import is_address
+
 
 @lru_cache(maxsize=4096)
 def registered_domain(name: str) -> str:
@@ -14,8 +16,8 @@ def registered_domain(name: str) -> str:
     The name itself where there is none: an address, a public suffix, a local name.
     """
     base = name.removeprefix("*.")
-    if base[-1:].isdigit() or ":" in base:
-        return base  # an address (RFC 1123 section 2.1), of which the list would make a domain
+    if is_address(base):
+        return base  # of which the list would make a domain
     return str(_suffixes().privatesuffix(base) or base)
 
 

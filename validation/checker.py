@@ -17,9 +17,10 @@ from dataclasses import replace
 from core.clock import Clock
 from core.errors import Problem, Refused, TransientError
 from core.evidence import CaaSeen, ControlSeen, Result, SignedStatement, Statement, StatementSigner
-from core.identifiers import is_local, split_wildcard
+from core.identifiers import address_of, is_address, is_local, split_wildcard
 from core.methods import METHODS
 from validation import caa
+from validation.addresses import AddressBarred
 from validation.api import CheckRequest
 from validation.challenge import Challenge, Tools
 from validation.limiter import Limiter
@@ -28,6 +29,9 @@ from validation.verdict import CheckFailed, Trace, printable
 
 LOCAL_NAME = "local name"
 """Why no CAA was looked up: a name of this machine is in no DNS zone (RFC 6761 section 6.3)."""
+
+IP_ADDRESS = "IP address"
+"""Why no CAA was looked up: CAA governs domain names (RFC 8659 section 1; BR 3.2.2.8)."""
 
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{22,84}")
 """At least 128 bits in base64url (RFC 8555 section 8.1), and no more than http-01 has room for."""
@@ -143,6 +147,13 @@ class Checker:
             raise Refused("validation.method", f"{method!r} is not a method of this perspective")
 
     def _require_name(self, name: str) -> None:
+        address = address_of(name)
+        if address is not None:
+            try:
+                self._tools.policy.police(address)
+            except AddressBarred as error:
+                raise Refused("validation.name", str(error)) from error
+            return
         try:
             normal = self._tools.host_rule(name)
         except Problem as error:
@@ -163,6 +174,8 @@ class Checker:
             self._require_well()
             if challenge.wildcard and not METHODS[method].wildcard:
                 raise CheckFailed("malformed", f"{method} cannot validate a wildcard; use dns-01")
+            if is_address(challenge.name) and not METHODS[method].address:
+                raise CheckFailed("malformed", f"{method} cannot validate an address; use http-01")
             ttl = await self.see_control(method, replace(challenge, at=self._clock.now()), trace)
         except CheckFailed as error:
             result, problem, detail = Result.FAIL, error.problem, error.detail
@@ -175,6 +188,8 @@ class Checker:
             self._require_well()
             if is_local(base, self._tools.local_names):
                 return CaaSeen(Result.PASS, exempt=LOCAL_NAME)
+            if is_address(base):
+                return CaaSeen(Result.PASS, exempt=IP_ADDRESS)
             return await self.see_caa(base, issuance)
         except Exception as error:
             return CaaSeen(Result.INDETERMINATE, problem=INDETERMINATE_PROBLEM, detail=_own_fault(error))

@@ -12,10 +12,8 @@ BR 3.2.2.8, 3.2.2.9; RFC 8659, RFC 8657.
 
 from __future__ import annotations
 
-from ipaddress import ip_address
-
 from core.evidence import CaaSeen, ControlSeen, Result, Statement
-from core.identifiers import is_local, split_wildcard
+from core.identifiers import is_address, is_local, split_wildcard
 from core.settings import Rules, Settings
 from validation import caa
 from validation.api import CheckRequest
@@ -58,7 +56,7 @@ class Review:
         if seen.method != issuance.method:
             raise Contradiction(f"CAA was judged for {seen.method!r}, not for {issuance.method!r}")
         if seen.exempt:
-            if seen.records or seen.found_at or not (is_local(base, self._local_names) or _address(base)):
+            if seen.records or seen.found_at or not (is_local(base, self._local_names) or is_address(base)):
                 raise Contradiction(f"it calls {base} exempt from CAA ({seen.exempt})")
             return
         if bool(seen.records) is not bool(seen.found_at):
@@ -79,12 +77,3 @@ def _check_control(control: ControlSeen | None, base: str, request: CheckRequest
             raise Contradiction(f"it shows control of {control.adn}, not of {base}")
         if control.thumbprint != request.thumbprint:
             raise Contradiction("what it found names another account key")
-
-
-def _address(base: str) -> bool:
-    """No dNSName can look like an address, and no CAA set governs one (RFC 8659 section 1)."""
-    try:
-        ip_address(base)
-    except ValueError:
-        return False
-    return True

@@ -36,7 +36,10 @@ async def show_or_deactivate(context: Context, request: ByAccount) -> Reply:
     if _processing(challenges):
         headers["Retry-After"] = str(context.settings.acme.poll_interval)
     return Reply(
-        content=resources.authorization(authorization, challenges, context.urls, now), headers=headers
+        content=resources.authorization(
+            authorization, challenges, request.account, context.settings, context.urls, now
+        ),
+        headers=headers,
     )
 
 

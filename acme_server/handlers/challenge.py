@@ -34,7 +34,7 @@ async def show_or_answer(context: Context, request: ByAccount) -> Reply:
     if challenge.status is ChallengeStatus.PROCESSING:
         headers["Retry-After"] = str(context.settings.acme.poll_interval)
     return Reply(
-        content=resources.challenge(challenge, context.urls),
+        content=resources.challenge(challenge, request.account, context.settings, context.urls),
         headers=headers,
         links=(("up", context.urls.authorization(challenge.authorization_id)),),
     )

@@ -13,7 +13,7 @@ import logging
 from collections.abc import Sequence
 
 from acme_server import problems
-from acme_server.objects import Account, Authorization, Order
+from acme_server.objects import Account, Authorization, Order, identifier
 from acme_server.registration.validate import Perspectives, as_problem
 from acme_server.store import attempts
 from core.database import Database, Transaction
@@ -58,7 +58,7 @@ class CaaRecheck:
         if seen:
             await self._database.write(lambda tx: _record(tx, order, seen))
         faults = [
-            ({"type": "dns", "value": each.value}, as_problem(outcome))
+            (identifier(each.value), as_problem(outcome))
             for each, outcome in seen
             if outcome.result is Result.FAIL
         ]

@@ -19,6 +19,7 @@ from acme_server.problems import ErrorType, refusal
 from core import public_keys
 from core.blocklist import Blocklist
 from core.errors import Problem
+from core.identifiers import is_address
 
 _HASHES = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 
@@ -120,9 +121,16 @@ def _names(csr: x509.CertificateSigningRequest) -> frozenset[str]:
     except x509.ExtensionNotFound:
         return frozenset(names)
     for general_name in alternative:
-        if not isinstance(general_name, x509.DNSName):
-            raise _bad(f"the CSR has a {type(general_name).__name__} in its SAN; only dNSNames were ordered")
-        names.add(general_name.value.lower())
+        if isinstance(general_name, x509.IPAddress):
+            names.add(str(general_name.value))
+        elif not isinstance(general_name, x509.DNSName):
+            raise _bad(
+                f"the CSR has a {type(general_name).__name__} in its SAN: leave only what was ordered there"
+            )
+        elif is_address(general_name.value):
+            raise _bad(f"the CSR has the address {general_name.value} as a dNSName: make it an iPAddress")
+        else:
+            names.add(general_name.value.lower())
     return frozenset(names)
 
 

@@ -18,7 +18,7 @@ from cryptography import x509
 
 from acme_server import problems
 from acme_server.exchange import ByAccount
-from acme_server.objects import Account, Authorization, Order
+from acme_server.objects import Account, Authorization, Order, identifier
 from acme_server.problems import ErrorType, refusal, unauthorized
 from acme_server.registration import csr
 from acme_server.registration.caa_recheck import CaaRecheck
@@ -184,7 +184,7 @@ def _check_account(account: Account) -> None:
 def _check_authorizations(order: Order, held: Sequence[Authorization], now: int) -> None:
     faults = [
         (
-            {"type": "dns", "value": each.value},
+            identifier(each.value),
             unauthorized(f"the authorization of {each.name} is {each.status_at(now)}; place a new order"),
         )
         for each in held

@@ -1,14 +1,16 @@
-"""Which identifiers an order may name (RFC 8555 section 7.1.3, 7.4; BR 7.1.4.2.1)."""
+"""Which identifiers an order may name (RFC 8555 section 7.1.3, 7.4; RFC 8738 section 3; BR 7.1.4.2.1)."""
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import Any
 
-from acme_server.objects import DNS
+from acme_server.objects import DNS, IP
 from acme_server.problems import ErrorType, joined, malformed, refusal
 from core.errors import Problem
-from core.identifiers import normalise_dns
+from core.identifiers import normalise_dns, normalise_ip
 from core.settings import Rules, Settings
+from validation.addresses import AddressBarred, AddressPolicy
 
 
 def check(value: list[Any], settings: Settings) -> tuple[str, ...]:
@@ -26,20 +28,30 @@ def check(value: list[Any], settings: Settings) -> tuple[str, ...]:
     for each in value:
         kind, text = _members(each)
         try:
-            if kind != DNS:
-                raise refusal(
-                    ErrorType.UNSUPPORTED_IDENTIFIER, f"identifiers of type {kind[:32]!r} are not offered"
-                )
-            names[
-                normalise_dns(
-                    text, public=settings.ca.rules is Rules.PUBLIC, local_names=settings.ca.local_names
-                )
-            ] = None
+            names[_normal(kind, text, settings)] = None
         except Problem as problem:
             faults.append(({"type": kind, "value": text}, problem))
     if faults:
         raise joined(faults)
     return tuple(names)
+
+
+def _normal(kind: str, text: str, settings: Settings) -> str:
+    if kind == DNS:
+        public = settings.ca.rules is Rules.PUBLIC
+        return normalise_dns(text, public=public, local_names=settings.ca.local_names)
+    if kind == IP:
+        return _reachable(normalise_ip(text), settings)
+    raise refusal(ErrorType.UNSUPPORTED_IDENTIFIER, f"identifiers of type {kind[:32]!r} are not offered")
+
+
+def _reachable(address: str, settings: Settings) -> str:
+    """No address that we may not connect to, and none of special purpose (BR 4.2.2), is certified."""
+    try:
+        AddressPolicy.parse(settings.validation.allowed_networks).police(ip_address(address))
+    except AddressBarred as error:
+        raise refusal(ErrorType.REJECTED_IDENTIFIER, f"{error}: no certificate is issued for it") from error
+    return address
 
 
 def _members(identifier: Any) -> tuple[str, str]:

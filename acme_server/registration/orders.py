@@ -8,8 +8,8 @@ from acme_server.registration import limits
 from acme_server.states import AUTHORIZATION, CHALLENGE, ORDER, AuthorizationStatus, Event
 from acme_server.store import authorizations, orders
 from core.database import Transaction
-from core.identifiers import split_wildcard
-from core.methods import METHODS
+from core.identifiers import is_address, split_wildcard
+from core.methods import METHODS, Method
 from core.randomness import Randomness, token
 from core.settings import Settings
 
@@ -49,7 +49,7 @@ def _authorization(
         if found is not None and found.status_at(tx.now) is AuthorizationStatus.VALID:
             return found
     limits.must_not_back_off(tx, account.id, value, settings.limits)
-    methods = [each for each in settings.validation.methods if not wildcard or METHODS[each].wildcard]
+    methods = [each for each in settings.validation.methods if _shows(METHODS[each], value, wildcard)]
     if not methods:
         raise refusal(ErrorType.REJECTED_IDENTIFIER, f"no validation method is offered here for {name}")
     authorization = Authorization(
@@ -70,7 +70,7 @@ def _authorization(
             authorization_id=authorization.id,
             type=method,
             status=CHALLENGE.initial,
-            token=token(randomness),
+            token=token(randomness) if METHODS[method].key_authorization else "",
             validated=None,
             error=None,
             attempts=0,
@@ -79,3 +79,8 @@ def _authorization(
     )
     authorizations.insert(tx, authorization, challenges)
     return authorization
+
+
+def _shows(method: Method, value: str, wildcard: bool) -> bool:
+    """Whether the method can show control of such an identifier (RFC 8738 section 7; BR 3.2.2.4)."""
+    return (method.wildcard or not wildcard) and (method.address or not is_address(value))

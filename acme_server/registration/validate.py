@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from acme_server import problems
-from acme_server.objects import Attempt, Authorization, Challenge
+from acme_server.objects import Attempt, Authorization, Challenge, identifier
 from acme_server.problems import ErrorType, malformed, refusal
 from acme_server.registration import limits
 from acme_server.states import ORDER, AccountStatus, AuthorizationStatus, ChallengeStatus, Event
@@ -153,7 +153,7 @@ class ValidateJob:
         )
         authorizations.move(tx, authorization, Event.FAILED)
         told = as_problem(outcome)
-        summary = problems.joined([({"type": "dns", "value": authorization.value}, told)])
+        summary = problems.joined([(identifier(authorization.value), told)])
         for order in orders.on_authorization(tx, authorization.id):
             if ORDER.allows(order.status, Event.FAILED):
                 orders.move(tx, order, Event.FAILED, problems.to_json(summary))

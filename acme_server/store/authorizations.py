@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from acme_server.objects import DNS, Attempt, Authorization, Challenge
+from acme_server.objects import Attempt, Authorization, Challenge, identifier
 from acme_server.states import AUTHORIZATION, CHALLENGE, AuthorizationStatus, ChallengeStatus, Event
 from core.database import Row, Rows, Transaction
 
@@ -23,7 +23,7 @@ def insert(tx: Transaction, authorization: Authorization, challenges: tuple[Chal
             authorization.id,
             authorization.account_id,
             authorization.status,
-            DNS,
+            identifier(authorization.value)["type"],
             authorization.value,
             int(authorization.wildcard),
             authorization.expires,

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import msgspec
 
-from acme_server.objects import DNS, Order
+from acme_server.objects import Order, identifier
 from acme_server.states import ORDER, Event, OrderStatus
 from core.database import Row, Rows, Transaction
 
@@ -28,7 +28,7 @@ def insert(tx: Transaction, order: Order, authorization_ids: Sequence[str]) -> N
             order.id,
             order.account_id,
             order.status,
-            json.dumps([{"type": DNS, "value": name} for name in order.names]),
+            json.dumps([identifier(name) for name in order.names]),
             order.profile,
             order.expires,
             order.created_at,

@@ -29,6 +29,7 @@ from josepy import errors, jwa
 from josepy.jwk import JWK, JWKEC, JWKRSA
 
 from core.errors import Refused
+from core.identifiers import is_address
 from signer.api import Applicant, LeafRequest
 
 MAX_KEY_CHANGES = 20
@@ -190,8 +191,14 @@ def _names(requested: x509.CertificateSigningRequest) -> frozenset[str]:
     names = [str(each.value) for each in requested.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
     for extension in requested.extensions:
         if isinstance(extension.value, x509.SubjectAlternativeName):
-            names += [str(name.value) for name in extension.value]
+            names += [_text(name) for name in extension.value]
     return frozenset(name.lower() for name in names)
+
+
+def _text(name: x509.GeneralName) -> str:
+    if not isinstance(name, x509.IPAddress) and is_address(str(name.value)):
+        raise ValueError(f"the address {name.value} stands there as another kind of name")
+    return str(name.value)
 
 
 def _public_key(requested: x509.CertificateSigningRequest) -> bytes:

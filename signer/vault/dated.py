@@ -26,6 +26,11 @@ def must_suit_leaf(request: LeafRequest, profile: LeafProfile, now: int, until: 
         for name in request.names:
             if identifiers.is_reverse(name):
                 raise Refused("dated.reverse-zone", f"{name} lies in a reverse zone (BR 4.2.2): leave it out")
+    for name in request.names:
+        address = identifiers.address_of(name)
+        # Another reading than that of the perspectives, and coarser: what both let through is public.
+        if address is not None and (not address.is_global or address.is_multicast):
+            raise Refused("dated.special-purpose", f"{name} is no public address (BR 4.2.2): leave it out")
     short = row(Limit.SHORT_LIVED_VALIDITY, until)
     if not (profile.crl or profile.ocsp) and request.not_after - request.not_before + 1 > short.value:
         raise Refused(

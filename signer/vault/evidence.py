@@ -131,6 +131,8 @@ class Verifier:
         method = _one_method(name, attempt)
         if name.startswith("*.") and not METHODS[method].wildcard:
             raise Refused("evidence.wildcard", f"{method} shows no control of {name}: use a DNS method")
+        if identifiers.is_address(name) and not METHODS[method].address:
+            raise Refused("evidence.address", f"{method} shows no control of {name}: use http-01")
         if not METHODS[method].key_authorization and method not in self._methods:
             raise Refused(
                 "evidence.method",
@@ -148,13 +150,19 @@ class Verifier:
             raise Refused(
                 "evidence.caa-too-old", f"the CAA check of {name} is too old (BR 4.2.2.1): check again"
             )
-        local = identifiers.is_local(identifiers.split_wildcard(name)[0], self._local_names)
+        address = identifiers.is_address(name)
+        exempt = address or identifiers.is_local(identifiers.split_wildcard(name)[0], self._local_names)
         for statement in attempt.values():
             seen = statement.caa
             if seen is None or seen.result is not Result.PASS:
                 continue
-            if seen.exempt and not local:
-                raise Refused("evidence.caa-exempt", f"{name} is no local name: its CAA must be looked up")
+            if seen.exempt and not exempt:
+                raise Refused(
+                    "evidence.caa-exempt",
+                    f"{name} is neither local nor an address: its CAA must be looked up",
+                )
+            if address and not seen.exempt:
+                raise Refused("evidence.caa-odd", f"{name} is an address, and CAA was looked up for it")
             if not seen.exempt and seen.method != method:
                 # RFC 8657 section 4: the record may permit one method and not another.
                 raise Refused(

@@ -62,7 +62,7 @@ class LeafProfile:
 
     `validity` is the longest validity in seconds, counted inclusive of both ends (BR 6.3.2: notAfter =
     notBefore + validity - 1).  `policies` are the certificatePolicies OIDs in order, none when the extension
-    is absent.  `key_encipherment` concerns RSA keys only.  `ip_names` lets a name be an IP address.
+    is absent.  `key_encipherment` concerns RSA keys only.
     """
 
     name: str
@@ -71,7 +71,6 @@ class LeafProfile:
     key_encipherment: bool
     ocsp: bool
     crl: bool
-    ip_names: bool = False
     ct: bool = False
     """First a precertificate, then the certificate with SCTs (RFC 6962 section 3.1)."""
 
@@ -104,7 +103,6 @@ def from_settings(settings: Settings) -> dict[str, LeafProfile]:
         key_encipherment=False,
         ocsp=False,
         crl=False,
-        ip_names=True,
     )
     return found
 
@@ -148,7 +146,7 @@ def admit(request: LeafRequest, profile: LeafProfile, issuer: Issuer, *, now: in
         "the certificate would be older than its issuer: ask for a later notBefore",
     )
     _must(request.crl_shard >= 0, "profile.crl-shard", "a CRL shard is a number from 0")
-    _must_be_names(request.names, profile)
+    _must_be_names(request.names)
     try:
         check_key(request.public_key)
     except WeakKey as error:
@@ -234,7 +232,7 @@ def _must(holds: bool, code: str, detail: str) -> None:
         raise Refused(code, detail)
 
 
-def _must_be_names(names: Sequence[str], profile: LeafProfile) -> None:
+def _must_be_names(names: Sequence[str]) -> None:
     _must(
         0 < len(names) <= MAX_NAMES and len(set(names)) == len(names),
         "profile.names",
@@ -243,7 +241,7 @@ def _must_be_names(names: Sequence[str], profile: LeafProfile) -> None:
     for name in names:
         address = _address(name)
         if address is not None:
-            _must(profile.ip_names and str(address) == name, "profile.names", f"{name} is an IP address")
+            _must(str(address) == name, "profile.names", f"{name} is no address in its canonical form")
             continue
         # BR 7.1.2.7.12: LDH labels (of the reserved ones only xn--), a wildcard as the whole leftmost label
         # only; no all-numeric TLD, which some software takes for an IPv4 address.

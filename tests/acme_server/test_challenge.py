@@ -16,7 +16,7 @@ NAME = "www.example.com"
 async def opened(client: AcmeClient, name: str = NAME) -> tuple[Answer, str, list[dict[str, str]]]:
     order = await client.order(name)
     url = order.body["authorizations"][0]
-    return order, url, (await client.post(url)).body["challenges"]
+    return order, url, (await client.post(url)).body["challenges"][:2]
 
 
 @pytest.mark.clause("RFC 8555 section 7.5.1")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,25 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "an identifier that is a string": ({"identifiers": [NAME]}, "malformed"),
     "no value": ({"identifiers": [{"type": "dns"}]}, "malformed"),
     "a number": ({"identifiers": [{"type": "dns", "value": 7}]}, "malformed"),
-    "another type": ({"identifiers": [{"type": "ip", "value": "192.0.2.1"}]}, "unsupportedIdentifier"),
+    "another type": ({"identifiers": [{"type": "email", "value": "a@b"}]}, "unsupportedIdentifier"),
+    "an address of documentation": (
+        {"identifiers": [{"type": "ip", "value": "192.0.2.1"}]},
+        "rejectedIdentifier",
+    ),
+    "loopback": ({"identifiers": [{"type": "ip", "value": "127.0.0.1"}]}, "rejectedIdentifier"),
+    "an inner address": ({"identifiers": [{"type": "ip", "value": "10.0.0.1"}]}, "rejectedIdentifier"),
+    "an address in an address": (
+        {"identifiers": [{"type": "ip", "value": "64:ff9b::7f00:1"}]},
+        "rejectedIdentifier",
+    ),
+    "an address with zeroes": ({"identifiers": [{"type": "ip", "value": "9.9.9.09"}]}, "malformed"),
+    "a short address": ({"identifiers": [{"type": "ip", "value": "9.9"}]}, "malformed"),
+    "a network": ({"identifiers": [{"type": "ip", "value": "9.9.9.0/24"}]}, "malformed"),
+    "capitals": ({"identifiers": [{"type": "ip", "value": "2620:FE::9"}]}, "malformed"),
+    "a long form": ({"identifiers": [{"type": "ip", "value": "2620:fe:0::9"}]}, "malformed"),
+    "brackets": ({"identifiers": [{"type": "ip", "value": "[2620:fe::9]"}]}, "malformed"),
+    "a zone index": ({"identifiers": [{"type": "ip", "value": "fe80::1%eth0"}]}, "malformed"),
+    "a name as address": ({"identifiers": [{"type": "ip", "value": NAME}]}, "malformed"),
     "an address": ({"identifiers": [{"type": "dns", "value": "192.0.2.1"}]}, "malformed"),
     "an underscore": ({"identifiers": [{"type": "dns", "value": "a_b.example.com"}]}, "malformed"),
     "a NUL": ({"identifiers": [{"type": "dns", "value": "a\x00.example.com"}]}, "malformed"),
@@ -88,9 +107,85 @@ async def test_a_wildcard_is_shown_without_its_star_and_with_dns_challenges_only
     wildcard, plain = [(await subscriber.post(url)).body for url in order.body["authorizations"]]
     assert wildcard["identifier"] == {"type": "dns", "value": "example.com"}
     assert wildcard["wildcard"] is True
-    assert [each["type"] for each in wildcard["challenges"]] == ["dns-01"]
+    assert [each["type"] for each in wildcard["challenges"]] == ["dns-01", "dns-account-01"]
     assert "wildcard" not in plain
-    assert [each["type"] for each in plain["challenges"]] == ["http-01", "dns-01"]
+    offered = ["http-01", "dns-01", "tls-alpn-01", "dns-account-01"]
+    assert [each["type"] for each in plain["challenges"]] == offered
+    assert all(len(each["token"]) >= 22 for each in plain["challenges"])
+
+
+@pytest.mark.row("methods.ip")
+@pytest.mark.row("errors.new-order")
+@pytest.mark.clause("RFC 8738 section 3, section 7")
+async def test_an_address_is_ordered_validated_and_certified_without_a_dns_challenge(
+    front: Front, subscriber: AcmeClient
+) -> None:
+    addresses = ("9.9.9.9", "2620:fe::fe")
+    front.perspectives.pass_names = {*addresses, NAME}
+    order = await subscriber.order(*addresses, NAME)
+    assert order.body["identifiers"] == [
+        {"type": "ip", "value": "9.9.9.9"},
+        {"type": "ip", "value": "2620:fe::fe"},
+        {"type": "dns", "value": NAME},
+    ]
+    for url, name in zip(order.body["authorizations"], (*addresses, NAME), strict=True):
+        shown = (await subscriber.post(url)).body
+        assert shown["identifier"] == {"type": "dns" if name == NAME else "ip", "value": name}
+        if name != NAME:
+            assert [each["type"] for each in shown["challenges"]] == ["http-01", "tls-alpn-01"]
+        await subscriber.post(shown["challenges"][-1]["url"], {})
+        await front.run_jobs()
+    ready = (await subscriber.post(order.headers["Location"])).body
+    assert (ready["status"], ready["identifiers"]) == ("ready", order.body["identifiers"])
+
+    async def finalize(request: bytes) -> tuple[int, str]:
+        answer = await subscriber.post(order.body["finalize"], {"csr": b64(request)})
+        return answer.status, answer.problem
+
+    as_names = x509.SubjectAlternativeName([x509.DNSName(each) for each in (*addresses, NAME)])
+    assert await finalize(csr(ec_key(), [], extensions=[as_names])) == (400, "badCSR")
+    assert await finalize(csr(ec_key(), [NAME, "9.9.9.9"])) == (400, "badCSR")
+    assert await finalize(csr(ec_key(), [NAME, "9.9.9.9", "2620:fe::ff"])) == (400, "badCSR")
+    assert await finalize(csr(ec_key(), [*addresses, NAME])) == (200, "")
+    await front.run_jobs()
+    assert front.issuance.approved[-1].names == (*addresses, NAME)
+    assert (await subscriber.post(order.headers["Location"])).body["status"] == "valid"
+
+
+@pytest.mark.row("errors.compound")
+async def test_a_refused_address_is_named_with_its_type(front: Front, subscriber: AcmeClient) -> None:
+    answer = await subscriber.order("10.0.0.1", "a_b.example.com")
+    assert [each["identifier"]["type"] for each in answer.body["subproblems"]] == ["ip", "dns"]
+
+
+@pytest.mark.row("methods.dns-persist-01")
+@pytest.mark.clause("draft-ietf-acme-dns-persist-00 section 3.1")
+async def test_a_persistent_challenge_names_account_and_issuers_and_has_no_token(tmp_path: Path) -> None:
+    def persistent_too(settings: Settings) -> Settings:
+        return replace(
+            settings,
+            ca=replace(settings.ca, caa_identities=("ca.example", "ca.example.net")),
+            validation=replace(settings.validation, methods=("http-01", "dns-persist-01")),
+        )
+
+    async with running(tmp_path, persistent_too) as front:
+        subscriber = await front.subscriber()
+        front.perspectives.pass_names = {NAME}
+        order = await subscriber.order(NAME)
+        shown = (await subscriber.post(order.body["authorizations"][0])).body["challenges"]
+        assert [each["type"] for each in shown] == ["http-01", "dns-persist-01"]
+        persistent = shown[1]
+        assert "token" not in persistent
+        assert persistent["accounturi"] == subscriber.kid
+        assert persistent["issuer-domain-names"] == ["ca.example", "ca.example.net"]
+        answered = (await subscriber.post(persistent["url"], {})).body
+        assert (answered["status"], answered["accounturi"]) == ("processing", subscriber.kid)
+        await front.run_jobs()
+        # The perspectives are asked without a token; what they saw is good for an hour at least.
+        assert front.perspectives.asked[-1][1:4] == (subscriber.kid, "dns-persist-01", "")
+        valid = (await subscriber.post(order.body["authorizations"][0])).body
+        expires = datetime.fromisoformat(valid["expires"]).timestamp()
+        assert (valid["status"], expires - front.clock.at) == ("valid", 3600)
 
 
 @pytest.mark.clause("RFC 8555 section 7.1.6")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import Problem
-from core.identifiers import is_local, normalise_dns, split_wildcard
+from core.identifiers import is_address, is_local, normalise_dns, normalise_ip, split_wildcard
 
 LOCAL = ("localhost", "*.localhost")
 
@@ -169,3 +169,49 @@ def test_whatever_is_sent_is_taken_in_normal_form_or_refused(value: str) -> None
         assert normalise_dns(name, public=False, local_names=LOCAL) == name
         assert name.isascii()
         assert name == name.lower()
+
+
+@pytest.mark.row("methods.ip")
+@pytest.mark.clause("RFC 8738 section 3")
+@pytest.mark.parametrize("value", ["203.0.113.9", "0.0.0.0", "2001:db8::1", "::", "::ffff:cb00:7109"])
+def test_an_address_in_its_canonical_form_is_taken_as_it_is(value: str) -> None:
+    assert normalise_ip(value) == value
+    assert is_address(value)
+
+
+@pytest.mark.row("methods.ip")
+@pytest.mark.clause("RFC 5952 section 4")
+@pytest.mark.parametrize(
+    ("value", "advice"),
+    [
+        ("2001:DB8::1", '"2001:db8::1"'),
+        ("2001:db8:0:0::1", '"2001:db8::1"'),
+        ("::ffff:203.0.113.9", '"::ffff:cb00:7109"'),
+        ("fe80::1%eth0", '"fe80::1"'),
+        ("203.0.113.009", "like"),
+        ("203.0.113", "like"),
+        ("0xcb007109", "like"),
+        ("3405803785", "like"),
+        ("203.0.113.9/32", "like"),
+        ("203.0.113.9.", "like"),
+        ("[2001:db8::1]", "like"),
+        (" 203.0.113.9", "like"),
+        ("\u0662.0.0.1", "like"),
+        ("www.example.com", "like"),
+        ("", "like"),
+    ],
+)
+def test_any_other_form_of_an_address_is_malformed_and_told_the_right_one(value: str, advice: str) -> None:
+    with pytest.raises(Problem) as raised:
+        normalise_ip(value)
+    assert raised.value.type == "malformed"
+    assert advice in raised.value.detail
+    assert raised.value.detail.isprintable()
+    assert not is_address(value)
+
+
+@given(st.text(max_size=40))
+def test_no_text_is_a_name_and_an_address(value: str) -> None:
+    if is_address(value):
+        with pytest.raises(Problem):
+            normalise_dns(value, public=False, local_names=[value])

@@ -94,6 +94,20 @@ def test_lego_gets_a_certificate_by_http_01_and_another_by_dns_01(
     assert checked.code == 0, checked.output
 
 
+@pytest.mark.clause("RFC 8737")
+@pytest.mark.row("methods.tls-alpn-01")
+def test_lego_gets_a_certificate_by_tls_alpn_01(ca: RunningCa, tmp_path: Path) -> None:
+    name = "alpn.example.com"
+    words = [_program("lego"), "--server", ca.directory_url, "--accept-tos", "--email", "person@example.com"]
+    words += ["--path", str(tmp_path / "lego"), "--domains", name]
+    words += ["--tls", "--tls.port", f"127.0.0.1:{ca.tls_alpn_port}", "run"]
+    ran = run(words, tmp_path, LEGO_CA_CERTIFICATES=str(ca.trust_anchor))
+    assert ran.code == 0, ran.output
+    files = tmp_path / "lego/certificates"
+    checked = verify(ca, files / f"{name}.crt", files / f"{name}.issuer.crt", name)
+    assert checked.code == 0, checked.output
+
+
 def _program(name: str) -> str:
     found = shutil.which(name)
     assert found is not None, f"{name} is missing: scripts/system-packages installs it"

@@ -8,6 +8,7 @@ import io
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Any
 
 from aiohttp import ClientResponse, ClientSession
@@ -16,6 +17,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.x509.oid import NameOID
+
+from core.identifiers import is_address
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 JOSE = {"Content-Type": "application/jose+json"}
@@ -94,11 +97,16 @@ def csr(
     builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name(subject))
     names = list(names)
     if names:
-        general = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
+        general = x509.SubjectAlternativeName([general_name(name) for name in names])
         builder = builder.add_extension(general, critical=False)
     for each in extensions:
         builder = builder.add_extension(each, critical=False)
     return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
+
+
+def general_name(name: str) -> x509.GeneralName:
+    """A name or an address as a subjectAltName holds it."""
+    return x509.IPAddress(ip_address(name)) if is_address(name) else x509.DNSName(name)
 
 
 @dataclass(slots=True)
@@ -186,7 +194,7 @@ class AcmeClient:
 
     async def order(self, *names: str) -> Answer:
         """newOrder."""
-        identifiers = [{"type": "dns", "value": name} for name in names]
+        identifiers = [{"type": "ip" if is_address(name) else "dns", "value": name} for name in names]
         return await self.post("/acme/new-order", {"identifiers": identifiers})
 
     async def change_key(self, new_key: PrivateKey, **bent: Any) -> Answer:

@@ -37,7 +37,16 @@ from core.randomness import SystemRandomness, token
 from core.settings import Settings
 from signer.issuance import Approved
 from tests.support import database as databases
-from tests.support.acme_client import AcmeClient, Answer, PrivateKey, b64, csr, ec_key, thumbprint
+from tests.support.acme_client import (
+    AcmeClient,
+    Answer,
+    PrivateKey,
+    b64,
+    csr,
+    ec_key,
+    general_name,
+    thumbprint,
+)
 from validation.mpic import tally
 
 BASE = "https://ca.test:14000"
@@ -146,7 +155,7 @@ class FakeIssuance:
             raise self.fault
         serial = next(self._serials).to_bytes(2, "big")
         public_key = serialization.load_der_public_key(approved.public_key)
-        name = x509.SubjectAlternativeName([x509.DNSName(each) for each in approved.names])
+        name = x509.SubjectAlternativeName([general_name(each) for each in approved.names])
         certificate = self._certificate(serial, x509.Name([]), public_key, 90, name)
         issued = f"certificate-{serial.hex()}"
         reservation = certificates.Reservation(

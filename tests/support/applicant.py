@@ -15,6 +15,7 @@ from josepy.jwk import JWKEC, JWKRSA
 
 from core import der
 from signer.api import Applicant
+from tests.support.acme_client import general_name
 
 BASE = "https://ca.acme-ca.com"
 
@@ -63,7 +64,7 @@ def b64(octets: bytes) -> str:
 
 def csr(names: Sequence[str], public_key: bytes) -> bytes:
     """A PKCS#10 request for a key whose private half is not needed: the vault leaves its signature aside."""
-    san = x509.SubjectAlternativeName([x509.DNSName(name) for name in names]).public_bytes()
+    san = x509.SubjectAlternativeName([general_name(name) for name in names]).public_bytes()
     extensions = der.sequence(der.extension("2.5.29.17", san))
     attribute = der.sequence(der.oid("1.2.840.113549.1.9.14"), der.set_of(extensions))
     info = der.sequence(der.integer(0), der.sequence(), public_key, der.explicit(0, attribute))

@@ -28,7 +28,8 @@ class RunningCa:
     """A CA in `directory`, on ports of its own.
 
     `settings` are `--set` overrides, "section.key" -> a TOML value as Python data.  `config` is the
-    configuration file.  The CA validates http-01 on `http_port` and may reach loopback.
+    configuration file.  The CA validates http-01 on `http_port`, tls-alpn-01 on `tls_alpn_port`, and may
+    reach loopback.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class RunningCa:
         self.data = directory / "data"
         self.config = config
         self.http_port = free_port()
+        self.tls_alpn_port = free_port()
         self.acme_port = free_port()
         self.public_port = free_port()
         self.metrics_port = free_port()
@@ -55,6 +57,7 @@ class RunningCa:
             "repository.base_url": f"http://localhost:{self.public_port}",
             "metrics.listen": [f"127.0.0.1:{self.metrics_port}"],
             "validation.http_port": self.http_port,
+            "validation.tls_alpn_port": self.tls_alpn_port,
             "validation.allowed_networks": ["127.0.0.0/8", "::1/128"],
             # Test directories are private to the user who runs the tests: other system users cannot enter.
             "deployment.isolate": False,

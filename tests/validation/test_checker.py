@@ -156,7 +156,8 @@ async def test_public_rules_know_no_local_names() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"method": "tls-alpn-01"},
+        {"method": "dns-persist-01"},
+        {"method": "email-reply-00"},
         {"method": ""},
         {"account_url": ""},
         {"attempt": ""},
@@ -166,6 +167,11 @@ async def test_public_rules_know_no_local_names() -> None:
         {"name": "www_1.example.com"},
         {"name": "*.*.example.com"},
         {"name": "127.0.0.1"},
+        {"name": "10.0.0.1", "method": "http-01"},
+        {"name": "64:ff9b::a00:1", "method": "http-01"},
+        {"name": "2620:FE::9", "method": "http-01"},
+        {"name": "[2620:fe::9]", "method": "http-01"},
+        {"name": "9.9.9.09", "method": "http-01"},
         {"name": "intranet"},
         {"token": "", "thumbprint": "Not Found"},
         {"token": TOKEN[1:]},
@@ -187,6 +193,49 @@ async def test_a_method_that_is_switched_off_is_refused_but_its_recheck_is_not()
     with pytest.raises(Refused):
         await check({}, REQUEST, only)
     assert (await check({}, CheckRequest("a.example.com", ACCOUNT, "x", "", "dns-01"), only)).caa is not None
+
+
+@pytest.mark.row("methods.ip")
+@pytest.mark.clause("RFC 8738 section 4; BR 3.2.2.8")
+async def test_an_address_is_looked_at_where_it_is_and_has_no_caa() -> None:
+    for address, host in (("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")):
+        async with WebServer(web.response(KEY_AUTHORIZATION.encode()), address) as server:
+            open_here = settings(http_port=server.port, allowed_networks=("127.0.0.1/32", "::1/128"))
+            request = dataclasses.replace(REQUEST, name=address, method="http-01")
+            statement = await check({"1 CAA": [caa(0, "issue", ";")]}, request, open_here)
+        assert f"Host: {host}\r\n" in server.requests[0]
+        assert statement.control is not None
+        assert statement.caa is not None
+        assert (statement.control.result, statement.control.adn) == (Result.PASS, address)
+        assert (statement.caa.result, statement.caa.exempt) == (Result.PASS, "IP address")
+
+
+@pytest.mark.row("methods.ip")
+async def test_a_page_at_an_address_may_redirect_to_public_places_alone() -> None:
+    async with WebServer(web.redirect("http://10.0.0.1/x")) as server:
+        open_here = settings(http_port=server.port, allowed_networks=("127.0.0.1/32",))
+        request = dataclasses.replace(REQUEST, name="127.0.0.1", method="http-01")
+        seen = (await check({}, request, open_here)).control
+    assert seen is not None
+    assert (seen.result, seen.problem) == (Result.FAIL, "connection")
+
+
+@pytest.mark.row("errors.method-for-type")
+@pytest.mark.row("methods.ip")
+@pytest.mark.parametrize("method", ["dns-01", "dns-account-01"])
+async def test_a_dns_method_says_nothing_about_an_address(method: str) -> None:
+    seen = (await check({}, dataclasses.replace(REQUEST, name="9.9.9.9", method=method))).control
+    assert seen is not None
+    assert (seen.result, seen.problem) == (Result.FAIL, "malformed")
+
+
+@pytest.mark.row("methods.wildcard")
+@pytest.mark.row("errors.method-for-type")
+async def test_tls_alpn_01_never_validates_a_wildcard() -> None:
+    request = dataclasses.replace(REQUEST, name="*.example.com", method="tls-alpn-01")
+    seen = (await check({}, request)).control
+    assert seen is not None
+    assert (seen.result, seen.problem) == (Result.FAIL, "malformed")
 
 
 PERSIST = settings(methods=("dns-01", "dns-persist-01"))

@@ -196,6 +196,29 @@ def test_a_validation_is_reused_as_long_as_the_day_of_signing_allows(
         _evidence(now, age, method, "evidence.too-old", accepted=accepted)
 
 
+@pytest.mark.row("methods.ip")
+@pytest.mark.clause("BR 4.2.2")
+@pytest.mark.parametrize(
+    ("address", "public"),
+    [
+        ("9.9.9.9", True),
+        ("2620:fe::fe", True),
+        *((each, False) for each in ("10.0.0.1", "127.0.0.1", "169.254.169.254", "100.64.0.1", "224.0.0.1")),
+        *((each, False) for each in ("192.0.2.1", "2001:db8::1", "::1", "fd00::1", "ff0e::1")),
+    ],
+)
+def test_only_public_addresses_are_certified_under_public_rules(address: str, public: bool) -> None:
+    now = at("2026-11-24")
+    wanted = request(not_before=now, names=(address,))
+    profile = from_settings(SETTINGS)["tlsserver"]
+    if public:
+        dated.must_suit_leaf(wanted, profile, now, now)
+        return
+    with pytest.raises(Refused) as refusal:
+        dated.must_suit_leaf(wanted, profile, now, now)
+    assert refusal.value.code == "dated.special-purpose"
+
+
 @pytest.mark.row("limits.reuse")
 @pytest.mark.clause("BR 3.2.2.4.22")
 @pytest.mark.parametrize(

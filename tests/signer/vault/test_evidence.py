@@ -232,6 +232,30 @@ def test_a_wildcard_needs_a_dns_method(method: str) -> None:
         refused("evidence.wildcard", act)
 
 
+@pytest.mark.row("methods.ip")
+@pytest.mark.clause("RFC 8738 section 7")
+@pytest.mark.parametrize("name", ["9.9.9.9", "2620:fe::fe"])
+@pytest.mark.parametrize("method", list(METHODS))
+def test_an_address_is_shown_by_http_01_and_tls_alpn_01_and_has_no_caa(name: str, method: str) -> None:
+    exempt = CaaSeen(Result.PASS, exempt="IP address", method=method)
+    seen = attempt(name=name, method=method, caa=exempt)
+    if method not in ("http-01", "tls-alpn-01"):
+        refused("evidence.address", lambda: verify(seen, names=(name,)))
+        return
+    verify(seen, names=(name,))
+    looked = [replace(each, caa=CaaSeen(Result.PASS, method=method)) for each in seen]
+    refused("evidence.caa-odd", lambda: verify(looked, names=(name,)))
+
+
+@pytest.mark.row("methods.ip")
+@pytest.mark.clause("BR 3.2.2.8")
+def test_a_name_is_never_exempt_from_caa_as_an_address_is() -> None:
+    exempt = CaaSeen(Result.PASS, exempt="IP address", method="http-01")
+    refused("evidence.caa-exempt", lambda: verify(attempt(caa=exempt)))
+    private = verifier(rules=Rules.PRIVATE)
+    refused("evidence.caa-exempt", lambda: verify(attempt(caa=exempt), by=private))
+
+
 @pytest.mark.clause("RFC 8555 section 8.1")
 def test_a_method_that_proves_no_account_key_counts_only_where_the_settings_list_it() -> None:
     statements = attempt(method="dns-persist-01")
