@@ -36,7 +36,7 @@ from signer.vault.authority import Issuer
 RESERVED_DV_POLICY = "2.23.140.1.2.1"
 """CA/Browser Forum domain-validated (BR 7.1.6.1): MUST under the public rules, a false claim under others."""
 
-VERSION = 3
+VERSION = 4
 """Of the rules here and in ca_check.py, crl_check.py and ocsp_check.py; recorded with every issuance."""
 
 LOCAL_SERVICE = "local-service"

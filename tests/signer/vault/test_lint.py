@@ -97,6 +97,7 @@ async def test_everything_that_we_make_passes_under_both_rules(pool: tuple[LintP
     everything = [
         (Kind.LEAF, leaf_der(rules)),
         (Kind.LEAF, leaf_der(rules, names=("*.acme-shop.com", "acme-shop.com"))),
+        (Kind.LEAF, leaf_der(rules, names=("9.9.9.9", "2620:fe::fe", "acme-shop.com"))),
         (Kind.LEAF, leaf_der(rules, public_key=spki(private_key("rsa-2048")))),
         (Kind.LEAF, leaf_der(rules, public_key=spki(private_key("ec-p384")))),
         (Kind.LEAF, leaf_der(rules, public_key=spki(private_key("ec-p521")))),
@@ -175,6 +176,7 @@ async def test_what_is_no_document_of_its_kind_is_refused(
         ({"not_after": NOW + 201 * DAY}, "lint.cabf.serverauth.certificate_validity_period_exceeds_200_days"),
         ({"public_key": spki(private_key("rsa-1024"))}, None),
         ({"serial": b"\x00"}, None),
+        ({"names": ("10.0.0.1",)}, "lint.cabf.internal_ip_address"),
     ],
 )
 async def test_under_the_public_rules_the_tls_set_binds(
