@@ -41,9 +41,10 @@ fuzz: setup-test ## a minute of fuzzing for every reader that strangers' octets 
 world: setup-test ## a hostile Internet of our own to look at: names, attacks, what perspectives say of them
 	@exec $(BIN)/python -m tests.world
 
-bench: setup-test ## full ACME flows against this CA and pebble, and what the vault costs; bench/report.md, vault.md
+bench: setup-test ## ACME flows against this CA and pebble; the vault; validation; bench/*.md
 	$(BIN)/python -m bench
 	$(BIN)/python -m bench.vault
+	$(BIN)/python -m bench.validation
 
 check: setup-test ## ruff, mypy, import-linter
 	$(BIN)/ruff check .

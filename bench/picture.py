@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from html import escape
 
 WIDTH, LABELS, BAR, GAP, TITLE = 760, 190, 20, 8, 46
-COLOURS = {"ours": "#2f6f9f", "pebble": "#c98a2b"}
+COLOURS = {"ours": "#2f6f9f", "pebble": "#c98a2b", "peer": "#c98a2b"}
 STYLE = (
     "text{font:13px system-ui,sans-serif;fill:#222}.title{font-weight:600;font-size:15px}"
     ".value{font-variant-numeric:tabular-nums}"
@@ -17,7 +17,7 @@ STYLE = (
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One bar: its label, whose it is ("ours", "pebble") and its value."""
+    """One bar: its label, whose it is ("ours", "pebble", "peer") and its value."""
 
     label: str
     owner: str

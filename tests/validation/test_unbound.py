@@ -46,6 +46,7 @@ def test_the_installed_unbound_accepts_the_configuration_and_reads_every_option_
         "cache-max-negative-ttl": "60",
         "edns-buffer-size": "1232",
         "outgoing-range": "4096",
+        "so-rcvbuf": "1048576",
         "control-enable": "no",
         "interface": "127.0.0.1@5300",
         "trust-anchor-file": DEFAULT,
