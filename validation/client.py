@@ -24,6 +24,7 @@ from validation.channel import channels
 from validation.limiter import COORDINATOR_PATIENCE, Limiter
 from validation.mpic import Absent, Answer, Received
 from validation.review import Contradiction, Review
+from validation.verdict import DETAIL_LIMIT, printable
 
 DEADLINE_SECONDS = 15.0
 """For the whole fan-out; a perspective bounds its own work below this."""
@@ -33,6 +34,9 @@ CHANNEL_MARGIN = 1.0
 
 STRAGGLER_SECONDS = 2.0
 """After the outcome is settled, statements may still come in for the record that long."""
+
+LARGEST_STATEMENT = 65536
+"""Octets.  Two traces, the CAA records that are kept whole and the rest make 40 kB at most."""
 
 _log = logging.getLogger(__name__)
 
@@ -148,19 +152,21 @@ class Perspectives:
             # A remote one whose clock is wrong is one voice less; the primary shares our machine and clock.
             if code == self._primary:
                 raise
-            return Absent(Absence.HALTED, str(error))
+            return Absent(Absence.HALTED, printable(str(error), DETAIL_LIMIT))
         except Refused as error:
-            return Absent(Absence.REFUSED, str(error))
+            return Absent(Absence.REFUSED, printable(str(error), DETAIL_LIMIT))
         except (TransientError, ValueError) as error:
-            return Absent(Absence.TRANSPORT, str(error))
+            return Absent(Absence.TRANSPORT, printable(str(error), DETAIL_LIMIT))
         except Exception:
             _log.exception("attempt %s: a fault of ours on the way to %s", request.attempt, code)
             return Absent(Absence.TRANSPORT, "a fault of ours; the log says more")
+        if len(signed.payload) + len(signed.signature) > LARGEST_STATEMENT:
+            return Absent(Absence.CONTRADICTION, f"its statement has {len(signed.payload)} octets")
         try:
             statement = signed.statement()
             self._review.check(statement, code, request, at, self._clock.now())
         except (Contradiction, ValueError) as error:
-            return Absent(Absence.CONTRADICTION, str(error), signed)
+            return Absent(Absence.CONTRADICTION, printable(str(error), DETAIL_LIMIT), signed)
         return Received(statement, signed)
 
 

@@ -18,6 +18,10 @@ from core.errors import Refused
 from core.evidence import CaaSeen, ControlSeen, Result, SignedStatement, Statement
 from core.outcome import Absence, Seen, View
 from core.settings import Perspective, Rules
+from validation.verdict import DETAIL_LIMIT, printable
+
+PROBLEM_LIMIT = 40
+"""Characters of an error word: RFC 8555's longest has 23."""
 
 SECONDARY = "During secondary validation: "
 """Said before a remote perspective's words, so that the applicant looks for a difference between places."""
@@ -100,7 +104,9 @@ def _seen(part: ControlSeen | CaaSeen | None) -> Seen | None:
         return None
     # A failure that is called our own is none of the applicant's, whatever perspective calls it so.
     ours = part.result is Result.FAIL and part.problem == _UNDECIDED.problem
-    return Seen(Result.INDETERMINATE if ours else part.result, part.problem, part.detail)
+    # Its words go on to clients and logs: a perspective that was taken over must not choose their form.
+    problem, detail = printable(part.problem, PROBLEM_LIMIT), printable(part.detail, DETAIL_LIMIT)
+    return Seen(Result.INDETERMINATE if ours else part.result, problem, detail)
 
 
 def _conclude(

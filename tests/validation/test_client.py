@@ -219,6 +219,35 @@ async def test_a_statement_about_something_else_counts_for_nothing(
     assert len(outcome.set_aside) == 1
 
 
+@pytest.mark.row("attacks.log-injection")
+@pytest.mark.row("attacks.rogue-perspective")
+async def test_the_words_of_a_perspective_that_was_taken_over_are_escaped_and_capped(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    evil = "\x1b[2J\n" + "x" * 9000
+    control = ControlSeen("dns-01", "a.example", FAIL, evil, evil)
+    async with fleet(tmp_path, local=lying(control=control)) as made:
+        outcome = await made.check()
+    assert outcome.result == FAIL
+    assert outcome.detail.isprintable()
+    assert (len(outcome.detail), len(outcome.problem)) == (400, 40)
+    shown = ControlSeen("dns-01", evil, PASS, thumbprint="thumbprint")
+    async with fleet(tmp_path, local=lying(control=shown)) as made:
+        outcome = await made.check()
+    assert outcome.views[0].detail.isprintable()
+    assert len(outcome.views[0].detail) <= 400
+    assert "\x1b" not in caplog.text
+
+
+@pytest.mark.row("attacks.rogue-perspective")
+async def test_a_statement_that_is_too_large_is_not_even_kept(tmp_path: Path) -> None:
+    control = ControlSeen("dns-01", "a.example", FAIL, "dns", "no", trace=("x" * 1000,) * 70)
+    async with fleet(tmp_path, local=lying(control=control)) as made:
+        outcome = await made.check()
+    assert (outcome.result, outcome.views[0].absence) == (UNKNOWN, Absence.CONTRADICTION)
+    assert (outcome.statements, outcome.set_aside) == ((), ())
+
+
 @pytest.mark.clause("RFC 8657 section 4")
 @pytest.mark.row("mpic.reevaluation", "attacks.rogue-perspective")
 @pytest.mark.parametrize(
