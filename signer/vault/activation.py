@@ -34,7 +34,7 @@ from signer.vault import shares
 from signer.vault.journal import Journal, Kind
 from signer.vault.lock import Lock
 from signer.vault.seal import SealedActivation
-from signer.vault.shares import wipe
+from signer.vault.shares import taken, wipe
 
 PATIENCE = 600
 """Seconds in which all must come; then a share is forgotten, and its holder comes again."""
@@ -71,9 +71,9 @@ class Gathering:
         return tuple(person for _, person, _, _ in self._came.values())
 
     @property
-    def brought(self) -> dict[int, bytes]:
-        """What they brought, by index."""
-        return {index: bytes(octets) for _, _, index, octets in self._came.values()}
+    def brought(self) -> dict[int, bytearray]:
+        """What they brought, by index; no copy of it."""
+        return {index: octets for _, _, index, octets in self._came.values()}
 
     def forget_late(self) -> None:
         """Forget those who came too long ago."""
@@ -165,9 +165,9 @@ class Activation:
                 raise Refused("share.wrong", f"{holder.name} holds share {index}, not {request.index}")
             octets = consent.activation_octets(state, index, request.sealed)
             verify(holder, consent.ACTIVATE, octets, request.signature)
-            part = bytearray(unseal(self._session, consent.share_info(state, index), request.sealed))
+            part = taken(unseal(self._session, consent.share_info(state, index), request.sealed))
             try:
-                shares.must_be_share(bytes(part), index, sealed.check, self._token)
+                shares.must_be_share(part, index, sealed.check, self._token)
             except Refused:
                 wipe(part)
                 raise

@@ -12,14 +12,17 @@ Shamir, "How to share a secret" (CACM 22, 1979); BR 6.2.2, 6.4.1; CPS 6.2.2, 6.4
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import msgspec
 from Crypto.Protocol.SecretSharing import Shamir
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from core.errors import ConfigurationError, Refused
 from core.people import Identity, Person, seal
@@ -32,6 +35,8 @@ MIN_THRESHOLD = 2
 
 MAX_HOLDERS = 32
 """More people than any ceremony sees; the index is one octet in what is signed and sealed."""
+
+Secret = bytes | bytearray
 
 _DIGEST = hashlib.sha256().digest_size
 _INFO = b"acme-server share v1\x00"
@@ -109,7 +114,7 @@ def split(secret: bytes, threshold: int, holders: Sequence[Person], token_serial
     )
 
 
-def must_be_share(part: bytes, index: int, check: bytes, token_serial: str) -> None:
+def must_be_share(part: Secret, index: int, check: bytes, token_serial: str) -> None:
     """That an opened share is the one of the splitting.  Raises `Refused`; no PIN was tried."""
     if not _fits(part, index, check, token_serial):
         raise Refused(
@@ -118,14 +123,15 @@ def must_be_share(part: bytes, index: int, check: bytes, token_serial: str) -> N
         )
 
 
-def combine(opened: Mapping[int, bytes], threshold: int, check: bytes, token_serial: str) -> bytearray:
+def combine(opened: Mapping[int, Secret], threshold: int, check: bytes, token_serial: str) -> bytearray:
     """The secret from opened shares by their index; the caller wipes it.  Raises `Refused`, no PIN tried."""
     if len(opened) < threshold:
         raise Refused("share.few", f"{len(opened)} of {threshold} shares are here: more people must come")
     for index, part in opened.items():
         must_be_share(part, index, check, token_serial)
-    secret = bytearray(Shamir.combine(list(opened.items())[:threshold]))
-    if not _fits(bytes(secret), 0, check, token_serial):
+    parts = cast("Mapping[int, bytes]", opened)  # the library takes either; bytes would be one more copy
+    secret = taken(Shamir.combine(list(parts.items())[:threshold]))
+    if not _fits(secret, 0, check, token_serial):
         wipe(secret)
         raise Refused(
             "share.combination",
@@ -145,15 +151,31 @@ def wipe(secret: bytearray) -> None:
     secret[:] = bytes(len(secret))
 
 
+def taken(secret: bytes) -> bytearray:
+    """A copy that can be wiped of what a library handed out to us alone; the original is overwritten.
+
+    A freed object keeps its octets until another one happens to be put in its place.
+    """
+    copy = bytearray(secret)
+    # CPython lays the octets of a bytes object behind its header and before one NUL.
+    ctypes.memset(id(secret) + bytes.__basicsize__ - 1, 0, len(secret))
+    # The CPU's vector registers still hold what the cipher left there last; a thread that is begun now takes
+    # them along, and the dynamic loader saves them on its stack, where root's look found a share.
+    AESGCM(bytes(32)).encrypt(bytes(12), bytes(256), None)
+    return copy
+
+
 def info(token_serial: str, index: int) -> bytes:
     """What a share is sealed under: it opens as this share of this token only."""
     return _INFO + bytes([index]) + token_serial.encode()
 
 
-def _fits(part: bytes, index: int, check: bytes, token_serial: str) -> bool:
+def _fits(part: Secret, index: int, check: bytes, token_serial: str) -> bool:
     expected = check[index * _DIGEST : (index + 1) * _DIGEST]
     return index >= 0 and hmac.compare_digest(_digest(token_serial, index, part), expected)
 
 
-def _digest(token_serial: str, index: int, part: bytes) -> bytes:
-    return hashlib.sha256(_CHECK + bytes([index]) + token_serial.encode() + b"\x00" + part).digest()
+def _digest(token_serial: str, index: int, part: Secret) -> bytes:
+    digest = hashlib.sha256(_CHECK + bytes([index]) + token_serial.encode() + b"\x00")
+    digest.update(part)  # joined to the rest it would leave a copy behind
+    return digest.digest()
