@@ -14,8 +14,11 @@ from types import MappingProxyType
 
 from core.requirements import HOUR, Limit, limit
 
-PERSIST_REUSE_LEAST = HOUR
-"""Of a record with a short TTL: so that the order which asked for the look can be finished."""
+ISSUANCE = HOUR
+"""Seconds that an issuance may take, the logs' part in it included: what it relies on must hold so long."""
+
+PERSIST_REUSE_LEAST = HOUR + ISSUANCE
+"""Of a record with a short TTL: so that the order which asked for the look can be finalized and issued."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from core.clock import Clock
 from core.database import Database, Rows, Transaction
 from core.errors import Problem, TransientError
 from core.evidence import Result
-from core.methods import reuse
+from core.methods import ISSUANCE, reuse
 from core.outcome import Outcome
 from core.registered_domain import registered_domain
 from core.settings import Limits, Settings
@@ -136,7 +136,7 @@ class ValidateJob:
         oldest = attempt.oldest_datum if attempt.oldest_datum is not None else tx.now
         expires = min(
             tx.now + self._settings.acme.authorization_lifetime,
-            oldest + reuse(challenge.type, _ttl(attempt.outcome), tx.now),
+            oldest + reuse(challenge.type, _ttl(attempt.outcome), tx.now) - ISSUANCE,
         )
         authorizations.record_validation(tx, authorization, attempt, expires=expires)
         for order in orders.on_authorization(tx, authorization.id):

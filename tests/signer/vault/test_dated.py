@@ -10,13 +10,16 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import hashes
 
+from core import methods
 from core.errors import Refused
 from core.evidence import CaaSeen, ControlSeen, Result
 from core.requirements import DAY, HOUR, TABLE, Limit, limit
 from core.settings import Ca, Profile, Rules, Settings
 from signer import api
 from signer.vault import algorithms, dated
+from signer.vault.precertificates import FINAL_WITHIN
 from signer.vault.profiles import from_settings
+from signer.vault.service import PREPARED_LIFETIME
 from tests.signer.vault.test_evidence import NAME, attempt, recheck, refused, statement, verifier, verify
 from tests.signer.vault.test_service import World, _world, request
 from tests.support.applicant import ACCOUNT_KEY
@@ -223,7 +226,7 @@ def test_only_public_addresses_are_certified_under_public_rules(address: str, pu
 @pytest.mark.clause("BR 3.2.2.4.22")
 @pytest.mark.parametrize(
     ("ttl", "seconds"),
-    [(30 * DAY, 10 * DAY), (10 * DAY, 10 * DAY), (DAY, DAY), (HOUR, HOUR), (60, HOUR), (0, HOUR)],
+    [(30 * DAY, 10 * DAY), (10 * DAY, 10 * DAY), (DAY, DAY), (HOUR, 2 * HOUR), (60, 2 * HOUR), (0, 2 * HOUR)],
 )
 def test_a_persistent_record_is_believed_for_its_ttl_and_ten_days_at_most(ttl: int, seconds: int) -> None:
     now = at("2026-11-24")
@@ -239,7 +242,7 @@ def test_the_shortest_ttl_that_a_perspective_saw_counts() -> None:
         attempt(
             6,
             method=method,
-            checked_at=now - 2 * HOUR,
+            checked_at=now - 2 * HOUR - 1,
             control=ControlSeen(method, NAME, Result.PASS, thumbprint=ACCOUNT_KEY.thumbprint, ttl=ttl),
         )
         for ttl in (DAY, 60)
@@ -247,6 +250,13 @@ def test_the_shortest_ttl_that_a_perspective_saw_counts() -> None:
     fresh = [recheck(number, now - 5, method=method) for number in range(6)]
     _verified([*long, *fresh], now)()
     refused("evidence.too-old", _verified([*long[:5], short[5], *fresh], now))
+
+
+def test_what_an_authorization_leaves_for_issuance_is_enough_for_a_precertificate_and_its_certificate() -> (
+    None
+):
+    # Under CT the vault judges evidence for the moment at which the certificate is signed at the latest.
+    assert PREPARED_LIFETIME + FINAL_WITHIN <= methods.ISSUANCE
 
 
 @pytest.mark.clause("BR 4.2.2.1")
