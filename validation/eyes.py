@@ -22,7 +22,8 @@ from core.errors import ConfigurationError
 from core.randomness import Randomness
 from core.settings import Rules, Settings
 from validation import anchors, unbound
-from validation.own_unbound import HOST, OwnUnbound
+from validation.held_port import HOST
+from validation.own_unbound import OwnUnbound
 from validation.resolver import Resolver, StubResolver, Upstream, upstreams
 from validation.resolver_rules import examine, require_listening
 

@@ -1,7 +1,6 @@
 """The Unbound of this perspective: started, watched and ended as a child of this process.
 
-It listens on a loopback port that is new at each start, and is believed only once the kernel says that the
-port is the child's own: another user of the machine who took it first could answer in its place.  While it is
+It listens on a loopback port that is new at each start and can be nobody else's (held_port.py).  While it is
 away nothing is asked, and every look-up is a fault of ours.
 
 Must never: leave an Unbound behind, whatever ends this process (the kernel kills it: PR_SET_PDEATHSIG); share
@@ -14,17 +13,15 @@ import asyncio
 import contextlib
 import logging
 import os
-import socket
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from core.errors import ConfigurationError, TransientError
 from core.randomness import Randomness
+from validation.held_port import HOST, HeldPort
 from validation.resolver import Answer, LookupFailure, StubResolver, Type, Upstream
 from validation.verdict import printable
-
-HOST = "127.0.0.1"
 
 START_SECONDS = 20.0
 """To answer the first question; it takes some hundredths on an idle machine."""
@@ -47,9 +44,6 @@ LINE_LIMIT = 240
 
 _LEASH = ("setpriv", "--pdeathsig", "KILL", "sh", "-c", 'test "$PPID" = "$0" && exec "$@"')
 """Ends the child with us.  The shell closes the gap before that: it starts nothing for a dead parent."""
-
-_LISTENS = "07"
-"""The state of an unconnected UDP socket in /proc/net/udp."""
 
 _AWAY = "this perspective's Unbound is not running; it is being started again"
 
@@ -76,6 +70,7 @@ class OwnUnbound:
         self._randomness = randomness
         self._look_every = look_every
         self._process: asyncio.subprocess.Process | None = None
+        self._port: HeldPort | None = None
         self._stub: StubResolver | None = None
         self._lines: deque[str] = deque(maxlen=LAST_LINES)
         self._reading: asyncio.Task[None] | None = None
@@ -105,8 +100,8 @@ class OwnUnbound:
 
     async def start(self) -> None:
         """Start it and return when it answers.  Raises `ConfigurationError` with its last words."""
-        port = _free_port()
-        self._file.write_text(self._configuration(port), encoding="utf-8")
+        self._port = port = HeldPort()
+        self._file.write_text(self._configuration(port.number), encoding="utf-8")
         self._lines.clear()
         try:
             self._process = await asyncio.create_subprocess_exec(
@@ -123,18 +118,17 @@ class OwnUnbound:
             ) from error
         assert self._process.stdout is not None
         self._reading = asyncio.create_task(self._relay(self._process.stdout))
-        upstream = [Upstream(HOST, port)]
+        upstream = [Upstream(HOST, port.number)]
         probe = StubResolver(upstream, self._randomness, PROBE_SECONDS)
         try:
             async with asyncio.timeout(START_SECONDS):
-                while not (_holds(self._process.pid, port) and await probe.alive()):
-                    if self._process.returncode is not None:
-                        break
+                while self._process.returncode is None and not await probe.alive():
                     await asyncio.sleep(0.02)
         except TimeoutError:
             pass
         else:
-            if self._process.returncode is None:
+            port.shut()
+            if self._process.returncode is None and port.is_held_by(self._process.pid):
                 self._stub = StubResolver(upstream, self._randomness)
                 _log.info("Unbound serves at %s (pid %d)", self._stub, self._process.pid)
                 return
@@ -156,6 +150,7 @@ class OwnUnbound:
                 if loop.time() - born > HEALTHY_AFTER:
                     delay = FIRST_DELAY
                 _log.error("Unbound ended (%d); it starts again in %g s", code, delay)
+                await self.stop()
             await asyncio.sleep(delay)
             delay = min(2 * delay, LONGEST_DELAY)
             try:
@@ -179,6 +174,7 @@ class OwnUnbound:
         """End it."""
         self._stub = None
         process, self._process = self._process, None
+        port, self._port = self._port, None
         if process is not None and process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 process.terminate()
@@ -192,6 +188,8 @@ class OwnUnbound:
         if self._reading is not None:
             await self._reading
             self._reading = None
+        if port is not None:
+            port.close()
 
     async def _relay(self, output: asyncio.StreamReader) -> None:
         """What it says goes into our log; zones choose some of the words."""
@@ -209,34 +207,3 @@ async def _line(output: asyncio.StreamReader) -> bytes:
         return error.partial
     except asyncio.LimitOverrunError as error:
         return await output.read(error.consumed)
-
-
-def _free_port() -> int:
-    """A loopback port that nobody uses now, by UDP and by TCP."""
-    for _ in range(20):
-        with (
-            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams,
-            socket.socket(socket.AF_INET, socket.SOCK_STREAM) as stream,
-        ):
-            datagrams.bind((HOST, 0))
-            port: int = datagrams.getsockname()[1]
-            with contextlib.suppress(OSError):
-                stream.bind((HOST, port))
-                return port
-    raise ConfigurationError("no loopback port is free for Unbound; see what holds them all (ss -lun)")
-
-
-def _holds(pid: int, port: int) -> bool:
-    """Whether the UDP socket on `port` is one of the process `pid` and of nobody else (proc(5))."""
-    local = f"{int.from_bytes(socket.inet_aton(HOST), 'little'):08X}:{port:04X}"
-    entries = [line.split() for line in Path("/proc/net/udp").read_text(encoding="ascii").splitlines()[1:]]
-    holders = {f"socket:[{entry[9]}]" for entry in entries if entry[1] == local and entry[3] == _LISTENS}
-    return bool(holders) and holders <= set(_descriptors(pid))
-
-
-def _descriptors(pid: int) -> Iterator[str]:
-    """What the process has open; what it closes meanwhile, and a process that is gone, have nothing."""
-    with contextlib.suppress(OSError):
-        for link in Path(f"/proc/{pid}/fd").iterdir():
-            with contextlib.suppress(OSError):
-                yield os.readlink(link)

@@ -40,7 +40,6 @@ def public_ca(
     running = RunningCa(
         directory,
         {
-            "validation.resolvers": [],
             **world.own_unbound(),
             # Certificates carry a public-looking URL, as the lints want; the server is on loopback.
             "repository.base_url": "http://pki.example.com",

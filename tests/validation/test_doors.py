@@ -31,7 +31,7 @@ def test_only_the_dialer_and_the_stub_know_sockets(file: Path) -> None:
         "http_exchange": {"httptools"},  # reads octets; the dialer connects
         "stub": {"socket"},
         # A free port for Unbound; dnspython for files alone.
-        "own_unbound": {"socket"},
+        "held_port": {"socket"},
         "resolver": {"dns"},
         "anchors": {"dns"},
         # The channel between coordinator and perspectives, who are ours.

@@ -23,7 +23,8 @@ from core.settings import Ca, Deployment, Rules, Settings, Validation
 from tests.support.unbounds import opened, validation_in
 from tests.world.servers import PROGRAM
 from tests.world.world import World
-from validation import eyes, own_unbound, unbound
+from validation import eyes, unbound
+from validation.held_port import HOST, HeldPort
 from validation.own_unbound import OwnUnbound
 from validation.resolver import Type
 
@@ -195,13 +196,38 @@ async def test_a_public_ca_in_production_takes_no_other_root(world: World, tmp_p
             pass
 
 
-async def test_a_port_that_somebody_else_holds_is_not_believed() -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as held:
-        held.bind(("127.0.0.1", 0))
-        port = held.getsockname()[1]
-        assert own_unbound._holds(os.getpid(), port)
-        assert not own_unbound._holds(os.getppid(), port)
-        assert not own_unbound._holds(os.getpid(), port + 1)
+@pytest.mark.row("attacks.poisoning")
+@pytest.mark.parametrize("kind", [socket.SOCK_DGRAM, socket.SOCK_STREAM])
+@pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0"])
+async def test_no_user_of_the_machine_can_have_its_port_while_it_runs_or_when_it_is_dead(
+    world: World, tmp_path: Path, kind: socket.SocketKind, address: str
+) -> None:
+    """Unbound itself would let them: Linux gives a datagram to the last who bound with SO_REUSEADDR."""
+    async with opened(validation_in(world), tmp_path) as resolver:
+        assert resolver.pid is not None
+        port = int(str(resolver).rpartition(":")[2])
+        for alive in (True, False):
+            if not alive:
+                os.kill(resolver.pid, signal.SIGKILL)
+                while lives(resolver.pid):
+                    os.sched_yield()
+            with socket.socket(socket.AF_INET, kind) as thief:
+                thief.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                with pytest.raises(OSError, match="in use"):
+                    thief.bind((address, port))
+
+
+@pytest.mark.row("attacks.poisoning")
+async def test_a_port_that_a_thief_has_had_first_is_not_believed() -> None:
+    port = HeldPort()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as thief:
+        thief.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        thief.bind((HOST, port.number))
+        port.shut()
+        assert port.is_held_by(os.getpid())
+        assert not port.is_held_by(os.getppid())
+    assert not port.is_held_by(os.getpid())
+    port.close()
 
 
 def test_it_ends_with_its_perspective_even_when_that_is_killed(world: World, tmp_path: Path) -> None:

@@ -106,7 +106,6 @@ class Internet:
         """The settings that differ from the preset's for a CA or a perspective of this Internet."""
         return {
             "validation.methods": list(CHECKS),
-            "validation.resolvers": [],
             # Of zones that no attacker of ours answers for: what he does is no matter of a resolver's health.
             "validation.canary_bogus": "www.tampered-canary.com",
             "validation.canary_signed": "www.many",
