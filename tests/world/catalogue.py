@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from core.evidence import Result, Statement
+from tests.world.addresses import INTERNET
 from tests.world.hostile import INSIDE_V4, INSIDE_V6, ODD_LITERALS
 
 
@@ -205,6 +206,15 @@ WEB = (
     ),
 )
 
+ADDRESSES = (
+    # RFC 8738: the Host field is the address, the server name of TLS its reverse name.
+    Entry(INTERNET.web, "http-01", "pass", "an address, whose host answers to it"),
+    Entry(INTERNET.web6, "http-01", "pass", "an IPv6 address"),
+    Entry(INTERNET.web, "tls-alpn-01", "pass", "an address in the certificate for its reverse name"),
+    Entry(INTERNET.closed, "http-01", "connection", "an address where nobody listens"),
+    Entry(INTERNET.plain, "tls-alpn-01", "tls", "an address that speaks plain HTTP on port 443"),
+)
+
 ALPN = (
     # Python's server resets the connection, and the alert is lost or not.
     Entry("alpn-alert.hostile.com", "tls-alpn-01", "tls/connection", "refuses the name with an alert"),
@@ -346,6 +356,7 @@ CATALOGUE: dict[str, tuple[Entry, ...]] = {
     "redirects that are not followed": REDIRECTS,
     "web servers": WEB,
     "tls-alpn-01": ALPN,
+    "IP addresses": ADDRESSES,
     "CAA": CAA,
     "DNS": DNS,
     "the way inside": INSIDE,

@@ -17,10 +17,14 @@ import dns.message
 import dns.rrset
 import pytest
 
-from tests.world import catalogue, namespaces
+from core.clock import SystemClock
+from core.evidence import Result
+from core.outcome import Absence, Outcome
+from core.randomness import SystemRandomness
+from tests.world import catalogue, namespaces, tls
 from tests.world.addresses import ATTACKER_WEB
-from tests.world.applicant import ATTACKER
-from tests.world.internet import Internet, asking
+from tests.world.applicant import ATTACKER, THUMBPRINT
+from tests.world.internet import DOOR, Internet, ask_everywhere, asking
 from tests.world.namespaces import Namespaces
 
 pytestmark = pytest.mark.timeout(120)
@@ -92,6 +96,54 @@ async def test_answers_from_off_the_path_are_not_believed(internet: Internet) ->
     assert statement.control is not None
     assert catalogue.verdict(statement) in ("dns", "unauthorized")
     assert not any(ATTACKER_WEB in line for line in statement.control.trace)
+
+
+@pytest.mark.clause("BR 3.2.2.9")
+@pytest.mark.row("attacks.rogue-perspective")
+def test_whoever_stands_in_a_perspectives_place_on_the_network_is_not_asked(internet: Internet) -> None:
+    net = internet.namespaces
+    assert net is not None
+    place = net.address("oregon")
+    address = ["ip", "-n", net.prefix + namespaces.ATTACKER, "address"]
+    subprocess.run([*address, "add", f"{place}/32", "dev", "lo"], check=True)
+
+    def listening() -> socket.socket:
+        made = socket.create_server((place, DOOR))
+        made.settimeout(20)
+        return made
+
+    heard: list[bytes] = []
+
+    def impersonate() -> None:
+        with tls.by_name(ATTACKER).wrap_socket(listener, server_side=True) as server:
+            try:
+                connection, _ = server.accept()
+                heard.append(connection.recv(1))
+            except OSError:
+                pass  # the handshake was refused, as it should be
+
+    with net.inside(namespaces.ATTACKER, listening) as listener:
+        rogue = threading.Thread(target=impersonate)
+        rogue.start()
+        net.hijack(PRIMARY, place)
+        try:
+            outcome = net.inside(PRIMARY, lambda: asyncio.run(everywhere(internet, "www.hostile.com")))
+        finally:
+            net.release(PRIMARY, place)
+            subprocess.run([*address, "del", f"{place}/32", "dev", "lo"], check=True)
+            rogue.join()
+    assert outcome.result is Result.PASS
+    assert outcome.control_quorum == "5/6"
+    (view,) = [each for each in outcome.views if each.perspective == "oregon"]
+    assert view.absence is Absence.TRANSPORT
+    assert b"".join(heard) == b""
+
+
+async def everywhere(internet: Internet, name: str) -> Outcome:
+    clock, randomness = SystemClock(), SystemRandomness()
+    return await ask_everywhere(
+        internet.data, internet.elsewhere, clock, randomness, name, "http-01", THUMBPRINT
+    )
 
 
 @pytest.mark.row("attacks.amplification")

@@ -120,6 +120,14 @@ def test_only_the_certificate_that_was_made_for_it_shows_control(day: Day, entry
     judge(day, entry)
 
 
+@pytest.mark.clause("RFC 8738 section 3")
+@pytest.mark.row("methods.ip")
+@pytest.mark.row("methods.tls-alpn-01-ip")
+@expected("IP addresses")
+def test_an_address_is_validated_as_itself(day: Day, entry: Entry) -> None:
+    judge(day, entry)
+
+
 @pytest.mark.clause("RFC 8659 section 3")
 @pytest.mark.row("caa.climb")
 @pytest.mark.row("caa.alias")

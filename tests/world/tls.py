@@ -21,10 +21,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from tests.world.addresses import INTERNET
 from tests.world.applicant import TOKEN
 
 ACME_IDENTIFIER = x509.ObjectIdentifier("1.3.6.1.5.5.7.1.31")
 ACME = ("acme-tls/1",)
+
+_REVERSE = ipaddress.ip_address(INTERNET.web).reverse_pointer
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,7 @@ class Site:
     names: tuple[str, ...] = ()
     addresses: tuple[str, ...] = ()
     no_name: bool = False
+    no_dns_name: bool = False
     extension: Callable[[bytes], bytes | None] = field(default=lambda digest: b"\x04\x20" + digest)
     critical: bool = True
     signed_by_itself: bool = True
@@ -78,6 +82,8 @@ def by_name(thumbprint: str) -> ssl.SSLContext:
 
     def choose(connection: ssl.SSLObject | ssl.SSLSocket, name: str | None, _: ssl.SSLContext) -> int | None:
         label = (name or "").partition(".")[0]
+        if name == _REVERSE:
+            connection.context = _context(Site(addresses=(INTERNET.web,), no_dns_name=True), name, digest)
         if label == "alpn-alert":
             return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
         if label in SITES and name is not None:
@@ -135,7 +141,7 @@ def _certificate(site: Site, name: str, digest: bytes, key: ec.EllipticCurvePriv
         .not_valid_after(start + timedelta(days=90))
     )
     if not site.no_name:
-        names = [x509.DNSName(each) for each in site.names or (name,)]
+        names = [] if site.no_dns_name else [x509.DNSName(each) for each in site.names or (name,)]
         addresses = [x509.IPAddress(ipaddress.ip_address(each)) for each in site.addresses]
         builder = builder.add_extension(x509.SubjectAlternativeName([*names, *addresses]), critical=False)
     value = site.extension(digest)
