@@ -26,3 +26,7 @@ def marked() -> Iterator[str]:
 
 def test_no_mark_names_a_row_that_is_not_there() -> None:
     assert sorted(set(marked()) - rows()) == []
+
+
+def test_every_row_has_a_test() -> None:
+    assert sorted(rows() - set(marked())) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import hmac
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -290,3 +291,55 @@ async def test_a_method_without_key_authorization_has_no_token_and_is_off_unless
 def test_settings_that_cannot_be_used_are_named(configured: Settings, key: str) -> None:
     with pytest.raises(ConfigurationError, match=rf"validation\.{key}"):
         make_checker(configured, "local", PerspectiveKey(KEY), TableResolver(), FakeClock(1))
+
+
+@pytest.mark.row("methods.common")
+@pytest.mark.clause("BR 3.2.2.9")
+def test_a_perspective_is_told_nothing_that_another_one_found_out() -> None:
+    told = {field.name for field in dataclasses.fields(CheckRequest)}
+    assert told == {"name", "account_url", "attempt", "method", "caa_method", "token", "thumbprint"}
+
+
+@pytest.mark.row("methods.common")
+@pytest.mark.parametrize(("method", "secret"), [("dns-01", DIGEST), ("http-01", KEY_AUTHORIZATION)])
+async def test_what_is_expected_is_compared_in_constant_time(
+    monkeypatch: pytest.MonkeyPatch, method: str, secret: str
+) -> None:
+    compared: list[bytes] = []
+    real = hmac.compare_digest
+
+    def spy(one: bytes, other: bytes) -> bool:
+        compared.append(other)
+        return real(one, other)
+
+    monkeypatch.setattr(hmac, "compare_digest", spy)
+    async with WebServer(web.response(KEY_AUTHORIZATION.encode())) as server:
+        table = {TXT: [DIGEST], "www.example.com A": ["127.0.0.1"]}
+        near = settings(http_port=server.port, allowed_networks=("127.0.0.1/32",))
+        statement = await check(table, dataclasses.replace(REQUEST, method=method), near)
+    assert statement.control is not None
+    assert statement.control.result is Result.PASS
+    assert compared == [secret.encode()]
+
+
+@pytest.mark.row("attacks.log-injection")
+@pytest.mark.parametrize(
+    "octets", [b"\x1b[2J\r\nadmin: all is well", b"\xff\xfe\x00", "\u202e\u2028".encode()]
+)
+async def test_control_characters_of_a_zone_reach_neither_the_statement_nor_the_log(
+    octets: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    for table in (
+        {TXT: [octets * 20], "example.com CAA": [caa(0, "issue", octets * 20)]},
+        {TXT: [DIGEST], "example.com CAA": [caa(128, "a" * 200, octets), caa(0, "iodef", octets)]},
+        {TXT: [octets] * 200, "example.com CAA": [caa(0, "issuemail", octets)] * 20},
+    ):
+        statement = await check(table)
+        assert statement.control is not None
+        assert statement.caa is not None
+        words = [statement.control.detail, *statement.control.trace, statement.caa.detail]
+        for written in (*words, *statement.caa.trace, *statement.caa.records, *caplog.messages):
+            assert written.isascii()
+            assert written.isprintable()
+        assert all(len(written) <= 400 for written in words)

@@ -17,6 +17,7 @@ from core.randomness import SystemRandomness
 from core.settings import Rules
 from tests.support.fake_dns import Script, ScriptedServer, TableResolver
 from tests.world.world import World
+from validation import caa, dns_message, resolver
 from validation.caa_value import CaaRecord
 from validation.resolver import (
     LocalNames,
@@ -377,3 +378,27 @@ async def test_local_names_are_loopback_without_asking_and_all_else_is_asked() -
     await resolver.lookup("localhost.example", Type.A)
     await resolver.lookup("_acme-challenge.localhost", Type.TXT)
     assert table.asked == ["localhost.example A", "_acme-challenge.localhost TXT"]
+
+
+@pytest.mark.row("limits.dns")
+def test_the_limits_of_a_look_up_are_those_of_the_specification() -> None:
+    # 8 s for a check is in txt.py and its test, 10 s for a climb in caa.py.
+    assert (resolver.QUERY_SECONDS, resolver.TRIES, resolver.RECORDS_LIMIT) == (3.0, 2, 1000)
+    assert dns_message.UDP_PAYLOAD == 1232
+    assert caa.CLIMB_SECONDS == 10.0
+
+
+@pytest.mark.row("caa.partial")
+@pytest.mark.row("attacks.partial-set")
+async def test_a_set_padded_beyond_what_tcp_can_carry_is_a_failure_and_not_a_part() -> None:
+    def script(query: dns.message.Message, tcp: bool) -> bytes:
+        # The record that permits comes first; the one that forbids would be beyond the 64 KiB.
+        answer = reply(query, 'x.example. CAA 0 issue "ca.example"', flags=dns.flags.RA | dns.flags.TC)
+        padding = [f'x.example. CAA 0 a{number} "{"p" * 250}"' for number in range(200 if tcp else 0)]
+        for line in padding:
+            name, kind, data = line.split(" ", 2)
+            answer.answer.append(dns.rrset.from_text(name, 60, "IN", kind, data))
+        return answer.to_wire(max_size=65535)
+
+    async with ScriptedServer(script) as server:
+        assert "truncated" in await failure(server)
