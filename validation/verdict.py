@@ -51,6 +51,8 @@ def printable(text: str | bytes, limit: int) -> str:
     Hosts and zones are hostile: their octets must not forge a log line or drive a terminal.
     """
     if isinstance(text, str):
+        if len(text) <= limit and text.isascii() and text.isprintable():
+            return text
         text = text[: limit + 1].encode("utf-8", "surrogateescape")
     escaped = "".join(
         chr(octet) if 0x20 <= octet < 0x7F else f"\\x{octet:02x}" for octet in text[: limit + 1]

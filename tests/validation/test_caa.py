@@ -82,6 +82,7 @@ def test_the_relevant_set_decides(records: list[str], plain: bool, wild: bool) -
 
 
 @pytest.mark.row("caa.account")
+@pytest.mark.row("attacks.dangling-cname")
 @pytest.mark.clause("RFC 8657 section 3")
 @pytest.mark.parametrize(
     ("parameters", "permitted"),
