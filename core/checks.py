@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
+from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -260,10 +261,18 @@ def _mpic(settings: Settings) -> None:
             ", ".join(mpic.listen),
             "it is for a perspective's own host, whose settings list that one perspective alone",
         )
-    if mpic.gateway:
-        _url("mpic.gateway", mpic.gateway, urlsplit(mpic.gateway).scheme or "http", "it is an HTTP service")
-        if urlsplit(mpic.gateway).scheme not in ("http", "https"):
-            raise _wrong("mpic.gateway", mpic.gateway, "it must begin with http:// or https://")
+    gateway = urlsplit(mpic.gateway)
+    if mpic.gateway and gateway.scheme != "http":
+        _url("mpic.gateway", mpic.gateway, "https", "it is an HTTP service")
+    elif mpic.gateway and not _is_loopback(gateway.hostname):
+        raise _wrong("mpic.gateway", mpic.gateway, "without TLS it must be at a loopback address, 127.0.0.1")
+
+
+def _is_loopback(host: str | None) -> bool:
+    try:
+        return ip_address(host or "").is_loopback
+    except ValueError:
+        return False
 
 
 def _periods(settings: Settings) -> None:
@@ -367,26 +376,15 @@ def _ct(settings: Settings) -> None:
 
 
 def _production(settings: Settings) -> None:
+    if settings.ca.rules is Rules.PUBLIC:
+        _production_of_evidence(settings)
+    if settings.mpic.listen:
+        return  # a perspective's own host has no vault, no logs and no subscribers' keys
     if settings.ca.rules is Rules.PUBLIC and settings.ct.mode is CtMode.OFF:
         raise _wrong("ct.mode", "off", "browsers trust a public certificate with SCTs only: set it to on")
     if settings.ct.mode is CtMode.ON and not settings.ct.log_list_key:
         raise _wrong(
             "ct.log_list_key", '""', "production believes a signed log list only: name its public key"
-        )
-    if settings.ca.rules is Rules.PUBLIC and settings.validation.allowed_networks:
-        raise _wrong(
-            "validation.allowed_networks",
-            ", ".join(settings.validation.allowed_networks),
-            "a public CA in production reaches public addresses only: set it to []",
-        )
-    if settings.ca.rules is Rules.PUBLIC and not (
-        settings.validation.unbound or settings.validation.resolver_config
-    ):
-        raise _wrong(
-            "validation.resolver_config",
-            '""',
-            "nobody has examined whether validation.resolvers validate (BR 3.2.2.8.1): name their "
-            'unbound.conf, or leave the resolver to us (validation.unbound = "/usr/sbin/unbound")',
         )
     if settings.ca.rules is Rules.PUBLIC and not settings.ca.blocklist:
         raise _wrong(
@@ -400,6 +398,22 @@ def _production(settings: Settings) -> None:
             settings.vault.pin_file,
             'in production the PIN lies in no file (BR 6.2.8): set it to "" and let people share it at a '
             "ceremony and activate the vault",
+        )
+
+
+def _production_of_evidence(settings: Settings) -> None:
+    if settings.validation.allowed_networks:
+        raise _wrong(
+            "validation.allowed_networks",
+            ", ".join(settings.validation.allowed_networks),
+            "a public CA in production reaches public addresses only: set it to []",
+        )
+    if not (settings.validation.unbound or settings.validation.resolver_config):
+        raise _wrong(
+            "validation.resolver_config",
+            '""',
+            "nobody has examined whether validation.resolvers validate (BR 3.2.2.8.1): name their "
+            'unbound.conf, or leave the resolver to us (validation.unbound = "/usr/sbin/unbound")',
         )
 
 

@@ -78,9 +78,10 @@ def perspective_keys(
     progress: Callable[[str], None],
     elsewhere: AbstractSet[str] = frozenset(),
 ) -> dict[str, bytes]:
-    """Each perspective's SubjectPublicKeyInfo by its code, but for those `elsewhere`.
+    """Each perspective's SubjectPublicKeyInfo by its code, but for those `elsewhere` and those with a url.
 
-    A key that lies here is used again; one that is missing is made.
+    A key that lies here is used again; one that is missing is made.  A perspective on another host makes its
+    own (`acme-server perspective-key`).
     """
     from validation import keys
 
@@ -88,7 +89,7 @@ def perspective_keys(
     passphrase = Path(named) if named else None
     found = {}
     for perspective in settings.validation.perspectives:
-        if perspective.code in elsewhere:
+        if perspective.code in elsewhere or perspective.url:
             continue
         directory = data.perspective(perspective.code)
         if (directory / keys.KEY_FILE).exists():

@@ -128,6 +128,8 @@ class PerspectiveWatch:
         self._clock = clock
         self._said: dict[tuple[str, str], int] = {}
         self._looks = 0
+        for code, public_key in pinned.items():
+            channels[code].pin(public_key)
 
     async def start(self) -> None:
         """The first look.

@@ -33,10 +33,13 @@ class Channel(Protocol):
         """Drop the connections."""
 
     async def health(self) -> Health:
-        """Its account of itself.  Raises `TransientError` when there is none, or it is not well."""
+        """Its account of itself.  Raises `TransientError` when there is none."""
 
     def distrust(self, why: str) -> None:
         """Do not ask it any more, because of `why`; "" asks it again."""
+
+    def pin(self, public_key: bytes) -> None:
+        """Let only statements by this key (SubjectPublicKeyInfo) count."""
 
 
 def channels(data: DataDirectory, settings: Settings, deadline: float) -> dict[str, Channel]:
@@ -68,6 +71,9 @@ class LocalChannel:
 
     def distrust(self, why: str) -> None:
         self._distrusted = why
+
+    def pin(self, public_key: bytes) -> None:
+        """Nothing: its user owns the socket, which says what the signature would; the vault verifies that."""
 
     async def close(self) -> None:
         await self._client.close()

@@ -126,6 +126,9 @@ class Checker:
         """What CAA says.  Raises `TransientError` for a fault of ours."""
         return await caa.check(base, issuance, self._tools.resolver, tld_must_exist=self._public)
 
+    async def close(self) -> None:
+        """Let go of what it looks through."""
+
     def _require_sound(self, request: CheckRequest) -> None:
         """Refuse what an honest caller never asks.
 

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from core.clock import Clock
@@ -22,17 +23,19 @@ from core.randomness import Randomness
 from core.registered_domain import registered_domain
 from core.rpc import RpcServer
 from core.settings import Rules, Settings
-from validation import canary, eyes
+from validation import canary, eyes, gateway
 from validation.addresses import AddressPolicy
 from validation.api import CHECK, HEALTH, Health, HealthRequest
 from validation.canary import Canary
 from validation.challenge import Tools
 from validation.checker import Checker
 from validation.dialer import GuardedDialer
+from validation.gateway import Gateway
 from validation.keys import load_private_key, public_key_octets
 from validation.limiter import Limiter
 from validation.methods import CHECKS
 from validation.mutual_tls import COORDINATOR, Identity, host_name
+from validation.peer import Peer
 from validation.redirects import Ports
 from validation.remote_server import Doors, open_doors
 from validation.resolver import LocalNames, Resolver
@@ -69,6 +72,7 @@ async def serve(
             await bird.start(wait=settings.ca.rules is Rules.PUBLIC)
             closing.callback(asyncio.create_task(bird.keep()).cancel)
         checker = make_checker(settings, code, PerspectiveKey(private_key), resolver, clock, bird)
+        closing.push_async_callback(checker.close)
         public_key = public_key_octets(private_key)
 
         def health() -> Health:
@@ -122,7 +126,10 @@ def make_checker(
     def host_rule(host: str) -> str:
         return normalise_dns(host, public=public, local_names=local_names)
 
-    return Checker(
+    kind = (
+        partial(Gateway, Peer(settings.mpic.gateway, gateway.SECONDS)) if settings.mpic.gateway else Checker
+    )
+    return kind(
         code=code,
         signer=signer,
         tools=Tools(

@@ -33,7 +33,7 @@ REQUEST_SECONDS = 15.0
 
 HANDSHAKE_SECONDS = 10.0
 WARM_SECONDS = 90.0
-"""An idle connection is kept longer than our coordinator keeps it (validation/remote_channel.py)."""
+"""An idle connection is kept longer than our coordinator keeps it (validation/peer.py)."""
 
 LOOK_SECONDS = 30.0
 """Between two looks for a renewed certificate."""

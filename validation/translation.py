@@ -54,14 +54,38 @@ def asked(check: CheckRequest, identities: Collection[str]) -> Request:
 
     `identities` are our issuer domain names.  Raises `Refused` for a method without an Open MPIC form.
     """
-    ours = tuple(sorted(identities))
+    base, wildcard = split_wildcard(check.name)
     if not check.method:
-        parameters = CaaParameters(
-            caa_domains=ours, account_uris=(check.account_url,), validation_method=check.caa_method
-        )
-        return CaaRequest(check.name, parameters, check.attempt)
-    base, _ = split_wildcard(check.name)
-    return DcvRequest(base, _dcv_parameters(check, base, ours), check.attempt)
+        sought = Issuance(wildcard, frozenset(identities), check.account_url, check.caa_method)
+        return CaaRequest(check.name, caa_parameters(sought), check.attempt)
+    made = Challenge.of(base, wildcard, check.account_url, check.token, check.thumbprint)
+    return DcvRequest(base, dcv_parameters(check.method, made, identities), check.attempt)
+
+
+def dcv_parameters(method: str, challenge: Challenge, identities: Collection[str]) -> DcvParameters:
+    """A challenge by an ACME method, in the words of Open MPIC.  Raises `Refused` when there are none."""
+    text = text_of(challenge.digest).decode()
+    if method == "http-01":
+        return AcmeHttp01(challenge.token, challenge.key_authorization)
+    if method == "dns-01":
+        return AcmeDns01(text)
+    if method == "tls-alpn-01":
+        return AcmeTlsAlpn01(challenge.digest.hex())
+    if method == "dns-account-01":
+        prefix = f"{account_label(challenge.account_url)}.{dns01.LABEL}"
+        return DnsChange(text, prefix, require_exact_match=True)
+    if method == "dns-persist-01":
+        return DnsPersistent(tuple(sorted(identities)), challenge.account_url)
+    raise Refused("open-mpic.method", f"{method!r} has no Open MPIC form")
+
+
+def caa_parameters(issuance: Issuance) -> CaaParameters:
+    """The permission that is sought.  A look-up that fails never permits."""
+    return CaaParameters(
+        caa_domains=tuple(sorted(issuance.identities)),
+        account_uris=(issuance.account_url,),
+        validation_method=issuance.method,
+    )
 
 
 def attesting(check: CheckRequest, identities: Collection[str]) -> Request:
@@ -202,23 +226,6 @@ def _response(
     errors = None if result is Result.PASS else (CheckError(problem, detail),)
     completed = result is not Result.INDETERMINATE
     return CheckResponse(kind, result is Result.PASS, completed, errors, at * 10**9, details)
-
-
-def _dcv_parameters(check: CheckRequest, base: str, ours: tuple[str, ...]) -> DcvParameters:
-    made = Challenge.of(base, False, check.account_url, check.token, check.thumbprint)
-    text = text_of(made.digest).decode()
-    if check.method == "http-01":
-        return AcmeHttp01(made.token, made.key_authorization)
-    if check.method == "dns-01":
-        return AcmeDns01(text)
-    if check.method == "tls-alpn-01":
-        return AcmeTlsAlpn01(made.digest.hex())
-    if check.method == "dns-account-01":
-        prefix = f"{account_label(check.account_url)}.{dns01.LABEL}"
-        return DnsChange(text, prefix, require_exact_match=True)
-    if check.method == "dns-persist-01":
-        return DnsPersistent(ours, check.account_url)
-    raise Refused("open-mpic.method", f"{check.method!r} has no Open MPIC form")
 
 
 def _unpadded(text: str) -> bytes:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from core.clock import FakeClock, SystemClock
 from core.data_directory import DataDirectory
@@ -18,6 +19,7 @@ from operations.perspective_watch import PerspectiveWatch, contradiction, own_wa
 from tests.support.elsewhere import Honest, Pki, coordinator_settings
 from validation.api import CheckRequest, Health
 from validation.channel import channels
+from validation.keys import public_key_octets
 from validation.mutual_tls import Identity
 
 FAR = Perspective("far", "APNIC", url="https://127.0.0.1:1")
@@ -74,7 +76,7 @@ async def test_under_public_rules_a_ca_does_not_start_with_one_that_contradicts(
 ) -> None:
     configured = settings(far, Rules.PUBLIC, region="ARIN")
     to = channels(data, configured, 5)
-    watch = PerspectiveWatch(to, configured, data, {"far": b"spki"}, SystemClock())
+    watch = PerspectiveWatch(to, configured, data, {"far": far.spki}, SystemClock())
     with pytest.raises(ConfigurationError, match="region 'APNIC', not 'ARIN'"):
         await watch.start()
     await to["far"].close()
@@ -85,7 +87,7 @@ async def test_one_that_contradicts_is_not_asked_until_it_agrees_again(
     data: DataDirectory, far: Honest, caplog: pytest.LogCaptureFixture
 ) -> None:
     to = channels(data, settings(far), 5)
-    pinned = {"far": b"another key"}
+    pinned = {"far": public_key_octets(ec.generate_private_key(ec.SECP256R1()))}
     watch = PerspectiveWatch(to, settings(far), data, pinned, SystemClock())
     await watch.start()
     await watch.look()
@@ -95,7 +97,8 @@ async def test_one_that_contradicts_is_not_asked_until_it_agrees_again(
     assert far.resolver.asked == []
     loud = [record for record in caplog.records if record.levelno == logging.CRITICAL]
     assert len(loud) == 1  # and not once a minute
-    pinned["far"] = b"spki"
+    pinned["far"] = far.spki
+    to["far"].pin(far.spki)
     await watch.look()
     await to["far"].check(request)
     await to["far"].close()

@@ -23,6 +23,7 @@ from core.settings import Ca, Mpic, Perspective, Rules, Settings, Validation
 from operations import mpic_pki
 from tests.support.fake_dns import Entry, TableResolver
 from validation.api import Health
+from validation.keys import public_key_octets
 from validation.mutual_tls import COORDINATOR, Identity
 from validation.perspective import make_checker
 from validation.remote_server import Doors, open_doors
@@ -79,6 +80,7 @@ class Honest:
         self.identity = identity
         self.private_key = ec.generate_private_key(ec.SECP256R1())
         self.key = PerspectiveKey(self.private_key)
+        self.spki = public_key_octets(self.private_key)
         self.resolver = TableResolver(table)
         self.signed: list[Statement] = []
         self.url = ""
@@ -97,7 +99,7 @@ class Honest:
         self.checker = make_checker(settings, self.code, self, self.resolver, clock)
 
         def health() -> Health:
-            return Health(self.code, b"spki", (), "APNIC", self.identity.ends)
+            return Health(self.code, self.spki, (), "APNIC", self.identity.ends)
 
         self.doors = Doors(self.checker, (OURS,), f"{COORDINATOR}.{ZONE}", health, clock)
         async with open_doors(self.doors, [f"127.0.0.1:{port}"], self.identity, connections, clock) as ports:

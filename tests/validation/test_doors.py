@@ -36,7 +36,7 @@ def test_only_the_dialer_and_the_stub_know_sockets(file: Path) -> None:
         "anchors": {"dns"},
         # The channel between coordinator and perspectives, who are ours.
         "mutual_tls": {"ssl"},
-        "remote_channel": {"aiohttp"},
+        "peer": {"aiohttp", "ssl"},
         "remote_server": {"aiohttp", "ssl"},
     }
     assert imported(file) & NETWORK == doors.get(file.stem, set())
