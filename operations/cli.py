@@ -115,11 +115,12 @@ def check_config(config: Config = None, data: Data = _DATA, set_: Set = None, js
         checks.dated(settings, now)
         for sentence in today.coming(settings, now):
             print(f"warning: {sentence}", file=sys.stderr)
-        check_prerequisites(settings, invocation.directory())
+        if not settings.mpic.listen:  # a perspective's own host has no token
+            check_prerequisites(settings, invocation.directory())
         try:
             check_ports(settings)
         except ConfigurationError as error:
-            # A CA that runs now holds its own ports.
+            # What runs now holds its own ports.
             print(f"note: {error}", file=sys.stderr)
         if json_:
             _say(json.dumps(asdict(settings), indent=2))

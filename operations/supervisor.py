@@ -74,6 +74,11 @@ def run(invocation: Invocation, say: Say, clock: Clock, crash_at: str = "") -> i
     Raises `ConfigurationError` for what the operator can set right, `CaError` when a process does not start.
     """
     settings = invocation.settings()
+    if settings.mpic.listen:
+        raise ConfigurationError(
+            f"mpic.listen = {', '.join(settings.mpic.listen)}: these are the settings of a perspective's own "
+            f"host; run `acme-server perspective {settings.validation.perspectives[0].code}` there"
+        )
     checks.dated(settings, clock.now())
     for sentence in coming(settings, clock.now()):
         say(f"WARNING: {sentence}")
@@ -127,11 +132,14 @@ def check_prerequisites(settings: Settings, data: DataDirectory) -> None:
 
 def check_ports(settings: Settings) -> None:
     """That the addresses to listen on are free.  Raises `ConfigurationError` naming the setting."""
-    for key, listen in (
-        ("acme.listen", settings.acme.listen),
-        ("repository.listen", settings.repository.listen),
-        ("metrics.listen", settings.metrics.listen),
-    ):
+    listening = {
+        "acme.listen": settings.acme.listen,
+        "repository.listen": settings.repository.listen,
+        "metrics.listen": settings.metrics.listen,
+    }
+    if settings.mpic.listen:
+        listening = {"mpic.listen": settings.mpic.listen}
+    for key, listen in listening.items():
         for address in listen:
             host, _, port = address.rpartition(":")
             host = host.strip("[]")

@@ -1,12 +1,20 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from core import checks
+from core.clock import FakeClock
 from core.configuration import load
+from core.errors import ConfigurationError
 from core.settings import Rules
 from operations import children
+from operations.supervisor import Invocation, run
+
+NEXT_YEAR = 1_798_761_600
+"""2027-01-01: five remote perspectives are the rule."""
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 
@@ -26,6 +34,37 @@ def test_the_public_rehearsal_has_a_primary_and_two_remotes_in_each_of_three_reg
     assert {regions.count(region) for region in set(regions)} == {2}
     assert len(set(regions)) == 3
     assert primary.code not in {remote.code for remote in remotes}
+
+
+@pytest.mark.row("mpic.numbers-by-date", "mpic.distance")
+@pytest.mark.clause("BR 3.2.2.9")
+def test_the_public_preset_has_six_remotes_elsewhere_that_the_rules_of_next_year_accept() -> None:
+    settings = load(DEPLOY / "public.toml")
+    primary, *remotes = settings.validation.perspectives
+    regions = [remote.region for remote in remotes]
+    assert {regions.count(region) for region in set(regions)} == {2}
+    assert len(remotes) == 6
+    assert primary.url == ""
+    assert all(remote.url == f"https://{remote.code}.{settings.mpic.zone}:14043" for remote in remotes)
+    checks.dated(settings, NEXT_YEAR)
+    assert [child.code for child in children.of(settings) if child.role == "perspective"] == [primary.code]
+
+
+def test_the_preset_of_a_perspectives_host_agrees_with_the_cas() -> None:
+    ca, host = load(DEPLOY / "public.toml"), load(DEPLOY / "perspective.toml")
+    (here,) = host.validation.perspectives
+    there = {place.code: place for place in ca.validation.perspectives}[here.code]
+    assert here == replace(there, url="")
+    assert host.ca.caa_identities == ca.ca.caa_identities
+    assert (host.mpic.zone, host.validation.methods) == (ca.mpic.zone, ca.validation.methods)
+    assert host.mpic.listen[0].rpartition(":")[2] == there.url.rpartition(":")[2]
+
+
+def test_a_perspectives_host_is_no_ca(tmp_path: Path) -> None:
+    invocation = Invocation(DEPLOY / "perspective.toml", tmp_path / "data")
+    with pytest.raises(ConfigurationError, match="acme-server perspective singapore"):
+        run(invocation, print, FakeClock(NEXT_YEAR))
+    assert not (tmp_path / "data").exists()
 
 
 def test_every_perspective_is_a_process() -> None:
