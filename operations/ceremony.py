@@ -81,7 +81,7 @@ def perspective_keys(
     """Each perspective's SubjectPublicKeyInfo by its code, but for those `elsewhere` and those with a url.
 
     A key that lies here is used again; one that is missing is made.  A perspective on another host makes its
-    own (`acme-server perspective-key`).
+    own (`acme-server perspective-key`), whose public half may lie here as public.pem.
     """
     from validation import keys
 
@@ -89,10 +89,13 @@ def perspective_keys(
     passphrase = Path(named) if named else None
     found = {}
     for perspective in settings.validation.perspectives:
-        if perspective.code in elsewhere or perspective.url:
+        if perspective.code in elsewhere:
             continue
         directory = data.perspective(perspective.code)
-        if (directory / keys.KEY_FILE).exists():
+        if perspective.url:
+            if (directory / keys.PUBLIC_FILE).exists():
+                found[perspective.code] = keys.read_public_key(directory / keys.PUBLIC_FILE)
+        elif (directory / keys.KEY_FILE).exists():
             found[perspective.code] = keys.public_key_octets(keys.load_private_key(directory, passphrase))
         else:
             found[perspective.code] = keys.generate_key(directory, randomness, passphrase)

@@ -59,6 +59,7 @@ def gather(invocation: Invocation) -> dict[str, Any]:
         "not_isolated_because": walls.reason,
         "succession": succession.report(data, settings, now),
         "coming": today.coming(settings, now),
+        "perspectives": _perspectives(settings, data, now),
         "vault": _vault(state),
         "not_conforming": [
             *_not_conforming(data, settings.vault.pin_file, walls, state),

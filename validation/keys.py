@@ -10,6 +10,7 @@ import os
 import stat
 from pathlib import Path
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -19,6 +20,7 @@ from core.randomness import Randomness, token
 
 KEY_FILE = "key.pem"
 PASSPHRASE_FILE = "passphrase"
+PUBLIC_FILE = "public.pem"
 PASSPHRASE_OCTETS = 32
 
 
@@ -68,6 +70,19 @@ def public_key_octets(private_key: ec.EllipticCurvePrivateKey) -> bytes:
     return private_key.public_key().public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
+
+
+def read_public_key(path: Path) -> bytes:
+    """The SubjectPublicKeyInfo in a PEM file.  Raises `ConfigurationError`."""
+    try:
+        key = serialization.load_pem_public_key(path.read_bytes())
+    except (OSError, ValueError, UnsupportedAlgorithm) as error:
+        raise ConfigurationError(
+            f"{path} holds no public key ({error}): acme-server perspective-key"
+        ) from error
+    if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name != "secp256r1":
+        raise ConfigurationError(f"{path} is no P-256 key: acme-server perspective-key prints the right one")
+    return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
 def _passphrase(directory: Path, passphrase_file: Path | None) -> bytes:

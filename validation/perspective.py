@@ -23,21 +23,18 @@ from core.randomness import Randomness
 from core.registered_domain import registered_domain
 from core.rpc import RpcServer
 from core.settings import Rules, Settings
-from validation import canary, eyes, gateway
+from validation import canary, eyes
 from validation.addresses import AddressPolicy
 from validation.api import CHECK, HEALTH, Health, HealthRequest
 from validation.canary import Canary
 from validation.challenge import Tools
 from validation.checker import Checker
 from validation.dialer import GuardedDialer
-from validation.gateway import Gateway
 from validation.keys import load_private_key, public_key_octets
 from validation.limiter import Limiter
 from validation.methods import CHECKS
 from validation.mutual_tls import COORDINATOR, Identity, host_name
-from validation.peer import Peer
 from validation.redirects import Ports
-from validation.remote_server import Doors, open_doors
 from validation.resolver import LocalNames, Resolver
 
 _log = logging.getLogger(__name__)
@@ -90,6 +87,9 @@ async def serve(
         await server.listen(data.perspective_socket(code))
         closing.push_async_callback(server.close)
         if identity is not None:
+            # Here alone: a perspective of the CA's own machine has no web server in its memory.
+            from validation.remote_server import Doors, open_doors
+
             coordinator = host_name(COORDINATOR, settings.mpic.zone)
             doors = Doors(checker, settings.ca.caa_identities, coordinator, health, clock)
             await closing.enter_async_context(
@@ -126,9 +126,7 @@ def make_checker(
     def host_rule(host: str) -> str:
         return normalise_dns(host, public=public, local_names=local_names)
 
-    kind = (
-        partial(Gateway, Peer(settings.mpic.gateway, gateway.SECONDS)) if settings.mpic.gateway else Checker
-    )
+    kind = _through_gateway(settings.mpic.gateway) if settings.mpic.gateway else Checker
     return kind(
         code=code,
         signer=signer,
@@ -148,6 +146,13 @@ def make_checker(
         public=public,
         require_well=bird.require_green if bird is not None else lambda: None,
     )
+
+
+def _through_gateway(url: str) -> Callable[..., Checker]:
+    from validation import gateway
+    from validation.peer import Peer
+
+    return partial(gateway.Gateway, Peer(url, gateway.SECONDS))
 
 
 def passphrase_file(settings: Settings) -> Path | None:
