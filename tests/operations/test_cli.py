@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from core.configuration import load
 from operations.cli import application
 from operations.process import Exit
+from validation.resolver import Upstream
+from validation.resolver_rules import examine, require_listening
 
 PRESET = Path(__file__).parents[2] / "deploy" / "public-loopback.toml"
 
@@ -45,6 +48,31 @@ def test_a_preset_that_misses_the_rules_of_the_day_is_refused(tmp_path: Path) ->
         assert found.exit_code == Exit.CONFIGURATION
         assert "profiles.tlsserver.validity" in found.output
     assert not (tmp_path / "d").exists()
+
+
+@pytest.mark.row("dns.no-loosening")
+@pytest.mark.clause("BR 3.2.2.8.1")
+def test_a_resolver_that_is_loosened_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs.conf"
+    theirs.write_text("server:\n  val-permissive-mode: yes\n")
+    for command in ("check-config", "run"):
+        words = ("--config", str(PRESET), "--set", f'validation.unbound_include="{theirs}"')
+        found = run(command, *words, "--data", str(tmp_path / "d"))
+        assert found.exit_code == Exit.CONFIGURATION
+        assert "val-permissive-mode: yes" in found.output
+    assert not (tmp_path / "d").exists()
+
+
+@pytest.mark.row("dns.unbound")
+def test_the_resolvers_configuration_is_printed_for_who_runs_it_himself(tmp_path: Path) -> None:
+    settings = load(None, ['validation.resolvers=["127.0.0.53:5353"]'])
+    printed = run("resolver-config", "--set", 'validation.resolvers=["127.0.0.53:5353"]')
+    assert printed.exit_code == Exit.DONE
+    file = tmp_path / "unbound.conf"
+    file.write_text(printed.output)
+    checkconf = Path("/usr/sbin/unbound-checkconf")
+    examine(file, "validation.resolver_config", checkconf, production=True)
+    require_listening(file, [Upstream.parse(settings.validation.resolvers[0])], checkconf)
 
 
 def test_a_wrong_word_is_refused_with_the_right_ones(tmp_path: Path) -> None:
