@@ -16,11 +16,12 @@ import dns.rdataclass
 import dns.rdatatype
 import dns.rrset
 from cryptography.hazmat.primitives.asymmetric import rsa
+from dns.dnssectypes import Algorithm
 from dns.rdtypes.ANY.DNSKEY import DNSKEY
 
 KEYS = 60
 SIGNATURES = 60
-_RSASHA256 = dns.dnssec.Algorithm.RSASHA256
+_RSASHA256 = Algorithm.RSASHA256
 _EXPONENT = b"\x03\x01\x00\x01"
 _OCTETS = 256
 _FROM, _UNTIL = datetime(2020, 1, 1, tzinfo=UTC), datetime(2037, 1, 1, tzinfo=UTC)
@@ -60,5 +61,5 @@ def _colliding(tag: int, chance: random.Random) -> DNSKEY:
             return key
 
 
-def _key(modulus: bytes) -> DNSKEY:
+def _key(modulus: bytes | bytearray) -> DNSKEY:
     return DNSKEY(dns.rdataclass.IN, dns.rdatatype.DNSKEY, 256, 3, _RSASHA256, _EXPONENT + bytes(modulus))

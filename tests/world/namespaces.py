@@ -79,7 +79,7 @@ class Namespaces:
 
     def __init__(self, perspectives: Sequence[str]) -> None:
         self.addresses = addresses.INTERNET
-        self.perspectives = tuple(perspectives)
+        self.perspectives: Sequence[str] = tuple(perspectives)
         self.dns_port = self.resolver_port = 53
         self.http_port, self.tls_port = 80, 443
         self.prefix = f"acme-{os.getpid()}-{next(_runs)}-"

@@ -14,5 +14,5 @@ from operations.children import Children
 if __name__ == "__main__":
     prefix = sys.argv.pop(1)
     program = (sys.executable, "-m", "tests.world.inside", prefix)
-    supervisor.Children = functools.partial(Children, program=program)  # type: ignore[assignment, misc]
+    supervisor.Children = functools.partial(Children, program=program)  # type: ignore[assignment, attr-defined]
     cli.main()

@@ -25,7 +25,6 @@ from tests.world import catalogue, namespaces, tls
 from tests.world.addresses import ATTACKER_WEB
 from tests.world.applicant import ATTACKER, THUMBPRINT
 from tests.world.internet import DOOR, Internet, ask_everywhere, asking
-from tests.world.namespaces import Namespaces
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -44,9 +43,10 @@ def forged(name: str, number: int) -> bytes:
 @contextmanager
 def flood(internet: Internet, name: str) -> Iterator[None]:
     """Answers for `name` from the address and port of its server, to ports and with ids by chance."""
-    assert isinstance(internet.net, Namespaces)
-    target = internet.net.address(PRIMARY)
-    source = (internet.net.addresses.scripted, 53)
+    net = internet.namespaces
+    assert net is not None
+    target = net.address(PRIMARY)
+    source = (net.addresses.scripted, 53)
 
     def bound() -> socket.socket:
         made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -70,8 +70,8 @@ def flood(internet: Internet, name: str) -> Iterator[None]:
             time.sleep(0.005)  # a bound, so that the machine is left to those who are attacked
 
     with (
-        internet.net.inside(namespaces.ATTACKER, bound) as sender,
-        internet.net.inside(PRIMARY, listening) as receiver,
+        net.inside(namespaces.ATTACKER, bound) as sender,
+        net.inside(PRIMARY, listening) as receiver,
     ):
         # Whoever listens without looking is fooled: the false source does reach its victim.
         sender.sendto(forged(name, 1), receiver.getsockname())

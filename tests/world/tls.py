@@ -92,7 +92,7 @@ def by_name(thumbprint: str) -> ssl.SSLContext:
             connection.context = made[name]
         return None
 
-    default.sni_callback = choose  # type: ignore[assignment]
+    default.sni_callback = choose
     return default
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import socket
 
 from tests.world.net import Net
@@ -25,7 +26,7 @@ class Trap:
         self._loop.start()
         for family, address in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
             for port in PORTS:
-                sock = self._net.inside(self._place, lambda f=family, a=address, p=port: _bound(f, a, p))
+                sock = self._net.inside(self._place, functools.partial(_bound, family, address, port))
                 self._open.append(self._loop.run(asyncio.start_server(self._count, sock=sock)))
         return self
 
