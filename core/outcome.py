@@ -25,6 +25,8 @@ class Absence(StrEnum):
     """Its clock stepped back."""
     CONTRADICTION = "contradiction"
     """It signed what was not asked, or what does not follow from what it shows."""
+    NOT_ASKED = "not-asked"
+    """The primary had seen nothing to corroborate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +72,8 @@ class Outcome:
     `problem` (an RFC 8555 section 6.7 error word) and `detail` are empty on pass.  `statements` are those
     that count, the primary's first; `set_aside` those that contradict the request or themselves, kept to find
     out why.  `views` has a line for every perspective.  `control_quorum` and `caa_quorum` are
-    "passed/attempted" of the remote perspectives (BR 5.4.1), "" where nothing was asked.  `at` is POSIX
-    seconds, `took` milliseconds.
+    "passed/attempted" of the remote perspectives that were asked (BR 5.4.1), "" where none was.
+    `at` is POSIX seconds, `took` milliseconds.
     """
 
     attempt: str

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping, Sequence
 
 from core.clock import Clock
 from core.data_directory import DataDirectory
@@ -27,7 +28,7 @@ from validation.review import Contradiction, Review
 from validation.verdict import DETAIL_LIMIT, printable
 
 DEADLINE_SECONDS = 15.0
-"""For the whole fan-out; a perspective bounds its own work below this."""
+"""For the primary, and then for the fan-out to the others; a perspective bounds its own work below this."""
 
 CHANNEL_MARGIN = 1.0
 """Seconds that a channel waits longer than the fan-out, which alone decides who was silent."""
@@ -122,9 +123,23 @@ class Perspectives:
         return [answers[each.code] for each in self._perspectives]
 
     async def _gather(self, request: CheckRequest, at: int) -> dict[str, Answer]:
-        """An answer for every perspective: its own, or why there is none."""
-        answers: dict[str, Answer] = {}
-        tasks = {asyncio.create_task(self._ask(code, request, at)): code for code in self.channels}
+        """An answer for every perspective: its own, or why there is none.
+
+        The primary looks first.  What it does not pass nobody needs to corroborate: the host of a failed
+        validation is asked once and not seven times, which leaves an amplifier little.
+        """
+        remotes = [code for code in self.channels if code != self._primary]
+        answers = await self._ask_all([self._primary], {}, request, at)
+        if not mpic.worth_corroborating(answers[self._primary]):
+            return answers | {code: Absent(Absence.NOT_ASKED, "the primary did not pass") for code in remotes}
+        return await self._ask_all(remotes, answers, request, at)
+
+    async def _ask_all(
+        self, codes: Sequence[str], known: Mapping[str, Answer], request: CheckRequest, at: int
+    ) -> dict[str, Answer]:
+        """`known` and the answers of `codes`, asked at once."""
+        answers = dict(known)
+        tasks = {asyncio.create_task(self._ask(code, request, at)): code for code in codes}
         pending = set(tasks)
         loop = asyncio.get_running_loop()
         until = loop.time() + self._deadline
@@ -178,7 +193,7 @@ def _report(request: CheckRequest, outcome: Outcome) -> None:
                 "attempt %s of %s: perspective %s IS NOT TO BE BELIEVED and corroborates nothing: %s",
                 request.attempt, request.name, view.perspective, view.detail,
             )  # fmt: skip
-        elif view.absence is not None:
+        elif view.absence not in (None, Absence.NOT_ASKED):
             _log.warning(
                 "attempt %s of %s: perspective %s does not corroborate (%s): %s",
                 request.attempt, request.name, view.perspective, view.absence, view.detail,

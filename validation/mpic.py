@@ -78,6 +78,14 @@ def settled(
     return all(result is Result.INDETERMINATE for result in ends)
 
 
+def worth_corroborating(answer: Answer) -> bool:
+    """Whether the primary passes what it was asked, so that others need to look at all."""
+    if isinstance(answer, Absent):
+        return False
+    parts = (answer.statement.control, answer.statement.caa)
+    return all(part is None or part.result is Result.PASS for part in parts)
+
+
 def views(perspectives: Sequence[Perspective], answers: Mapping[str, Answer]) -> tuple[View, ...]:
     """A line for every perspective, in the order of the settings; all of them have an answer."""
     return tuple(_line(each.code, answers[each.code]) for each in perspectives)
@@ -86,8 +94,10 @@ def views(perspectives: Sequence[Perspective], answers: Mapping[str, Answer]) ->
 def tally(views: Sequence[View], subject: str) -> str:
     """How many remotes passed of those asked, "3/4", for `subject`: "control" or "caa" (BR 5.4.1).
 
-    The first view is the primary's.
+    The first view is the primary's.  "" when nobody but the primary was asked.
     """
+    if any(view.absence is Absence.NOT_ASKED for view in views):
+        return ""
     seen = [getattr(view, subject) for view in views[1:]]
     return f"{sum(each is not None and each.result is Result.PASS for each in seen)}/{len(seen)}"
 

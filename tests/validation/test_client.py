@@ -95,6 +95,12 @@ def failing(statement: Statement) -> Statement:
     )
 
 
+def unsure(statement: Statement) -> Statement:
+    undecided = ControlSeen("dns-01", "a.example", UNKNOWN, "serverInternal", "the resolver is away")
+    caa = CaaSeen(UNKNOWN, problem="serverInternal", detail="the resolver is away")
+    return dataclasses.replace(statement, control=undecided, caa=caa)
+
+
 def broken(statement: Statement) -> Statement:
     raise RuntimeError("a bug")
 
@@ -340,31 +346,13 @@ async def test_stragglers_get_a_moment_and_are_named_as_not_corroborating(
         async def close(self) -> None:
             pass
 
-    async with fleet(tmp_path, ("one", "two", "three"), one=failing, two=honest) as made:
+    async with fleet(tmp_path, ("one", "two", "three"), one=honest, two=failing) as made:
         made.client.channels["three"] = Slow("three")
         outcome = await made.check()
     assert (outcome.result, ended) == (FAIL, ["three"])
-    assert [view.result for view in outcome.views] == ["fail", "pass", "silent"]
-    assert outcome.control_quorum == "1/2"
+    assert [view.result for view in outcome.views] == ["pass", "fail", "silent"]
+    assert (outcome.control_quorum, outcome.caa_quorum) == ("0/2", "1/2")
     assert "perspective three does not corroborate (silent)" in caplog.text
-
-
-@pytest.mark.row("mpic.coordinator")
-async def test_an_outcome_that_cannot_be_reached_any_more_does_not_wait_for_the_deadline(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(client, "STRAGGLER_SECONDS", 0.05)
-
-    def unsure(statement: Statement) -> Statement:
-        undecided = ControlSeen("dns-01", "a.example", UNKNOWN, "serverInternal", "the resolver is away")
-        caa = CaaSeen(UNKNOWN, problem="serverInternal", detail="the resolver is away")
-        return dataclasses.replace(statement, control=undecided, caa=caa)
-
-    # The fleet's own deadline is 15 s, and the test's 30.
-    async with fleet(tmp_path, ("one", "two"), one=unsure, two=silent) as made:
-        async with asyncio.timeout(5):
-            outcome = await made.check()
-    assert (outcome.result, outcome.detail) == (UNKNOWN, "the resolver is away")
 
 
 @pytest.mark.clause("BR 5.4.1")
@@ -388,13 +376,25 @@ async def test_the_outcome_has_a_line_for_every_perspective_with_the_reason_wher
     assert (outcome.views[1].control.problem, outcome.views[1].control.detail) == ("dns", "no answer")
 
 
-async def test_the_primarys_failure_is_told_without_waiting_for_silent_remotes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.row("methods.common", "attacks.amplification")
+@pytest.mark.parametrize(
+    ("primary", "result", "detail"),
+    [
+        (failing, FAIL, "no answer"),
+        (unsure, UNKNOWN, "the resolver is away"),
+        (refusing, UNKNOWN, "a perspective gave no answer; try again"),
+    ],
+)
+async def test_what_the_primary_does_not_pass_no_other_is_asked_about(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, primary: Answer, result: Result, detail: str
 ) -> None:
-    monkeypatch.setattr(client, "STRAGGLER_SECONDS", 0.05)
-    async with fleet(tmp_path, ("one", "two"), one=failing, two=silent) as made:
+    async with fleet(tmp_path, ("one", "two", "three"), one=primary, two=honest, three=honest) as made:
         outcome = await made.check()
-    assert (outcome.result, outcome.problem, outcome.detail) == (FAIL, "dns", "no answer")
+    assert (outcome.result, outcome.detail) == (result, detail)
+    assert len(made.requests) == 1
+    assert [view.absence for view in outcome.views[1:]] == [Absence.NOT_ASKED] * 2
+    assert (outcome.control_quorum, outcome.caa_quorum) == ("", "")
+    assert "two" not in caplog.text
 
 
 @pytest.mark.row("errors.secondary", "attacks.bgp-primary")
