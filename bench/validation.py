@@ -23,7 +23,7 @@ import uvloop
 
 from bench import validation_report
 from bench.processes import cost
-from bench.validation_lab import REMOTES, THUMBPRINT, Lab, alone, lab, must_pass, passes
+from bench.validation_lab import PROMPT, REMOTES, THUMBPRINT, Lab, alone, lab, must_pass, passes
 from tests.world.world import World
 from validation.client import Perspectives
 
@@ -78,7 +78,7 @@ async def together(made: Lab, kind: str, checks: int, clients: int) -> Rate:
         for request in waiting:
             await _agreed(coordinator, request)
 
-    pids = [process.pid for process in made.processes.values()]
+    pids = [process.pid for code, process in made.processes.items() if code not in PROMPT]
     before, begun = sum(cost(pid).cpu for pid in pids), time.perf_counter()
     await asyncio.gather(*(one() for _ in range(clients)))
     seconds, cpu = time.perf_counter() - begun, sum(cost(pid).cpu for pid in pids) - before
@@ -88,7 +88,7 @@ async def together(made: Lab, kind: str, checks: int, clients: int) -> Rate:
 
 async def latency(made: Lab, kind: str, checks: int) -> dict[str, Latency]:
     """One check after the other, by each way in turn."""
-    ways = {"one": alone(made.settings), "sockets": made.settings, "tls": made.far}
+    ways = {"one": alone(made.settings), "sockets": made.settings, "tls": made.far, "prompt": made.prompt}
     coordinators = {way: made.coordinator(settings) for way, settings in ways.items()}
     times: dict[str, list[float]] = {way: [] for way in ways}
     cpu = dict.fromkeys(ways, 0.0)

@@ -42,6 +42,8 @@ from validation.txt import text_of
 
 PRIMARY = "local"
 REMOTES = tuple(f"far-{number}" for number in range(1, 7))
+PROMPT = tuple(f"prompt-{number}" for number in range(1, 7))
+"""Six more that need not look (bench/prompt_perspective.py)."""
 THUMBPRINT = "9jg46WB3rR_AHD-EBXdN7cBkH1WOu0tA3M9fm21mqTI"
 NAMES = 20
 START_SECONDS = 20.0
@@ -69,12 +71,16 @@ class Host:
 
 @dataclass(slots=True)
 class Lab:
-    """What stands; `processes` are the perspectives' by their code."""
+    """What stands; `processes` are the perspectives' by their code.
+
+    `settings` reach the six remotes by sockets, `far` by mutual TLS, `prompt` the six that need not look.
+    """
 
     data: DataDirectory
     hosts: list[Host]
     settings: Settings
     far: Settings
+    prompt: Settings
     processes: dict[str, subprocess.Popen[bytes]]
     port: int
     resolver: str
@@ -113,25 +119,18 @@ async def lab(world: World) -> AsyncIterator[Lab]:
         secure = await loop.create_server(
             asyncio.Protocol, "0.0.0.0", tls_port, ssl=_contexts(hosts, data.root), backlog=1024
         )
-        listen = {code: f"127.0.0.1:{free_port()}" for code in REMOTES}
+        listen = {code: f"127.0.0.1:{free_port()}" for code in (*REMOTES, *PROMPT)}
         _identities(data)
         settings = {
             code: _settings(data, code, world.resolver, port, tls_port, listen.get(code, ""))
-            for code in (PRIMARY, *REMOTES)
+            for code in (PRIMARY, *REMOTES, *PROMPT)
         }
         with _perspectives(data, settings) as processes:
             near = load(settings[PRIMARY])
-            far = replace(
-                near,
-                validation=replace(
-                    near.validation,
-                    perspectives=tuple(
-                        replace(one, url=f"https://{listen[one.code]}") if one.code in listen else one
-                        for one in near.validation.perspectives
-                    ),
-                ),
+            far, prompt = (
+                _by_tls(near, {code: listen[code] for code in codes}) for codes in (REMOTES, PROMPT)
             )
-            made = Lab(data, hosts, near, far, processes, port, world.resolver)
+            made = Lab(data, hosts, near, far, prompt, processes, port, world.resolver)
             await _ready(made)
             yield made
         web.close()
@@ -142,6 +141,13 @@ def alone(settings: Settings) -> Settings:
     """The primary without the others."""
     first: tuple[Perspective, ...] = settings.validation.perspectives[:1]
     return replace(settings, validation=replace(settings.validation, perspectives=first))
+
+
+def _by_tls(settings: Settings, listen: dict[str, str]) -> Settings:
+    """The primary, and by mutual TLS those of `listen`."""
+    remotes = tuple(Perspective(code, url=f"https://{address}") for code, address in listen.items())
+    perspectives = settings.validation.perspectives[:1] + remotes
+    return replace(settings, validation=replace(settings.validation, perspectives=perspectives))
 
 
 class _Web(asyncio.Protocol):
@@ -201,9 +207,9 @@ def _identities(data: DataDirectory) -> None:
     """Keys of all perspectives, and the private PKI of the channel."""
     pki = Pki(data.root / "pki")
     pki.coordinator(data)
-    for code in (PRIMARY, *REMOTES):
+    for code in (PRIMARY, *REMOTES, *PROMPT):
         generate_key(data.perspective(code), SystemRandomness())
-    for code in REMOTES:
+    for code in (*REMOTES, *PROMPT):
         pki.give(data.channel(code), code)
 
 
@@ -234,7 +240,8 @@ def _perspectives(
     processes: dict[str, subprocess.Popen[bytes]] = {}
     try:
         for code, path in settings.items():
-            command = [sys.executable, "-m", "operations.process", "perspective", "--code", code]
+            module = "bench.prompt_perspective" if code in PROMPT else "operations.process"
+            command = [sys.executable, "-m", module, "perspective", "--code", code]
             command += ["--data", str(data.root), "--config", str(path)]
             with (data.root / f"{code}.log").open("wb") as log:
                 processes[code] = subprocess.Popen(command, stderr=log)
@@ -249,7 +256,7 @@ def _perspectives(
 async def _ready(made: Lab) -> None:
     """Return when all answer by either way, and the resolver has every name in its cache."""
     deadline = time.monotonic() + START_SECONDS
-    for settings in (made.settings, made.far):
+    for settings in (made.settings, made.far, made.prompt):
         coordinator = made.coordinator(settings)
         try:
             while not await passes(coordinator, made.request("http-01")):
