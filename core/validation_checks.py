@@ -5,11 +5,16 @@ BR 3.2.2.4, 3.2.2.8.1, 3.2.2.9.
 
 from __future__ import annotations
 
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from urllib.parse import urlsplit
 
 from core.refusal import CODE, HOST_NAME, url, wrong
 from core.settings import Rules, Settings
+
+NEVER_OPEN = tuple(map(ip_network, ("127.0.0.0/8", "169.254.0.0/16", "::/96", "fe80::/10")))
+"""This machine, and the clouds' metadata services: no name of a subscriber stands for them."""
+
+PORTS = {"http_port": 80, "https_port": 443, "tls_alpn_port": 443}
 
 
 def undated(settings: Settings) -> None:
@@ -17,6 +22,8 @@ def undated(settings: Settings) -> None:
     _perspectives(settings)
     _resolver(settings)
     _mpic(settings)
+    if settings.deployment.production:
+        _networks(settings)
 
 
 def _perspectives(settings: Settings) -> None:
@@ -67,6 +74,22 @@ def _resolver(settings: Settings) -> None:
         )
 
 
+def _networks(settings: Settings) -> None:
+    for each in settings.validation.allowed_networks:
+        try:
+            network = ip_network(each)
+        except ValueError:
+            continue  # told by the address policy, with the remedy
+        for never in NEVER_OPEN:
+            if network.version == never.version and network.overlaps(never):
+                raise wrong(
+                    "validation.allowed_networks",
+                    each,
+                    f"it opens {never}, which is this machine or its link, to whoever orders: narrow it; "
+                    "ca.local_names are for names of this machine",
+                )
+
+
 def _mpic(settings: Settings) -> None:
     mpic, perspectives = settings.mpic, settings.validation.perspectives
     elsewhere = [each for each in perspectives if each.url]
@@ -104,6 +127,9 @@ def production(settings: Settings) -> None:
             ", ".join(settings.validation.allowed_networks),
             "a public CA in production reaches public addresses only: set it to []",
         )
+    for key, port in PORTS.items():
+        if (moved := getattr(settings.validation, key)) != port:
+            raise wrong(f"validation.{key}", moved, f"BR 3.2.2.4.19 and .20 say port {port}: set it so")
     if not (settings.validation.unbound or settings.validation.resolver_config):
         raise wrong(
             "validation.resolver_config",

@@ -39,6 +39,9 @@ _TOKEN = re.compile(r"[A-Za-z0-9_-]{22,84}")
 _THUMBPRINT = re.compile(r"[A-Za-z0-9_-]{43}")
 """SHA-256 in base64url (RFC 8555 section 8.1)."""
 
+_ATTEMPT = re.compile(r"[A-Za-z0-9_-]{1,64}")
+"""Of the coordinator's making, and in our log: it must not be able to forge a line there."""
+
 INDETERMINATE_PROBLEM = "serverInternal"
 
 _log = logging.getLogger(__name__)
@@ -138,8 +141,8 @@ class Checker:
         method = request.method or request.caa_method
         if method not in METHODS:
             raise Refused("validation.method", f"{method!r} is not a method of this perspective")
-        if not (request.account_url and request.attempt):
-            raise Refused("validation.request", "account_url and attempt are both needed")
+        if not (request.account_url and _ATTEMPT.fullmatch(request.attempt)):
+            raise Refused("validation.request", "account_url and attempt are both needed, each in its form")
         self._require_name(request.name)
         if request.method:
             self._require_method(method)

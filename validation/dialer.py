@@ -9,6 +9,7 @@ Must never: follow a redirect, or resolve a name.  RFC 8555 section 10.2; RFC 87
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 import ssl
@@ -26,6 +27,10 @@ from validation.verdict import CheckFailed
 
 ACME_TLS = "acme-tls/1"
 """The one protocol that tls-alpn-01 offers and takes (RFC 8737 section 6.2)."""
+
+
+OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL, errno.EPERM})
+"""What the kernel says when this machine is out of files, memory or ports, or its own firewall forbids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +148,8 @@ class GuardedDialer:
         except TimeoutError as error:
             raise ConnectFailed("connection", f"{where}: timeout while connecting") from error
         except OSError as error:
+            if error.errno in OURS:
+                raise TransientError(f"this machine could not connect: {_reason(error)}") from error
             raise ConnectFailed("connection", f"{where}: {_reason(error)}") from error
         return transport
 

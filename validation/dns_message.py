@@ -5,7 +5,7 @@ kept in uncompressed wire form and lower case, so that two are equal when their 
 validation does not ask for (NS, DNAME, RRSIG ...) are passed over by their length.
 
 The tests hold it against dnspython: what that refuses is refused here.  Refused here alone: a class other
-than IN, a pointer into the header, a second CNAME at one name (RFC 2181 section 10.1).
+than IN, a pointer into the header, a second CNAME at one name (RFC 2181 section 10.1), too many records.
 
 RFC 1035 section 4, RFC 6891 (OPT), RFC 8659 (CAA), RFC 8914 (extended errors), RFC 6840 section 5.7 (AD).
 """
@@ -26,6 +26,9 @@ UDP_PAYLOAD = 1232
 
 CNAMES = 16
 """The resolver does not bound the chain for us: Unbound was seen to hand on 16."""
+
+RECORDS = 2000
+"""In all sections: 64 KiB hold four thousand small ones, and a zone may have us read that at every level."""
 
 _NAME_OCTETS = 255
 _LABEL_OCTETS = 63
@@ -121,6 +124,8 @@ def is_truncated(wire: bytes) -> bool:
 def read(wire: bytes, asked: bytes) -> Message:
     """The reply, of which `answers` holds.  Raises `Malformed`."""
     _, flags, _, answer_count, authority_count, additional_count = _HEADER.unpack_from(wire)
+    if answer_count + authority_count + additional_count > RECORDS:
+        raise Malformed(f"more than {RECORDS} records")
     answer, at = _section(wire, _HEADER.size + len(asked), answer_count)
     authority, at = _section(wire, at, authority_count)
     additional, at = _section(wire, at, additional_count)
@@ -199,8 +204,14 @@ def _character(octet: int) -> str:
 def _section(wire: bytes, at: int, count: int) -> tuple[tuple[Record, ...], int]:
     """`count` records from `at`, and where they end."""
     records = []
+    pointer, owner = b"", b""
     for _ in range(count):
-        owner, at = _name(wire, at, len(wire))
+        # The owner of a set is written once, and then pointed at: it need not be read for each record anew.
+        if pointer and wire.startswith(pointer, at):
+            at += 2
+        else:
+            pointer = wire[at : at + 2] if wire[at : at + 1] >= b"\xc0" else b""
+            owner, at = _name(wire, at, len(wire))
         if at + _RECORD.size > len(wire):
             raise Malformed("cut off within a record")
         type, in_class, ttl, length = _RECORD.unpack_from(wire, at)

@@ -95,6 +95,23 @@ def test_production_has_the_pin_in_no_file_and_a_public_one_reaches_public_addre
         load(None, [*PUBLIC, *production, *CT, "validation.allowed_networks=10.0.0.0/8"])
 
 
+@pytest.mark.clause("RFC 8555 section 10.4")
+@pytest.mark.parametrize("network", ["127.0.0.0/8", "0.0.0.0/0", "169.254.0.0/16", "::1/128", "fe80::/64"])
+def test_in_production_no_setting_opens_this_machine_or_its_metadata_service(network: str) -> None:
+    load(None, [f"validation.allowed_networks={network}"])
+    with pytest.raises(ConfigurationError, match=r"allowed_networks.*narrow it"):
+        load(None, ["deployment.production=true", f"validation.allowed_networks={network}"])
+
+
+@pytest.mark.clause("BR 3.2.2.4.19", "BR 3.2.2.4.20")
+@pytest.mark.parametrize("port", ["http_port", "https_port", "tls_alpn_port"])
+def test_a_public_ca_in_production_validates_at_the_ports_of_the_rules(port: str) -> None:
+    production = [*PUBLIC, *CT, SHOWN, "deployment.production=true", "ca.blocklist=b.dat"]
+    load(None, production)
+    with pytest.raises(ConfigurationError, match=rf"validation\.{port} = 8080: BR"):
+        load(None, [*production, f"validation.{port}=8080"])
+
+
 SHOWN = "validation.resolver_config=/etc/unbound/unbound.conf"
 CT = ["ct.mode=on", "ct.log_list=l.json", "ct.log_list_signature=l.sig", "ct.log_list_key=l.pem"]
 

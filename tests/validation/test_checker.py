@@ -162,6 +162,8 @@ async def test_public_rules_know_no_local_names() -> None:
         {"method": ""},
         {"account_url": ""},
         {"attempt": ""},
+        {"attempt": "x\n2026-11-30 INFO a line of the caller's"},
+        {"attempt": "x" * 65},
         {"name": ""},
         {"name": "WWW.example.com"},
         {"name": "www.example.com."},

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import resource
 from ipaddress import ip_address
 
 import pytest
@@ -100,6 +102,20 @@ async def test_a_failed_connection_is_told_apart_from_a_failed_answer() -> None:
     with pytest.raises(ConnectFailed) as refused:
         await DIALER.get(hop(), ip_address("127.0.0.1"), port, 10)
     assert refused.value.problem == "connection"
+
+
+@pytest.mark.row("errors.server-internal")
+async def test_a_machine_that_is_out_of_files_is_our_fault_and_not_the_applicants() -> None:
+    async with WebServer(good) as server:
+        _, most = before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        os.close(next_one := os.open("/dev/null", os.O_RDONLY))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (next_one, most))
+        try:
+            with pytest.raises(TransientError, match="this machine could not connect: too many open files"):
+                await DIALER.get(hop(), ip_address("127.0.0.1"), server.port, 10)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        assert server.connections == 0
 
 
 class Crowd:

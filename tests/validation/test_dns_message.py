@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from itertools import pairwise
 
 import dns.flags
@@ -101,6 +102,19 @@ def test_pointers_that_lead_in_a_circle_are_refused() -> None:
         wire[at : at + 2] = (0xC000 | target).to_bytes(2, "big")
         with pytest.raises(Malformed, match="pointer"):
             read(bytes(wire))
+
+
+@pytest.mark.row("limits.dns")
+def test_a_message_of_more_records_than_any_check_uses_is_not_read_at_all() -> None:
+    asked = dns_message.question(NAME, dns_message.CAA)
+    record = b"\xc0\x0c" + struct.pack("!HHIH", dns_message.CAA, 1, 60, 3) + b"\x00\x01a"
+
+    def message(count: int) -> bytes:
+        return struct.pack("!6H", 1, 0x8180, 1, count, 0, 0) + asked + record * count
+
+    assert len(dns_message.read(message(dns_message.RECORDS), asked).answer) == dns_message.RECORDS
+    with pytest.raises(Malformed, match="more than 2000 records"):
+        dns_message.read(message(dns_message.RECORDS + 1), asked)
 
 
 def test_records_of_another_class_are_refused() -> None:

@@ -61,6 +61,7 @@ def test_ours_and_what_loosens_nothing_is_taken(tmp_path: Path, extra: str) -> N
         "harden-dnssec-stripped: no",
         "harden-algo-downgrade: no",
         "harden-glue: no",
+        'val-nsec3-keysize-iterations: "1024 0 2048 0 4096 0"',
         "serve-expired: yes",
         "use-caps-for-id: no",
         "caps-whitelist: example.com",
@@ -85,6 +86,15 @@ def test_a_clause_that_unbound_does_not_print_is_found_in_the_text(tmp_path: Pat
     for text in (f"{word}:\n", f'\tserver: log-identity: "#" {word}: "x"'):
         with pytest.raises(ConfigurationError, match=f"{word}:.*take it out"):
             examined(tmp_path, text, production=False)
+
+
+@pytest.mark.parametrize("space", ["\v", "\f", "\x1c", "\x85", "\r"])
+def test_what_only_python_takes_for_a_comment_is_found(tmp_path: Path, space: str) -> None:
+    file = tmp_path / "unbound.conf"
+    text = f'server:\n  identity: a{space}# local-data: "example.com A 192.0.2.1"\n'
+    file.write_text(configuration(instance(tmp_path)) + text, encoding="latin-1", newline="")
+    with pytest.raises(ConfigurationError, match="local-data:"):
+        examine(file, "validation.unbound_include", CHECKCONF, production=False)
 
 
 @pytest.mark.parametrize(
