@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from core.clock import FakeClock
-from core.errors import ConfigurationError, TransientError
+from core.errors import TransientError
 from core.evidence import PerspectiveKey, Result, Statement
 from core.settings import Ca, Rules, Settings, Validation
 from tests.support.fake_dns import TableResolver
@@ -177,13 +177,22 @@ async def test_a_perspective_waits_for_green_and_then_starts() -> None:
     assert len(day.slept) == 3
 
 
-async def test_a_perspective_that_stays_red_does_not_start_under_public_rules_and_says_what_to_do() -> None:
+@pytest.mark.row("errors.server-internal")
+async def test_one_that_stays_red_keeps_no_ca_from_starting_and_says_what_to_do(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A CA that does not start publishes no revocations either."""
     day = Day()
     bird = made(TableResolver(), day)
-    with pytest.raises(ConfigurationError, match=r"does not validate.*validation\.canary_bogus"):
-        await bird.start(wait=True)
+    await bird.start(wait=True)
     assert sum(day.slept) == canary.FIRST_SECONDS
+    assert "NOTHING IS ATTESTED" in caplog.text
+    assert "validation.canary_bogus" in caplog.text
+    with pytest.raises(TransientError, match="does not validate"):
+        bird.require_green()
+    caplog.clear()
     await bird.start(wait=False)
+    assert "NOTHING IS ATTESTED" not in caplog.text
 
 
 def test_public_rules_always_have_a_canary_and_private_ones_when_its_names_are_set() -> None:
