@@ -92,9 +92,11 @@ def _lines(results: Results, rounds: int, when: str) -> list[str]:
         "",
         "One check after the other, in milliseconds (median / 95th percentile). *One* is the primary alone,",
         "through the same coordinator. The primary looks first and the six after it, at once; *prompt* are",
-        "six that need not look, so that what they add is the fan-out itself: channel, signatures, coordinator.",
+        "six that need not look, so that what they add is the fan-out itself: channel, signatures,",
+        "coordinator.",
         "",
-        "| check | one | six by sockets | added | six by mutual TLS | added | prompt, by mutual TLS | added |",
+        "| check | one | six by sockets | added | six by mutual TLS | added |"
+        " prompt, by mutual TLS | added |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for kind, ways in results.latency.items():
