@@ -25,7 +25,7 @@ from bench import validation_report
 from bench.processes import cost
 from bench.validation_lab import PROMPT, REMOTES, THUMBPRINT, Lab, alone, lab, must_pass, passes
 from tests.world.world import World
-from validation.client import Perspectives
+from validation.mpic.client import Perspectives
 
 KINDS = {"http-01": "http-01", "dns-01": "dns-01", "tls-alpn-01": "tls-alpn-01", "CAA": ""}
 """What is measured, and the method that is asked for; CAA stands beside each of the methods."""

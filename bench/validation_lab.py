@@ -36,9 +36,9 @@ from tests.support.elsewhere import Pki
 from tests.world.addresses import free_port
 from tests.world.world import World
 from validation.api import CHECK, CheckRequest
-from validation.client import Perspectives
 from validation.keys import generate_key
-from validation.txt import text_of
+from validation.methods.txt import text_of
+from validation.mpic.client import Perspectives
 
 PRIMARY = "local"
 REMOTES = tuple(f"far-{number}" for number in range(1, 7))

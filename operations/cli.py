@@ -139,7 +139,7 @@ def resolver_config(config: Config = None, data: Data = _DATA, set_: Set = None)
     """
 
     def show() -> int:
-        from validation import eyes
+        from validation.dns import eyes
 
         _say(eyes.printed(_invocation(config, data, set_).settings()))
         return Exit.DONE

@@ -165,7 +165,7 @@ def _zone(given: Invocation) -> str:
 
 
 def _identity(given: Invocation, name: str) -> Path:
-    from validation.mutual_tls import COORDINATOR
+    from validation.mpic.mutual_tls import COORDINATOR
 
     if name == COORDINATOR:
         return given.directory().mpic

@@ -2,7 +2,7 @@
 
 The root signs for the names of one zone and lies, encrypted, where its keeper wants it, on neither end.  Each
 end makes its key where the key stays and sends a request; the certificate comes back with the root beside
-it, and installing it renews the running process (validation/mutual_tls.py looks for new files).
+it, and installing it renews the running process (validation/mpic/mutual_tls.py looks for new files).
 
 Must never: sign for a name outside the zone, or write a private key unencrypted.
 
@@ -26,7 +26,7 @@ from core.errors import ConfigurationError
 from core.randomness import Randomness, token
 from signer import serials
 from validation.keys import read_private
-from validation.mutual_tls import COORDINATOR, IDENTITY, PASSPHRASE, ROOT, host_name
+from validation.mpic.mutual_tls import COORDINATOR, IDENTITY, PASSPHRASE, ROOT, host_name
 
 ROOT_KEY, NEXT_KEY = "root-key.pem", "next-key.pem"
 ROOT_DAYS = 5 * 365

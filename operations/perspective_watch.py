@@ -24,8 +24,8 @@ from core.errors import CaError, ConfigurationError
 from core.metrics import REGISTRY
 from core.settings import Perspective, Rules, Settings
 from validation.api import Health
-from validation.channel import Channel
-from validation.mutual_tls import COORDINATOR, RENEWAL, Identity
+from validation.mpic.channel import Channel
+from validation.mpic.mutual_tls import COORDINATOR, RENEWAL, Identity
 
 LOOK_SECONDS = 60
 """Between two looks: half a WARM_SECONDS of a server, so that the channels stay warm too."""

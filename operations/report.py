@@ -27,7 +27,7 @@ from operations.supervisor import Invocation
 from operations.vault_watch import NOT_CONFORMING
 from signer.api import ActivationState
 from signer.client import Vault
-from validation.channel import channels
+from validation.mpic.channel import channels
 
 _ROOT_TOKEN = "root"
 """The directory of the root's token unless the ceremony's script names another place."""

@@ -109,7 +109,7 @@ def check_prerequisites(settings: Settings, data: DataDirectory) -> None:
             "run scripts/system-packages run, or set vault.module to your token's library"
         )
     if settings.validation.unbound or settings.validation.resolver_config:
-        from validation import eyes  # here, since the supervisor itself asks no DNS
+        from validation.dns import eyes  # here, since the supervisor itself asks no DNS
 
         eyes.check(settings)
     Blocklist(settings.ca.blocklist).close()

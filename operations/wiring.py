@@ -48,7 +48,7 @@ from signer.ct.log_list import LogLists
 from signer.ct.submission import Logs
 from signer.issuance import Issuance
 from status.crl_updater import CrlUpdater
-from validation.client import Perspectives
+from validation.mpic.client import Perspectives
 
 VAULT_PATIENCE = 60
 """Seconds to wait for the vault at start: its self-test and lint pool take a few on a busy machine."""

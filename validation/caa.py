@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from core.evidence import CaaSeen, Result
 from validation.caa_value import CaaRecord, IssueValue, MalformedValue, parse_issue_value
-from validation.resolver import Answer, LookupFailure, Resolver, Type
+from validation.dns.resolver import Answer, LookupFailure, Resolver, Type
 from validation.verdict import CheckFailed, Trace, printable
 
 CLIMB_SECONDS = 10.0

@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from validation.addresses import AddressPolicy
-from validation.dialer import GuardedDialer
-from validation.redirects import HostRule, Ports
-from validation.resolver import Resolver
+from validation.dns.resolver import Resolver
+from validation.hosts.dialer import GuardedDialer
+from validation.hosts.redirects import HostRule, Ports
 from validation.verdict import Trace
 
 

@@ -23,19 +23,19 @@ from core.randomness import Randomness
 from core.registered_domain import registered_domain
 from core.rpc import RpcServer
 from core.settings import Rules, Settings
-from validation import canary, eyes
 from validation.addresses import AddressPolicy
 from validation.api import CHECK, HEALTH, Health, HealthRequest
-from validation.canary import Canary
 from validation.challenge import Tools
 from validation.checker import Checker
-from validation.dialer import GuardedDialer
+from validation.dns import canary, eyes
+from validation.dns.canary import Canary
+from validation.dns.resolver import LocalNames, Resolver
+from validation.hosts.dialer import GuardedDialer
+from validation.hosts.redirects import Ports
 from validation.keys import load_private_key, public_key_octets
 from validation.limiter import Limiter
 from validation.methods import CHECKS
-from validation.mutual_tls import COORDINATOR, Identity, host_name
-from validation.redirects import Ports
-from validation.resolver import LocalNames, Resolver
+from validation.mpic.mutual_tls import COORDINATOR, Identity, host_name
 
 _log = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ async def serve(
         closing.push_async_callback(server.close)
         if identity is not None:
             # Here alone: a perspective of the CA's own machine has no web server in its memory.
-            from validation.remote_server import Doors, open_doors
+            from validation.mpic.remote_server import Doors, open_doors
 
             coordinator = host_name(COORDINATOR, settings.mpic.zone)
             doors = Doors(checker, settings.ca.caa_identities, coordinator, health, clock)
@@ -149,8 +149,8 @@ def make_checker(
 
 
 def _through_gateway(url: str) -> Callable[..., Checker]:
-    from validation import gateway
-    from validation.peer import Peer
+    from validation.mpic import gateway
+    from validation.mpic.peer import Peer
 
     return partial(gateway.Gateway, Peer(url, gateway.SECONDS))
 

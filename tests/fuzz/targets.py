@@ -14,13 +14,13 @@ import ada_url
 from core.errors import Problem
 from core.identifiers import normalise_dns
 from tests.support import caa_oracle
-from validation import dns_message
 from validation.addresses import parse_address
 from validation.caa import CaaForbids, Issuance, evaluate
 from validation.caa_value import CaaRecord, MalformedValue, parse_issue_value
-from validation.dns_message import Malformed
-from validation.http_exchange import Exchange
-from validation.redirects import Hop, Ports, follow
+from validation.dns import dns_message
+from validation.dns.dns_message import Malformed
+from validation.hosts.http_exchange import Exchange
+from validation.hosts.redirects import Hop, Ports, follow
 from validation.verdict import CheckFailed
 
 ASKED = dns_message.question("www.example.com", dns_message.CAA)

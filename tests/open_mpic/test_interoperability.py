@@ -30,11 +30,11 @@ from tests.support.remote_host import RemoteHost
 from tests.support.tls import TlsServer
 from tests.support.web import WebServer
 from tests.world.world import World
-from validation import open_mpic, translation
 from validation.api import CheckRequest
-from validation.channel import channels
-from validation.mutual_tls import IDENTITY, ROOT
-from validation.mutual_tls import PASSPHRASE as PASSPHRASE_FILE
+from validation.mpic import open_mpic, translation
+from validation.mpic.channel import channels
+from validation.mpic.mutual_tls import IDENTITY, ROOT
+from validation.mpic.mutual_tls import PASSPHRASE as PASSPHRASE_FILE
 
 NAME = "interoperability.example.com"
 KEY_AUTHORIZATION = f"{TOKEN}.{THUMBPRINT}"

@@ -10,8 +10,8 @@ from typer.testing import CliRunner, Result
 from core.configuration import load
 from operations.cli import application
 from operations.process import Exit
-from validation.resolver import Upstream
-from validation.resolver_rules import examine, require_listening
+from validation.dns.resolver import Upstream
+from validation.dns.resolver_rules import examine, require_listening
 
 PRESET = Path(__file__).parents[2] / "deploy" / "public-loopback.toml"
 

@@ -13,7 +13,7 @@ from operations.cli import application
 from operations.process import Exit
 from tests.support.elsewhere import PASSPHRASE, ZONE
 from validation.keys import load_private_key
-from validation.mutual_tls import COORDINATOR, Identity
+from validation.mpic.mutual_tls import COORDINATOR, Identity
 
 CONFIG = f"""
 [mpic]

@@ -17,7 +17,7 @@ from core.errors import ConfigurationError
 from core.randomness import SystemRandomness
 from operations import mpic_pki
 from tests.support.elsewhere import PASSPHRASE, ZONE, Pki
-from validation.mutual_tls import COORDINATOR, IDENTITY, Identity
+from validation.mpic.mutual_tls import COORDINATOR, IDENTITY, Identity
 
 CHANCE = SystemRandomness()
 

@@ -18,9 +18,9 @@ from operations import perspective_watch
 from operations.perspective_watch import PerspectiveWatch, contradiction, own_warning
 from tests.support.elsewhere import Honest, Pki, coordinator_settings
 from validation.api import CheckRequest, Health
-from validation.channel import channels
 from validation.keys import public_key_octets
-from validation.mutual_tls import Identity
+from validation.mpic.channel import channels
+from validation.mpic.mutual_tls import Identity
 
 FAR = Perspective("far", "APNIC", url="https://127.0.0.1:1")
 HEALTH = Health("far", b"spki", (), "APNIC", 2_000_000_000)

@@ -47,7 +47,7 @@ from tests.support.acme_client import (
     general_name,
     thumbprint,
 )
-from validation.mpic import tally
+from validation.mpic.conclusion import tally
 
 BASE = "https://ca.test:14000"
 ISSUER = "ec-1"

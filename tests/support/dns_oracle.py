@@ -13,8 +13,8 @@ import dns.rdatatype
 import dns.rrset
 import pytest
 
-from validation import dns_message
-from validation.dns_message import Malformed
+from validation.dns import dns_message
+from validation.dns.dns_message import Malformed
 
 NAME = "www.example.com"
 READ = {"A", "AAAA", "CNAME", "CAA", "TXT", "SOA", "OPT"}

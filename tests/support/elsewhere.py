@@ -24,10 +24,10 @@ from operations import mpic_pki
 from tests.support.fake_dns import Entry, TableResolver
 from validation.api import Health
 from validation.keys import public_key_octets
-from validation.mutual_tls import COORDINATOR, Identity
+from validation.methods.txt import text_of
+from validation.mpic.mutual_tls import COORDINATOR, Identity
+from validation.mpic.remote_server import Doors, open_doors
 from validation.perspective import make_checker
-from validation.remote_server import Doors, open_doors
-from validation.txt import text_of
 
 ZONE = "mpic.ca.example"
 OURS = "ca.example"

@@ -10,7 +10,7 @@ from typing import cast
 
 import dns.message
 
-from validation.resolver import Answer, LookupFailure, Type
+from validation.dns.resolver import Answer, LookupFailure, Type
 
 Entry = Exception | Iterable[str | bytes] | None
 """Records (addresses as text, TXT as octets, CAA as RDATA), None for NXDOMAIN, or what is raised."""

@@ -13,10 +13,10 @@ from core.randomness import SystemRandomness
 from core.settings import Settings, Validation
 from tests.world.servers import PROGRAM
 from tests.world.world import World
-from validation import eyes
-from validation.anchors import DEFAULT
-from validation.own_unbound import OwnUnbound
-from validation.unbound import Instance, version
+from validation.dns import eyes
+from validation.dns.anchors import DEFAULT
+from validation.dns.own_unbound import OwnUnbound
+from validation.dns.unbound import Instance, version
 
 CANARY = {"canary_bogus": "www.tampered-example.com", "canary_signed": "www.example.com"}
 """The names of the world for it."""

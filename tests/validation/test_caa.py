@@ -14,7 +14,7 @@ from tests.support.fake_dns import TableResolver, caa, failure
 from tests.world.world import World
 from validation.caa import CaaForbids, Issuance, check, evaluate
 from validation.caa_value import CaaRecord
-from validation.resolver import Answer, StubResolver, Type, Upstream
+from validation.dns.resolver import Answer, StubResolver, Type, Upstream
 
 ACCOUNT = "https://ca.example/acme/account/1"
 PLAIN = Issuance(False, frozenset({"ca.example"}), ACCOUNT, "dns-01")

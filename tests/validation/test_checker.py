@@ -16,8 +16,8 @@ from core.settings import Ca, Deployment, Rules, Settings, Validation
 from tests.support import web
 from tests.support.fake_dns import TableResolver, caa, failure
 from tests.support.web import WebServer
-from validation import txt
 from validation.api import CheckRequest
+from validation.methods import txt
 from validation.perspective import make_checker
 
 KEY = ec.generate_private_key(ec.SECP256R1())

@@ -24,7 +24,7 @@ def imported(file: Path) -> set[str]:
     return names | {name.partition(".")[0] for name in names}
 
 
-@pytest.mark.parametrize("file", sorted(ROOM.glob("*.py")), ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", sorted(ROOM.rglob("*.py")), ids=lambda file: file.stem)
 def test_only_the_dialer_and_the_stub_know_sockets(file: Path) -> None:
     doors = {
         "dialer": {"socket", "ssl"},
@@ -42,6 +42,6 @@ def test_only_the_dialer_and_the_stub_know_sockets(file: Path) -> None:
     assert imported(file) & NETWORK == doors.get(file.stem, set())
 
 
-@pytest.mark.parametrize("file", sorted(ROOM.glob("*.py")), ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", sorted(ROOM.rglob("*.py")), ids=lambda file: file.stem)
 def test_no_file_knows_a_database_or_the_time_of_day_by_itself(file: Path) -> None:
     assert not imported(file) & {"sqlite3", "core.database", "time", "datetime", "random", "secrets"}

@@ -27,10 +27,10 @@ from tests.support.unbounds import CANARY, pid_of, validation_in
 from tests.support.web import WebServer
 from tests.world.world import World
 from validation.api import HEALTH, HealthRequest
-from validation.client import Perspectives
 from validation.keys import generate_key
+from validation.methods.txt import text_of
+from validation.mpic.client import Perspectives
 from validation.perspective import serve
-from validation.txt import text_of
 
 TOKEN = "evaGxfADs6pSRb2LAv9IZf"
 THUMBPRINT = "9jg46WB3rR_AHD-EBXdN7cBkH1WOu0tA3M9fm21mqTI"

@@ -35,10 +35,10 @@ from tests.world.servers import Server
 from tests.world.web import WebServers
 from tests.world.world import World
 from validation.api import CheckRequest
-from validation.channel import LocalChannel
-from validation.client import Perspectives
 from validation.keys import generate_key
 from validation.methods import CHECKS
+from validation.mpic.channel import LocalChannel
+from validation.mpic.client import Perspectives
 
 ROOT = Path(__file__).resolve().parents[2]
 PRESET = ROOT / "deploy" / "public-loopback.toml"

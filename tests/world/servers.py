@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from ipaddress import ip_network
 from pathlib import Path
 
-from validation import unbound
+from validation.dns import unbound
 
 PROGRAM = "/usr/sbin/unbound"
 
@@ -101,7 +101,7 @@ class Nsd:
 class Unbound:
     """A validating resolver with the root's key of this world as its only trust anchor.
 
-    Its configuration is the one that perspectives write for their own (validation/unbound.py) and, after it,
+    Its configuration is the one that perspectives write (validation/dns/unbound.py) and, after it,
     what the world needs: `include`, which a perspective may name as `validation.unbound_include`, together
     with `anchor` as `validation.trust_anchor`.
     """

@@ -1,0 +1,15 @@
+"""The dns-01 challenge: a digest in a TXT record below the name.  RFC 8555 section 8.4; BR 3.2.2.4.7."""
+
+from __future__ import annotations
+
+from validation.challenge import Challenge, Tools
+from validation.methods import txt
+from validation.verdict import Trace
+
+LABEL = "_acme-challenge"
+
+
+async def check(challenge: Challenge, tools: Tools, trace: Trace) -> int:
+    """Returns when one TXT record holds the digest.  Raises `CheckFailed`, `TransientError`."""
+    await txt.require_digest(f"{LABEL}.{challenge.name}", challenge, tools, trace)
+    return 0
