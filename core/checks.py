@@ -143,6 +143,8 @@ def _ca(settings: Settings) -> None:
     for method in settings.validation.methods:
         if method not in METHODS:
             raise wrong("validation.methods", method, f"this version knows {', '.join(METHODS)}")
+        if settings.validation.methods.count(method) > 1:
+            raise wrong("validation.methods", method, "it is listed twice: take one out")
     if "dns-persist-01" in settings.validation.methods and not 0 < len(ca.caa_identities) <= MAX_ISSUERS:
         raise wrong(
             "ca.caa_identities",

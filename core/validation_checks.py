@@ -95,7 +95,7 @@ def _mpic(settings: Settings) -> None:
     elsewhere = [each for each in perspectives if each.url]
     for each in elsewhere:
         url("validation.perspectives.url", each.url, "https", "BR 3.2.2.9 asks for an authenticated channel")
-    if (elsewhere or mpic.listen) and not HOST_NAME.fullmatch(mpic.zone):
+    if (elsewhere or mpic.listen or mpic.zone) and not HOST_NAME.fullmatch(mpic.zone):
         raise wrong(
             "mpic.zone", mpic.zone or '""', "name the zone of the channel's certificates: mpic.ca.example"
         )
@@ -107,7 +107,7 @@ def _mpic(settings: Settings) -> None:
         )
     gateway = urlsplit(mpic.gateway)
     if mpic.gateway and gateway.scheme != "http":
-        url("mpic.gateway", mpic.gateway, "https", "it is an HTTP service")
+        url("mpic.gateway", mpic.gateway, "https", "or http://127.0.0.1:8000 on this host")
     elif mpic.gateway and not _is_loopback(gateway.hostname):
         raise wrong("mpic.gateway", mpic.gateway, "without TLS it must be at a loopback address, 127.0.0.1")
 

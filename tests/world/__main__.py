@@ -97,7 +97,17 @@ def _told(options: argparse.Namespace) -> int:
     net = Namespaces(told["codes"])
     net.prefix = prefix
     turn = net.hijack if options.word == "hijack" else net.release
-    turn(options.perspective, getattr(INTERNET, options.server))
+    if options.perspective not in told["codes"]:
+        print(f"no perspective {options.perspective}: {', '.join(told['codes'])}", file=sys.stderr)
+        return 1
+    address = getattr(INTERNET, options.server)
+    try:
+        turn(options.perspective, address)
+    except RuntimeError as error:
+        print(f"{str(error).strip()}\n(was it hijacked, and has it been released since?)", file=sys.stderr)
+        return 1
+    leads = "the attacker" if options.word == "hijack" else "its host"
+    print(f"{options.perspective}: {address} leads to {leads}")
     return 0
 
 

@@ -82,7 +82,13 @@ def said(statement: Statement, entry: Entry | None) -> str:
     if control is not None:
         lines += _part("control", control.result, control.problem, control.detail, control.trace)
     if caa is not None:
-        lines += _part("CAA", caa.result, caa.problem, caa.detail, (*caa.trace, *caa.records))
+        lines += _part(
+            "CAA",
+            caa.result,
+            caa.problem,
+            caa.detail or (caa.exempt and f"exempt: {caa.exempt}"),
+            (*caa.trace, *caa.records),
+        )
     lines.append(f"signed by {statement.perspective}, who took {statement.took} ms")
     return "\n".join(lines)
 

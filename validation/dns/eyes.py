@@ -25,7 +25,7 @@ from validation.dns import anchors, unbound
 from validation.dns.held_port import HOST
 from validation.dns.own_unbound import OwnUnbound
 from validation.dns.resolver import Resolver, StubResolver, Upstream, upstreams
-from validation.dns.resolver_rules import examine, require_listening
+from validation.dns.resolver_rules import Unreadable, examine, require_listening
 
 ANCHOR_FILE = "root.key"
 DEFAULT_PROGRAM = "/usr/sbin/unbound"
@@ -71,6 +71,8 @@ def check(settings: Settings) -> None:
             _prepared(settings, Path(directory))
     elif settings.validation.resolver_config:
         _examine_theirs(settings)
+    elif settings.validation.resolvers:
+        upstreams(settings.validation.resolvers, settings.ca.rules)
 
 
 def _prepared(settings: Settings, directory: Path) -> unbound.Instance:
@@ -109,6 +111,10 @@ def _examine(settings: Settings, file: Path, setting: str, checkconf: Path) -> N
     """Public rules bind; private ones may be looser, and say so.  Raises `ConfigurationError`."""
     try:
         examine(file, setting, checkconf, production=settings.deployment.production)
+    except Unreadable as error:
+        # The file is ours where it holds a copy of the operator's text, which is what there is to mend.
+        theirs = settings.validation.unbound_include or str(file)
+        raise ConfigurationError(f"{setting}: {str(error).replace(str(file), theirs)}") from error
     except ConfigurationError as error:
         if settings.ca.rules is Rules.PUBLIC:
             raise
@@ -167,6 +173,7 @@ def _text(include: str) -> str:
     try:
         return Path(include).read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
         raise ConfigurationError(
-            f"validation.unbound_include: cannot read {include} ({error}); mend it"
+            f"validation.unbound_include: cannot read {include} ({reason}); mend it"
         ) from error

@@ -154,6 +154,8 @@ class Upstream:
         try:
             ip_address(host)
             number = int(port)
+            if not 0 < number <= 65535:
+                raise ValueError(number)
         except ValueError as error:
             raise ConfigurationError(
                 f"validation.resolvers: {text!r} is not an address; write 127.0.0.1:53 or [::1]:53"

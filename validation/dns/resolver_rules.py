@@ -55,6 +55,10 @@ _NAME = re.compile(r"(?<![\w-])name:\s*[\"']?([^\"'\s]*)")
 _INCLUDE = re.compile(r"(?<![\w-])include(?:-toplevel)?:\s*[\"']?([^\"'\s]*)")
 
 
+class Unreadable(ConfigurationError):
+    """A configuration that no Unbound starts with, whatever the rules are."""
+
+
 def examine(file: Path, setting: str, checkconf: Path, *, production: bool) -> None:
     """Require that `file`, which `setting` answers for, loosens nothing.  `checkconf` is Unbound's program.
 
@@ -120,7 +124,7 @@ def _texts(file: Path, setting: str) -> Iterator[str]:
             # Other octets than ASCII stand in comments; they hide no word.
             text = each.read_bytes().decode("latin-1")
         except OSError as error:
-            raise ConfigurationError(f"{setting}: cannot read {each} ({error.strerror})") from error
+            raise Unreadable(f"cannot read {each} ({error.strerror}); mend it") from error
         # Only whole lines count as comments: a "#" elsewhere may stand within quotes.
         # And lines end where Unbound ends them: Python has more ends, and "a\v# option: b" is no comment.
         text = "\n".join(line for line in text.split("\n") if not line.lstrip(" \t").startswith("#"))
@@ -149,9 +153,8 @@ def _effective(checkconf: Path, file: Path, option: str) -> str:
         raise ConfigurationError(f"cannot run {checkconf} ({error}); it comes with Unbound") from error
     if done.returncode != 0:
         said = (done.stderr.strip() or done.stdout.strip()).splitlines()
-        raise ConfigurationError(
-            f"{file}: {said[0] if said else 'unreadable'}: mend it (unbound-checkconf {file})"
-        )
+        why = said[0].rpartition("error: ")[2] if said else "it does not say why"
+        raise Unreadable(f"Unbound cannot read {file}: {why}; mend it")
     return done.stdout.strip()
 
 

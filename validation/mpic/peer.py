@@ -7,6 +7,7 @@ hold.
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 from collections.abc import Callable
 
@@ -23,6 +24,9 @@ WARM_SECONDS = 60.0
 CONNECTIONS = 64
 SHOWN = 200
 """Characters of a peer's own words in a message."""
+
+_CONTEXT = re.compile(r" ssl:<[^>]*>")
+"""The TLS context as an object, which aiohttp shows in its messages and which tells nobody anything."""
 
 
 class Peer:
@@ -52,7 +56,8 @@ class Peer:
         except TimeoutError as error:
             raise TransientError(f"no answer from {self.url} in {self._timeout:.0f} s") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise TransientError(f"{self.url}: {printable(str(error), SHOWN)}") from error
+            said = _CONTEXT.sub("", str(error))
+            raise TransientError(f"{self.url}: {printable(said, SHOWN)}") from error
         except ConfigurationError as error:
             raise TransientError(str(error)) from error
 

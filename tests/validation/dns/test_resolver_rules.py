@@ -173,6 +173,25 @@ async def test_a_perspective_refuses_under_public_rules_what_it_tells_of_under_p
     assert "domain-insecure" in caplog.text
 
 
+@pytest.mark.parametrize("rules", Rules)
+def test_what_unbound_cannot_read_is_refused_under_all_rules_and_names_the_operators_file(
+    world: World, tmp_path: Path, rules: Rules
+) -> None:
+    include = loosened(world, tmp_path, "no-such-option: yes")
+    settings = Settings(ca=Ca(rules=rules), validation=validation_in(world, include=include))
+    with pytest.raises(ConfigurationError, match=rf"unbound_include: Unbound cannot read {include}: unknown"):
+        eyes.check(settings)
+    missing = Validation(resolvers=("127.0.0.1:5300",), resolver_config="/nonexistent")
+    with pytest.raises(ConfigurationError, match=r"resolver_config: cannot read /nonexistent .*mend it"):
+        eyes.check(Settings(ca=Ca(rules=rules), validation=missing))
+
+
+@pytest.mark.parametrize("resolver", ["dns.example", "127.0.0.1:99999"])
+def test_a_resolver_that_is_no_address_is_told_before_the_start(resolver: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"validation\.resolvers: .*write 127\.0\.0\.1:53"):
+        eyes.check(Settings(validation=Validation(resolvers=(resolver,))))
+
+
 async def test_the_resolver_that_somebody_else_runs_is_examined_too(world: World, tmp_path: Path) -> None:
     file = tmp_path / "unbound.conf"
     file.write_text(configuration(instance(tmp_path)) + "server:\n  val-permissive-mode: yes\n")

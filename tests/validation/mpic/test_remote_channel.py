@@ -116,6 +116,8 @@ async def test_a_perspective_that_started_again_is_found_behind_a_dead_connectio
         to = channel(data, far.url)
         opened = await to.__aenter__()
         await opened.check(CHECK)
+    with pytest.raises(TransientError, match=r"Cannot connect to host \S+ \["):
+        await opened.check(CHECK)
     async with far.serving(port=port):
         await opened.check(CHECK)
         await to.__aexit__(None, None, None)
