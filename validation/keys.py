@@ -55,13 +55,19 @@ def load_key(directory: Path, passphrase_file: Path | None = None) -> Perspectiv
 def load_private_key(directory: Path, passphrase_file: Path | None = None) -> ec.EllipticCurvePrivateKey:
     """The private key in `directory`.  Raises `ConfigurationError` when it cannot be used."""
     key_file = directory / KEY_FILE
-    pem = read_private(key_file, "run the set-up, which makes the perspective's key")
+    pem = read_private(
+        key_file,
+        f"acme-server perspective-key {directory.name} makes it, or the set-up on the CA's own machine",
+    )
     try:
         private_key = serialization.load_pem_private_key(pem, _passphrase(directory, passphrase_file))
     except (ValueError, TypeError) as error:
         raise ConfigurationError(f"{key_file} does not open with its passphrase; restore the pair") from error
     if not isinstance(private_key, ec.EllipticCurvePrivateKey) or private_key.curve.name != "secp256r1":
-        raise ConfigurationError(f"{key_file} is no P-256 key; make a new one by the set-up")
+        raise ConfigurationError(
+            f"{key_file} is no P-256 key; move it away, and acme-server perspective-key {directory.name} "
+            "makes one, to be pinned at a ceremony"
+        )
     return private_key
 
 

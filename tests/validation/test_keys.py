@@ -33,6 +33,11 @@ def test_the_key_lies_encrypted_and_for_its_owner_alone(tmp_path: Path) -> None:
     assert {stat.S_IMODE(file.stat().st_mode) for file in directory.iterdir()} == {0o600}
 
 
+def test_without_a_key_the_command_that_makes_one_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="acme-server perspective-key oslo makes it"):
+        load_key(tmp_path / "oslo")
+
+
 def test_a_passphrase_kept_elsewhere_is_used_and_not_copied(tmp_path: Path) -> None:
     passphrase = tmp_path / "elsewhere"
     passphrase.write_text("correct horse\n")

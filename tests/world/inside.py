@@ -1,4 +1,4 @@
-"""`python -m tests.world.inside PREFIX ...`: a process of the CA, a perspective in its own network namespace.
+"""`python -m tests.world.inside PREFIX operations.process ...`: a perspective in its own namespace.
 
 It stands where `operations.process` does (tests/world/supervised.py); other processes stay where they are.
 """
@@ -11,7 +11,7 @@ from operations.process import main
 from tests.world.namespaces import enter
 
 if __name__ == "__main__":
-    prefix, *words = sys.argv[1:]
+    prefix, _, *words = sys.argv[1:]
     if "--code" in words:
         enter(prefix + words[words.index("--code") + 1])
     sys.exit(main(words))

@@ -13,6 +13,7 @@ from operations.children import Children
 
 if __name__ == "__main__":
     prefix = sys.argv.pop(1)
-    program = (sys.executable, "-m", "tests.world.inside", prefix)
+    # The name of the module in whose place it stands is how `status` knows a process of ours.
+    program = (sys.executable, "-m", "tests.world.inside", prefix, "operations.process")
     supervisor.Children = functools.partial(Children, program=program)  # type: ignore[assignment, attr-defined]
     cli.main()
