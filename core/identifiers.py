@@ -27,6 +27,9 @@ MAX_NAME = 253
 
 MAX_LABEL = 63
 
+MAX_LABELS = 10
+"""In one name, without "*.": every perspective asks for CAA at each of them."""
+
 RESERVED = (
     *("local", "internal", "test", "example", "invalid", "localhost", "onion", "alt", "home.arpa"),
     *("intranet", "lan", "corp", "home", "private"),
@@ -89,6 +92,8 @@ def normalise_dns(value: str, *, public: bool, local_names: Iterable[str] = ()) 
     _require_host_name(value, base)
     if is_reverse(base):
         raise _rejected(value, "names of IP reverse zones are not certified")
+    if base.count(".") >= MAX_LABELS:
+        raise _rejected(value, f"it has more than {MAX_LABELS} labels; order a name with fewer dots")
     if public:
         _require_public(value, base, wildcard)
     elif "." not in base and not is_local(name, local_names):

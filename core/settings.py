@@ -113,6 +113,7 @@ class Validation:
     https_port: int = 443
     tls_alpn_port: int = 443
     allowed_networks: tuple[str, ...] = ()
+    barred_networks: tuple[str, ...] = ()
     methods: tuple[str, ...] = ("http-01", "dns-01", "tls-alpn-01", "dns-account-01")
     attempts: int = 7
     concurrency: int = 200

@@ -22,6 +22,7 @@ def undated(settings: Settings) -> None:
     _perspectives(settings)
     _resolver(settings)
     _mpic(settings)
+    _written(settings)
     if settings.deployment.production:
         _networks(settings)
 
@@ -74,12 +75,20 @@ def _resolver(settings: Settings) -> None:
         )
 
 
+def _written(settings: Settings) -> None:
+    for key in ("allowed_networks", "barred_networks"):
+        for each in getattr(settings.validation, key):
+            try:
+                ip_network(each)
+            except ValueError as error:
+                raise wrong(
+                    f"validation.{key}", each, f"{error}; write networks like 10.1.0.0/16 or fd00:1::/48"
+                ) from error
+
+
 def _networks(settings: Settings) -> None:
     for each in settings.validation.allowed_networks:
-        try:
-            network = ip_network(each)
-        except ValueError:
-            continue  # told by the address policy, with the remedy
+        network = ip_network(each)
         for never in NEVER_OPEN:
             if network.version == never.version and network.overlaps(never):
                 raise wrong(

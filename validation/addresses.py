@@ -62,6 +62,9 @@ BARRED_V6 = tuple(
 )
 
 _NAT64 = IPv6Network("64:ff9b::/96")
+_OTHER_FORMS = (IPv6Network("::/96"), IPv6Network("::ffff:0:0:0/96"))
+"""Barred by the table, and with an IPv4 address inside where the operator opened them."""
+
 LOOPBACK = (IPv4Address("127.0.0.1"), IPv6Address("::1"))
 """What a local name stands for (RFC 6761 section 6.3)."""
 
@@ -71,24 +74,29 @@ class AddressBarred(Exception):
 
 
 class AddressPolicy:
-    """The policy of one CA: the tables above, with the holes that the operator punched."""
+    """The policy of one CA: the tables above, with the holes that the operator punched.
 
-    def __init__(self, allowed: Iterable[Network] = ()) -> None:
+    `barred` are the CA's own networks, which no hole opens, and no form of an address leads around.
+    """
+
+    def __init__(self, allowed: Iterable[Network] = (), barred: Iterable[Network] = ()) -> None:
         self._allowed = tuple(allowed)
+        self._barred = tuple(barred)
 
     @classmethod
-    def parse(cls, allowed: Iterable[str]) -> AddressPolicy:
-        """The policy for `validation.allowed_networks`.  Raises `ConfigurationError`."""
-        try:
-            return cls([ip_network(network) for network in allowed])
-        except ValueError as error:
-            raise ConfigurationError(
-                f"validation.allowed_networks: {error}; write networks like 10.1.0.0/16 or fd00:1::/48"
-            ) from error
+    def parse(cls, allowed: Iterable[str], barred: Iterable[str] = ()) -> AddressPolicy:
+        """For `validation.allowed_networks` and `barred_networks`.  Raises `ConfigurationError`."""
+        return cls(_networks("allowed_networks", allowed), _networks("barred_networks", barred))
 
-    def police(self, address: Address) -> None:
-        """Returns when a connection to `address` is allowed.  Raises `AddressBarred`."""
-        if any(address in network for network in self._allowed if network.version == address.version):
+    def police(self, address: Address, *, local: bool = False) -> None:
+        """Returns when a connection to `address` is allowed; `local`: on behalf of a local name.
+
+        Raises `AddressBarred`.
+        """
+        self._police_own(address)
+        if local and address in LOOPBACK:
+            return
+        if _in(address, self._allowed):
             return
         if isinstance(address, IPv6Address):
             if address.scope_id is not None:
@@ -100,6 +108,31 @@ class AddressPolicy:
         for network in barred:
             if address in network:
                 raise AddressBarred(f"{address} is in the special-purpose network {network}")
+
+    def _police_own(self, address: Address) -> None:
+        if not self._barred:
+            return
+        forms: list[Address] = [address]
+        if isinstance(address, IPv6Address):
+            forms += embedded(address)
+            if _in(address, _OTHER_FORMS):
+                forms.append(IPv4Address(int(address) & 0xFFFFFFFF))
+        for form in forms:
+            if _in(form, self._barred):
+                raise AddressBarred(f"{address} is in a network that is never reached from here")
+
+
+def _networks(key: str, written: Iterable[str]) -> list[Network]:
+    try:
+        return [ip_network(network) for network in written]
+    except ValueError as error:
+        raise ConfigurationError(
+            f"validation.{key}: {error}; write networks like 10.1.0.0/16 or fd00:1::/48"
+        ) from error
+
+
+def _in(address: Address, networks: Iterable[Network]) -> bool:
+    return any(address in network for network in networks if network.version == address.version)
 
 
 def embedded(address: IPv6Address) -> tuple[IPv4Address, ...]:

@@ -3,8 +3,9 @@
 One slow domain must not use up the room of all others, and we are nobody's amplifier: who orders for a
 thousand names of a victim has no more than a few connections to him at any moment.
 
-Places are taken in one order, account, domain, room in all, and last of all the network (by the dialer, which
-alone knows the address); whoever waits for one holds only earlier ones, so nobody waits for each other.
+Places are taken in one order, account, account and domain, domain, room in all, and last of all the network
+(by the dialer, which alone knows the address); whoever waits for one holds only earlier ones, so nobody waits
+for each other.
 
 The coordinator limits what it asks, and a perspective, which trusts nobody, what it does.
 """
@@ -22,6 +23,9 @@ PER_ACCOUNT = 20
 
 PER_DOMAIN = 5
 """Checks at once below one registered domain (eTLD+1): what a small web server does not notice."""
+
+PER_ACCOUNT_AND_DOMAIN = 3
+"""Of those, how many one account holds: whoever orders for names of another's domain leaves him room."""
 
 PER_NETWORK = 5
 """Connections at once to one network (/24 of IPv4, /48 of IPv6), whatever names lead there."""
@@ -72,12 +76,14 @@ class Limiter:
         registered_domain: Callable[[str], str],
         per_domain: int = PER_DOMAIN,
         per_account: int = PER_ACCOUNT,
+        per_account_and_domain: int = PER_ACCOUNT_AND_DOMAIN,
         patience: float = PERSPECTIVE_PATIENCE,
     ) -> None:
         self._all = asyncio.Semaphore(concurrency)
         self._registered_domain = registered_domain
         self._domains = Places(per_domain)
         self._accounts = Places(per_account)
+        self._pairs = Places(per_account_and_domain)
         self._patience = patience
         self._inside = 0
         self._most = concurrency + WAITING
@@ -95,9 +101,10 @@ class Limiter:
             async with AsyncExitStack() as held:
                 try:
                     async with asyncio.timeout(self._patience):
+                        domain = self._registered_domain(name)
                         if account:
                             await held.enter_async_context(self._accounts.place(account))
-                        domain = self._registered_domain(name)
+                            await held.enter_async_context(self._pairs.place((account, domain)))
                         await held.enter_async_context(self._domains.place(domain))
                         await held.enter_async_context(self._all)
                 except TimeoutError as error:

@@ -133,7 +133,7 @@ def make_checker(
         tools=Tools(
             resolver=LocalNames(resolver, local_names),
             dialer=GuardedDialer(),
-            policy=AddressPolicy.parse(validation.allowed_networks),
+            policy=AddressPolicy.parse(validation.allowed_networks, validation.barred_networks),
             ports=Ports(validation.http_port, validation.https_port, validation.tls_alpn_port),
             host_rule=host_rule,
             local_names=local_names,

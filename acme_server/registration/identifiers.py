@@ -47,8 +47,10 @@ def _normal(kind: str, text: str, settings: Settings) -> str:
 
 def _reachable(address: str, settings: Settings) -> str:
     """No address that we may not connect to, and none of special purpose (BR 4.2.2), is certified."""
+    validation = settings.validation
+    policy = AddressPolicy.parse(validation.allowed_networks, validation.barred_networks)
     try:
-        AddressPolicy.parse(settings.validation.allowed_networks).police(ip_address(address))
+        policy.police(ip_address(address))
     except AddressBarred as error:
         raise refusal(ErrorType.REJECTED_IDENTIFIER, f"{error}: no certificate is issued for it") from error
     return address

@@ -98,6 +98,13 @@ def test_production_has_the_pin_in_no_file_and_a_public_one_reaches_public_addre
         load(None, [*PUBLIC, *production, *CT, "validation.allowed_networks=10.0.0.0/8"])
 
 
+@pytest.mark.parametrize("key", ["allowed_networks", "barred_networks"])
+@pytest.mark.parametrize("written", ["10.1.2.3/8", "office", "10.0.0.0/40"])
+def test_a_network_that_cannot_be_read_is_refused_with_an_example(key: str, written: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"validation\.{key}.*fd00:1::/48"):
+        load(None, [f"validation.{key}={written}"])
+
+
 @pytest.mark.clause("RFC 8555 section 10.4")
 @pytest.mark.parametrize("network", ["127.0.0.0/8", "0.0.0.0/0", "169.254.0.0/16", "::1/128", "fe80::/64"])
 def test_in_production_no_setting_opens_this_machine_or_its_metadata_service(network: str) -> None:

@@ -215,3 +215,13 @@ def test_no_text_is_a_name_and_an_address(value: str) -> None:
     if is_address(value):
         with pytest.raises(Problem):
             normalise_dns(value, public=False, local_names=[value])
+
+
+@pytest.mark.parametrize("public", [True, False])
+@pytest.mark.parametrize("star", ["", "*."])
+def test_a_name_has_ten_labels_at_most(public: bool, star: str) -> None:
+    ten = "a." * 8 + "example.org"
+    assert normalise_dns(star + ten, public=public) == star + ten
+    with pytest.raises(Problem, match="more than 10 labels") as refused:
+        normalise_dns(f"{star}a.{ten}", public=public)
+    assert refused.value.type == "rejectedIdentifier"

@@ -62,6 +62,32 @@ def test_public_addresses_are_allowed(text: str) -> None:
     POLICY.police(ip_address(text))
 
 
+@pytest.mark.row("attacks.name-to-internal")
+@pytest.mark.parametrize("local", [False, True])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "8.8.8.1",
+            "10.9.0.1",
+            "127.0.0.1",
+            "2a00:ca::1",
+            "::ffff:8.8.8.8",
+            "::ffff:10.9.0.1",
+            "64:ff9b::808:808",
+        ),
+        *("2002:808:808::", "::8.8.8.8", "::ffff:0:8.8.8.8", "2001:0:4136:e378:8000:63bf:f7f7:f7f7"),
+    ],
+)
+def test_the_cas_own_networks_are_never_reached_whatever_else_is_allowed(text: str, local: bool) -> None:
+    own = ["8.8.8.0/24", "10.9.0.0/16", "127.0.0.1/32", "2a00:ca::/32"]
+    policy = AddressPolicy.parse(["0.0.0.0/0", "::/0"], own)
+    for public in ("8.8.9.1", "10.8.0.1", "2a00:cb::1", "64:ff9b::808:909"):
+        policy.police(ip_address(public), local=local)
+    with pytest.raises(AddressBarred, match="never reached"):
+        policy.police(ip_address(text), local=local)
+
+
 def test_an_allowed_network_is_a_hole_of_exactly_its_size() -> None:
     policy = AddressPolicy.parse(["10.1.0.0/16", "fd00:1::/32"])
     policy.police(ip_address("10.1.255.255"))
@@ -74,6 +100,8 @@ def test_an_allowed_network_is_a_hole_of_exactly_its_size() -> None:
 def test_a_network_that_is_none_is_a_configuration_error_with_an_example() -> None:
     with pytest.raises(ConfigurationError, match=r"allowed_networks.*10\.1\.0\.0/16"):
         AddressPolicy.parse(["10.1.2.3/8"])
+    with pytest.raises(ConfigurationError, match=r"barred_networks.*fd00"):
+        AddressPolicy.parse([], ["10.1.2.3/8"])
 
 
 @given(st.ip_addresses(v=4))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from contextlib import AsyncExitStack
 
 import pytest
 from hypothesis import given
@@ -45,6 +46,22 @@ async def test_one_account_gets_twenty_places_and_who_has_none_is_not_counted() 
 
 
 @pytest.mark.row("limits.concurrency")
+async def test_one_account_leaves_room_below_a_domain_for_its_holder() -> None:
+    limited = Limiter(100, registered_domain, patience=0.2)
+    names = [f"host{number}.victim.example.org" for number in range(9)]
+    assert await holders(limited, names[:3], "stranger") == 3
+    async with AsyncExitStack() as held:
+        for name in names[:3]:
+            await held.enter_async_context(limited.room(name, "stranger"))
+        with pytest.raises(TransientError, match="busy"):
+            async with limited.room(names[3], "stranger"):
+                pass
+        assert await holders(limited, names[4:6], "holder") == 2
+        assert await holders(limited, ["a.other.org"], "stranger") == 1
+    assert (len(limited._domains), len(limited._accounts), len(limited._pairs)) == (0, 0, 0)
+
+
+@pytest.mark.row("limits.concurrency")
 async def test_who_finds_no_room_in_time_tries_again_later_and_holds_no_place_meanwhile() -> None:
     limited = Limiter(9, str, per_domain=1, per_account=2, patience=0.05)
     async with limited.room("a.example", "one"):
@@ -64,14 +81,14 @@ def test_whatever_is_asked_at_once_all_get_through_and_no_limit_is_passed(asked)
     """Accounts, domains and networks in any mixture: nobody waits for one who waits for him."""
 
     async def all_of_them() -> None:
-        limited = Limiter(6, str, per_domain=2, per_account=3, patience=60)
+        limited = Limiter(6, str, per_domain=3, per_account=4, per_account_and_domain=2, patience=60)
         networks = Places(2)
         now: Counter[str] = Counter()
         most: Counter[str] = Counter()
 
         async def one(account: int, domain: int, network: int) -> None:
             async with limited.room(f"d{domain}", f"a{account}"), networks.place(network):
-                held = ("all", f"a{account}", f"d{domain}", f"n{network}")
+                held = ("all", f"a{account}", f"p{account}{domain}", f"d{domain}", f"n{network}")
                 now.update(held)
                 most.update({key: max(0, now[key] - most[key]) for key in held})
                 await asyncio.sleep(0)
@@ -79,7 +96,7 @@ def test_whatever_is_asked_at_once_all_get_through_and_no_limit_is_passed(asked)
 
         async with asyncio.timeout(20):
             await asyncio.gather(*(one(*each) for each in asked))
-        bounds = {"all": 6, "a": 3, "d": 2, "n": 2}
+        bounds = {"all": 6, "a": 4, "p": 2, "d": 3, "n": 2}
         for key, seen in most.items():
             assert seen <= bounds[key.rstrip("0123456789")], key
 

@@ -224,7 +224,7 @@ class StubResolver:
                         break
                     alive = asyncio.create_task(self.alive())
                 except OSError:
-                    # Nobody listens there (ICMP port unreachable): our resolver's fault, not the name's.
+                    # Nobody listens there (by UDP or TCP), or we have no socket: our fault, not the name's.
                     continue
                 except Malformed as error:
                     raise LookupFailure(name, type, f"unusable answer ({error})") from error

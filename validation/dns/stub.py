@@ -33,8 +33,8 @@ class Exchange:
     async def ask(self, asked: bytes) -> bytes:
         """The reply to the question section `asked`: a message for which `dns_message.answers` holds.
 
-        Raises: `TimeoutError` for silence; `OSError` when nobody listens there; `Malformed` when the reply is
-        truncated and cannot be had over TCP.
+        Raises: `TimeoutError` for silence; `OSError` when nobody listens there, or we have no
+        socket; `Malformed` when the reply is truncated, and over TCP cut off or late.
         """
         number = int.from_bytes(self._randomness.octets(2), "big")
         reply = await self._socket_for(number).ask(number, asked, self._seconds)
@@ -44,7 +44,7 @@ class Exchange:
         try:
             async with asyncio.timeout(self._seconds):
                 reply = await self._over_tcp(number, asked)
-        except (OSError, EOFError, TimeoutError) as error:
+        except TimeoutError as error:
             raise Malformed("truncated, and not to be had over TCP") from error
         if not dns_message.answers(reply, number, asked):
             raise Malformed("truncated, and over TCP an answer to something else")
@@ -58,10 +58,13 @@ class Exchange:
 
     async def _over_tcp(self, number: int, asked: bytes) -> bytes:
         message = dns_message.query(number, asked)
+        # No connection is no fault of the name's: our resolver has no TCP, or we are out of files.
         reader, writer = await asyncio.open_connection(self._host, self._port)
         try:
             writer.write(len(message).to_bytes(2, "big") + message)
             return await reader.readexactly(int.from_bytes(await reader.readexactly(2), "big"))
+        except (OSError, EOFError) as error:
+            raise Malformed("truncated, and over TCP the answer was cut off") from error
         finally:
             writer.transport.abort()
 

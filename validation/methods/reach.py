@@ -14,7 +14,7 @@ from ipaddress import ip_address
 from typing import TypeVar
 
 from core.identifiers import is_local
-from validation.addresses import LOOPBACK, Address, AddressBarred, parse_address
+from validation.addresses import Address, AddressBarred, parse_address
 from validation.challenge import Tools
 from validation.dns.resolver import Answer, LookupFailure, Type
 from validation.hosts.dialer import ConnectFailed
@@ -43,8 +43,7 @@ async def addresses(host: str, tools: Tools, trace: Trace, *, redirected: bool =
     for family in await _resolve(host, tools, trace):
         for address in family:
             try:
-                if not (local and address in LOOPBACK):
-                    tools.policy.police(address)
+                tools.policy.police(address, local=local)
             except AddressBarred as error:
                 barred.append(str(error))
                 continue

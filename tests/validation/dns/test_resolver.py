@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import socket
+import struct
 
 import dns.edns
 import dns.flags
@@ -172,17 +175,54 @@ async def test_a_resolver_that_is_silent_about_everything_is_our_own_fault() -> 
             await stub(f"127.0.0.1:{server.port}", seconds=0.2).lookup("x.example", Type.CAA)
 
 
-@pytest.mark.row("attacks.tcp-blocked")
-@pytest.mark.row("attacks.partial-set")
-@pytest.mark.row("caa.partial")
-async def test_a_truncated_answer_without_tcp_is_a_failure() -> None:
+@pytest.mark.row("errors.server-internal")
+async def test_our_own_resolver_without_tcp_is_our_fault_and_no_verdict() -> None:
     def script(query: dns.message.Message, tcp: bool) -> bytes:
         return reply(
             query, 'x.example. CAA 0 issue "ca.example"', flags=dns.flags.RA | dns.flags.TC
         ).to_wire()
 
     async with ScriptedServer(script, tcp=False) as server:
-        assert "TCP" in await failure(server)
+        with pytest.raises(TransientError, match="no DNS resolver answers"):
+            await stub(f"127.0.0.1:{server.port}").lookup("x.example", Type.CAA)
+
+
+@pytest.mark.row("errors.server-internal")
+async def test_no_file_left_for_a_connection_by_tcp_is_our_fault_and_no_verdict(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def full(*asked: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    def script(query: dns.message.Message, tcp: bool) -> bytes:
+        return reply(query, flags=dns.flags.RA | dns.flags.TC).to_wire()
+
+    monkeypatch.setattr(asyncio, "open_connection", full)
+    async with ScriptedServer(script) as server:
+        with pytest.raises(TransientError, match="no DNS resolver answers"):
+            await stub(f"127.0.0.1:{server.port}").lookup("x.example", Type.CAA)
+
+
+@pytest.mark.row("attacks.partial-set")
+@pytest.mark.row("caa.partial")
+@pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
+async def test_an_answer_that_is_cut_off_over_tcp_is_a_failure(reset: bool) -> None:
+    async def cut(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(20)
+        writer.write(b"\x01\x00half")
+        await writer.drain()
+        if reset:
+            linger = struct.pack("ii", 1, 0)
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        writer.close()
+
+    def script(query: dns.message.Message, tcp: bool) -> bytes:
+        return reply(query, flags=dns.flags.RA | dns.flags.TC).to_wire()
+
+    async with ScriptedServer(script, tcp=False) as server:
+        over_tcp = await asyncio.start_server(cut, "127.0.0.1", server.port)
+        async with over_tcp:
+            assert "cut off" in await failure(server)
 
 
 @pytest.mark.row("attacks.tcp-blocked")
