@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -131,3 +133,11 @@ def test_policing_ends_for_every_address(address: IPv6Address) -> None:
 )
 def test_a_literal_in_another_than_the_canonical_form_is_no_literal(text: str) -> None:
     assert parse_address(text) is None
+
+
+@pytest.mark.parametrize(("kind", "table"), [("special4", BARRED_V4), ("special6", BARRED_V6)])
+def test_the_example_of_a_hosts_firewall_bars_the_same_networks(kind: str, table: tuple) -> None:
+    rules = (Path(__file__).parents[2] / "deploy" / "perspective.nft").read_text()
+    listed = re.search(rf"set {kind} \{{[^{{]*\{{([^}}]*)\}}", rules)
+    assert listed is not None
+    assert re.split(r",\s*", listed[1].strip()) == [str(network) for network in table]

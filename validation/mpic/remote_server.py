@@ -31,7 +31,9 @@ from validation.mpic.open_mpic import CaaRequest, CheckError, CheckResponse, Dcv
 REQUEST_SECONDS = 15.0
 """After that no coordinator waits any more (validation/mpic/client.py)."""
 
-HANDSHAKE_SECONDS = 10.0
+HANDSHAKE_SECONDS = 5.0
+"""A handshake that is not done by then ends.  How many may be half open, a firewall says (ADR 17)."""
+
 WARM_SECONDS = 90.0
 """An idle connection is kept longer than our coordinator keeps it (validation/mpic/peer.py)."""
 

@@ -131,6 +131,23 @@ async def test_tls_1_2_is_not_spoken(far: Honest, pki: Pki, tmp_path: Path) -> N
         await ask(far, context, "GET", "/healthz")
 
 
+@pytest.mark.row("mpic.channel")
+async def test_who_does_not_finish_the_handshake_is_cut_off_and_the_coordinator_is_served(
+    pki: Pki, coordinator: ssl.SSLContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert remote_server.HANDSHAKE_SECONDS == 5.0
+    monkeypatch.setattr(remote_server, "HANDSHAKE_SECONDS", 0.5)
+    made = Honest("far", Identity(pki.give(tmp_path / "far", "far"), server=True))
+    async with made.serving(connections=2):
+        port = int(made.url.rpartition(":")[2])
+        silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(4)]
+        assert await ask(made, coordinator, "GET", "/healthz") == (200, {"status": "ok"})
+        async with asyncio.timeout(10):
+            for reader, writer in silent:
+                assert await reader.read() == b""
+                writer.close()
+
+
 @pytest.mark.row("mpic.stateless")
 async def test_health_and_configuration_are_told(far: Honest, coordinator: ssl.SSLContext) -> None:
     assert await ask(far, coordinator, "GET", "/healthz") == (200, {"status": "ok"})

@@ -263,8 +263,9 @@ async def test_old_statements_that_are_replayed_contradict_the_request(fleet: Fl
     assert (outcome.result, outcome.problem) == (Result.INDETERMINATE, "serverInternal")
     assert absences(outcome) == dict.fromkeys(urls, Absence.CONTRADICTION)
     # Added to the honest ones by whoever has the coordinator, they are of another attempt.
-    with pytest.raises(Refused):
+    with pytest.raises(Refused) as refused:
         fleet.verify((*outcome.statements, *outcome.set_aside))
+    assert refused.value.code == "evidence.attempts"
 
 
 @pytest.mark.row("mpic.channel", "attacks.rogue-perspective")
