@@ -186,15 +186,11 @@ def test_two_perspectives_that_hang_keep_nobody_from_a_certificate(internet: Int
 
 
 @pytest.mark.row("errors.server-internal")
-@pytest.mark.parametrize("what", ["three perspectives", "the primary's Unbound"])
-def test_our_own_faults_invalidate_nothing_and_the_order_goes_on_afterwards(
-    internet: Internet, ca: HostileCa, what: str
+def test_three_perspectives_that_hang_invalidate_nothing_and_the_order_goes_on_afterwards(
+    internet: Internet, ca: HostileCa
 ) -> None:
-    name = f"waits-{len(what)}.hostile.com"
-    if what == "three perspectives":
-        pids = [ca.perspective(code) for code in (*REGION, "sydney")]
-    else:
-        pids = [ca.resolver(PRIMARY)]
+    name = "waits.hostile.com"
+    pids = [ca.perspective(code) for code in (*REGION, "sydney")]
 
     async def hang(subscriber: Subscriber, url: str) -> None:
         with stopped(*pids), pytest.raises(AssertionError, match="did not end"):
@@ -206,11 +202,12 @@ def test_our_own_faults_invalidate_nothing_and_the_order_goes_on_afterwards(
 
 
 @pytest.mark.row("errors.server-internal")
-def test_a_resolver_that_is_killed_comes_back_and_the_order_is_not_lost(
-    internet: Internet, ca: HostileCa
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_resolver_that_ends_or_hangs_is_replaced_and_the_order_is_not_lost(
+    internet: Internet, ca: HostileCa, number: signal.Signals
 ) -> None:
-    os.kill(ca.resolver(PRIMARY), signal.SIGKILL)
-    assert order(internet, ca, "killed.hostile.com").status == "valid"
+    os.kill(ca.resolver(PRIMARY), number)
+    assert order(internet, ca, f"{number.name.lower()}.hostile.com").status == "valid"
 
 
 def test_after_all_of_it_the_books_are_whole(ca: HostileCa) -> None:
