@@ -11,8 +11,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeVar
 
 from core.clock import Clock
 from core.errors import Problem, Refused, TransientError
@@ -23,6 +23,7 @@ from validation import caa
 from validation.addresses import AddressBarred
 from validation.api import CheckRequest
 from validation.challenge import Challenge, Tools
+from validation.dns.canary import Canary
 from validation.limiter import Limiter
 from validation.methods import CHECKS
 from validation.verdict import CheckFailed, Trace, printable
@@ -44,6 +45,11 @@ _ATTEMPT = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 INDETERMINATE_PROBLEM = "serverInternal"
 
+SILENCE = frozenset({"dns", "connection"})
+"""Problems that a cut line of our own looks like.  `tls` is none: there something was heard."""
+
+Seen = TypeVar("Seen", ControlSeen, CaaSeen)
+
 _log = logging.getLogger(__name__)
 
 
@@ -61,11 +67,11 @@ class Checker:
         clock: Clock,
         *,
         public: bool,
-        require_well: Callable[[], None] = lambda: None,
+        canary: Canary | None = None,
     ) -> None:
         """`code` is this perspective's; `identities` our CAA issuer domain names; `enabled` the methods.
 
-        `require_well` raises `TransientError` while this perspective is not to be believed (canary.py).
+        While `canary` is red there are no verdicts; without one nobody doubts what was seen.
         """
         self._code = code
         self._signer = signer
@@ -75,7 +81,7 @@ class Checker:
         self._enabled = enabled
         self._clock = clock
         self._public = public
-        self._require_well = require_well
+        self._canary = canary
 
     async def check(self, request: CheckRequest) -> SignedStatement:
         """What was seen, signed.
@@ -177,7 +183,7 @@ class Checker:
         trace = Trace()
         result, problem, detail, ttl = Result.PASS, "", "", 0
         try:
-            self._require_well()
+            self._require_green()
             if challenge.wildcard and not METHODS[method].wildcard:
                 raise CheckFailed("malformed", f"{method} cannot validate a wildcard; use dns-01")
             if is_address(challenge.name) and not METHODS[method].address:
@@ -187,18 +193,34 @@ class Checker:
             result, problem, detail = Result.FAIL, error.problem, error.detail
         except Exception as error:
             result, problem, detail = Result.INDETERMINATE, INDETERMINATE_PROBLEM, _own_fault(error)
-        return ControlSeen(method, challenge.name, result, problem, detail, trace.lines(), ttl=ttl)
+        seen = ControlSeen(method, challenge.name, result, problem, detail, trace.lines(), ttl=ttl)
+        return await self._confirmed(seen)
 
     async def _caa(self, base: str, issuance: caa.Issuance) -> CaaSeen:
         try:
-            self._require_well()
+            self._require_green()
             if is_local(base, self._tools.local_names):
                 return CaaSeen(Result.PASS, exempt=LOCAL_NAME)
             if is_address(base):
                 return CaaSeen(Result.PASS, exempt=IP_ADDRESS)
-            return await self.see_caa(base, issuance)
+            return await self._confirmed(await self.see_caa(base, issuance))
         except Exception as error:
             return CaaSeen(Result.INDETERMINATE, problem=INDETERMINATE_PROBLEM, detail=_own_fault(error))
+
+    def _require_green(self) -> None:
+        if self._canary is not None:
+            self._canary.require_green()
+
+    async def _confirmed(self, seen: Seen) -> Seen:
+        """`seen`; or no verdict where the applicant would be blamed for the silence of our own line."""
+        if self._canary is None or seen.result is not Result.FAIL or seen.problem not in SILENCE:
+            return seen
+        try:
+            await self._canary.require_line()
+        except Exception as error:
+            detail = _own_fault(error)
+            return replace(seen, result=Result.INDETERMINATE, problem=INDETERMINATE_PROBLEM, detail=detail)
+        return seen
 
 
 def _require_key_authorization(request: CheckRequest) -> None:

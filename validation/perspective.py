@@ -64,7 +64,7 @@ async def serve(
     region = settings.validation.perspectives[codes.index(code)].region
     async with contextlib.AsyncExitStack() as closing:
         resolver = await closing.enter_async_context(eyes.opened(settings, data, code, randomness))
-        bird = canary.of(settings, resolver, clock)
+        bird = canary.of(settings, resolver, clock, randomness)
         if bird is not None:
             await bird.start(wait=settings.ca.rules is Rules.PUBLIC)
             closing.callback(asyncio.create_task(bird.keep()).cancel)
@@ -144,7 +144,7 @@ def make_checker(
         enabled=frozenset(validation.methods),
         clock=clock,
         public=public,
-        require_well=bird.require_green if bird is not None else lambda: None,
+        canary=bird,
     )
 
 

@@ -12,11 +12,17 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from core.clock import FakeClock
 from core.errors import ConfigurationError, Refused, TransientError
 from core.evidence import PerspectiveKey, Result, Statement, verify
+from core.randomness import SystemRandomness
 from core.settings import Ca, Deployment, Rules, Settings, Validation
 from tests.support import web
 from tests.support.fake_dns import TableResolver, caa, failure
 from tests.support.web import WebServer
 from validation.api import CheckRequest
+from validation.caa import Issuance
+from validation.challenge import Challenge
+from validation.checker import Checker
+from validation.dns.canary import LINE_WELL_SECONDS, Canary
+from validation.dns.resolver import Answer, Fault, LookupFailure, Type
 from validation.methods import txt
 from validation.perspective import make_checker
 
@@ -90,6 +96,77 @@ async def test_a_bug_is_indeterminate_and_its_text_stays_in_the_log(caplog: pyte
     assert statement.control.result == Result.INDETERMINATE
     assert "secret" not in statement.control.detail
     assert "secret path" in caplog.text
+
+
+class Line(TableResolver):
+    """Beside its table, a name below the canary's that is never the same: answered while the line is well."""
+
+    cut = False
+    asked_of_line = 0
+
+    async def lookup(self, name: str, type: Type) -> Answer:
+        if name.endswith(".signed.example"):
+            self.asked_of_line += 1
+            self.table[f"{name} {type}"] = failure(name, type) if self.cut else None
+        return await super().lookup(name, type)
+
+
+async def watched(line: Line, *, cut: bool) -> Checker:
+    """A checker whose canary saw green before the line was `cut`."""
+    bogus = LookupFailure("bogus.example", Type.A, "SERVFAIL", Fault.BOGUS)
+    line.table |= {"bogus.example A": bogus, "signed.example A": ["192.0.2.1"]}
+    clock = FakeClock(1_800_000_000)
+    bird = Canary(line, "bogus.example", "signed.example", clock, SystemRandomness())
+    await bird.look()
+    bird.require_green()
+    clock.at += int(LINE_WELL_SECONDS)
+    line.cut, line.asked_of_line = cut, 0
+    return make_checker(settings(http_port=1), "local", PerspectiveKey(KEY), line, clock, bird)
+
+
+@pytest.mark.row("errors.server-internal")
+@pytest.mark.parametrize(("method", "problem"), [("dns-01", "dns"), ("http-01", "connection")])
+async def test_silence_is_the_applicants_fault_only_while_our_own_line_is_well(
+    method: str, problem: str
+) -> None:
+    name = "www.example.com" if method == "dns-01" else "www.localhost"
+    request = dataclasses.replace(REQUEST, name=name, method=method)
+    for cut in (False, True):
+        line = Line({TXT: failure(), "example.com CAA": failure()})
+        seen = (await (await watched(line, cut=cut)).check(request)).statement()
+        assert seen.control is not None
+        assert seen.caa is not None
+        verdicts = [seen.control, seen.caa] if method == "dns-01" else [seen.control]
+        for verdict in verdicts:
+            told = (verdict.result, verdict.problem)
+            if cut:
+                assert told == (Result.INDETERMINATE, "serverInternal")
+                assert "line to the Internet is cut" in verdict.detail
+            else:
+                assert told == (Result.FAIL, problem)
+        # Bad news is shared by those who wait for it together, good news for some seconds.
+        assert line.asked_of_line == 1 or cut
+
+
+@pytest.mark.row("errors.server-internal")
+async def test_what_the_applicants_hosts_said_needs_no_line() -> None:
+    line = Line({TXT: ["wrong"], "com CAA": [caa(0, "issue", ";")]})
+    seen = (await (await watched(line, cut=True)).check(REQUEST)).statement()
+    assert seen.control is not None
+    assert seen.caa is not None
+    assert (seen.control.result, seen.control.problem) == (Result.FAIL, "unauthorized")
+    assert (seen.caa.result, seen.caa.problem) == (Result.FAIL, "caa")
+    assert line.asked_of_line == 0
+
+
+@pytest.mark.row("errors.server-internal")
+async def test_a_stock_coordinator_is_told_of_no_failure_either_while_our_line_is_cut() -> None:
+    checker = await watched(Line({TXT: failure(), "example.com CAA": failure()}), cut=True)
+    challenge = Challenge.of("www.example.com", False, ACCOUNT, TOKEN, THUMBPRINT)
+    control = await checker.unsigned_control("dns-01", challenge)
+    issuance = Issuance(False, frozenset({"ca.example"}), ACCOUNT, "dns-01")
+    seen = await checker.unsigned_caa("www.example.com", issuance)
+    assert {control.result, seen.result} == {Result.INDETERMINATE}
 
 
 @pytest.mark.row("methods.wildcard")

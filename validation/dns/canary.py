@@ -4,6 +4,9 @@ Asked every minute.  While either is not so the perspective attests nothing: a r
 validate would call forged answers good, one without its keys or the time would call good zones broken.  Its
 configuration is no proof that it validates; this is.
 
+Both names may come from the resolver's cache.  That our own line to the Internet is not cut is seen by a name
+that nobody has asked for before: at every look, and when a check is about to blame the applicant for silence.
+
 BR 3.2.2.4, 3.2.2.8.1; RFC 4035 section 5.
 """
 
@@ -15,6 +18,7 @@ from collections.abc import Awaitable, Callable
 
 from core.clock import Clock
 from core.errors import TransientError
+from core.randomness import Randomness
 from core.settings import Rules, Settings
 from validation.dns.resolver import Fault, LookupFailure, Resolver, Type
 
@@ -27,6 +31,14 @@ RED_INTERVAL = 5.0
 """Seconds between two looks, and while it is red: one lost packet shall not cost a minute of verdicts."""
 
 LOOK_SECONDS = 10.0
+
+LINE_SECONDS = 2.0
+"""For the answer to a name never asked before: with the 12 s of a check below the 15 s of the coordinator."""
+
+LINE_WELL_SECONDS = 5.0
+"""For which such an answer is good, so that a crowd of failing checks asks our neighbours nothing more."""
+
+LABEL_OCTETS = 8
 
 STALE_SECONDS = 180.0
 """A look that is older says nothing: whatever kept the canary from looking is a fault of its own."""
@@ -45,15 +57,25 @@ class Canary:
     """Looks through `resolver`; `bogus` and `signed` are its two names."""
 
     def __init__(
-        self, resolver: Resolver, bogus: str, signed: str, clock: Clock, sleep: Sleep = asyncio.sleep
+        self,
+        resolver: Resolver,
+        bogus: str,
+        signed: str,
+        clock: Clock,
+        randomness: Randomness,
+        sleep: Sleep = asyncio.sleep,
     ) -> None:
         self._resolver = resolver
         self._bogus = bogus
         self._signed = signed
         self._clock = clock
+        self._randomness = randomness
         self._sleep = sleep
         self._trouble = "the resolver's canary has not looked yet"
         self._looked = clock.monotonic()
+        self._line_well_until = self._looked
+        self._asking: asyncio.Task[str] | None = None
+        self._wanted = asyncio.Event()
 
     @property
     def trouble(self) -> str:
@@ -68,12 +90,30 @@ class Canary:
         if trouble := self.trouble:
             raise TransientError(trouble)
 
+    async def require_line(self) -> None:
+        """Returns when our own line to the Internet is well, so that silence is the applicant's.
+
+        All who want to know at once share one question.  Raises `TransientError` with what is wrong; then the
+        next look is made at once.
+        """
+        self.require_green()
+        if self._clock.monotonic() < self._line_well_until:
+            return
+        if self._asking is None:
+            self._asking = asyncio.create_task(self._look_at_line())
+            self._asking.add_done_callback(self._asked)
+        # A check that is called off takes the question from nobody else.
+        if trouble := await asyncio.shield(self._asking):
+            self._wanted.set()
+            raise TransientError(trouble)
+
     async def look(self) -> None:
-        """Ask for both names, and say it in the log when something has changed."""
+        """Ask for both names and one that is in no cache, and say in the log what has changed."""
         try:
             async with asyncio.timeout(LOOK_SECONDS):
                 found = await asyncio.gather(self._look_at_bogus(), self._look_at_signed())
-            trouble = "; ".join(filter(None, found))
+                # Last: by now the way to the signed zone is known, and two seconds are enough.
+                trouble = "; ".join(filter(None, found)) or await self._look_at_line()
         except TimeoutError:
             trouble = f"the resolver's canary had no answers within {LOOK_SECONDS:.0f} s"
         except Exception as error:
@@ -106,8 +146,21 @@ class Canary:
     async def keep(self) -> None:
         """Look for ever."""
         while True:
-            await self._sleep(RED_INTERVAL if self.trouble else INTERVAL)
+            await self._pause(RED_INTERVAL if self.trouble else INTERVAL)
             await self.look()
+
+    async def _pause(self, seconds: float) -> None:
+        """Sleep, until a look is wanted."""
+        sleeping = asyncio.ensure_future(self._sleep(seconds))
+        wanted = asyncio.create_task(self._wanted.wait())
+        try:
+            await asyncio.wait((sleeping, wanted), return_when=asyncio.FIRST_COMPLETED)
+            if sleeping.done():
+                sleeping.result()
+        finally:
+            sleeping.cancel()
+            wanted.cancel()
+            self._wanted.clear()
 
     async def _look_at_bogus(self) -> str:
         """What is wrong with how the resolver takes the broken name; "" when it fails as it must."""
@@ -135,12 +188,33 @@ class Canary:
             return f"{self._signed} is signed and was not called authentic: the resolver does not validate"
         return ""
 
+    async def _look_at_line(self) -> str:
+        """What is wrong with our line; "" when a name that is in no cache is answered, be it by NXDOMAIN."""
+        began = self._clock.monotonic()
+        name = f"{self._randomness.octets(LABEL_OCTETS).hex()}.{self._signed}"
+        try:
+            async with asyncio.timeout(LINE_SECONDS):
+                await self._resolver.lookup(name, Type.A)
+        except TimeoutError:
+            said = f"not within {LINE_SECONDS:.0f} s"
+        except LookupFailure as error:
+            # Without the name, which is never the same: one trouble is one line in the log.
+            said = error.fault.value
+        except TransientError as error:
+            return str(error)
+        else:
+            self._line_well_until = began + LINE_WELL_SECONDS
+            return ""
+        return f"the line to the Internet is cut: a new name below {self._signed} has no answer: {said}"
 
-def of(settings: Settings, resolver: Resolver, clock: Clock) -> Canary | None:
+    def _asked(self, asking: asyncio.Task[str]) -> None:
+        self._asking = None
+
+
+def of(settings: Settings, resolver: Resolver, clock: Clock, randomness: Randomness) -> Canary | None:
     """The canary that the settings ask for: always under public rules, else when its names are set."""
     validation = settings.validation
+    bogus, signed = validation.canary_bogus, validation.canary_signed
     if settings.ca.rules is Rules.PUBLIC:
-        return Canary(resolver, validation.canary_bogus or BOGUS, validation.canary_signed or SIGNED, clock)
-    if validation.canary_bogus:
-        return Canary(resolver, validation.canary_bogus, validation.canary_signed, clock)
-    return None
+        return Canary(resolver, bogus or BOGUS, signed or SIGNED, clock, randomness)
+    return Canary(resolver, bogus, signed, clock, randomness) if bogus else None
