@@ -76,6 +76,8 @@ def _resolver(settings: Settings) -> None:
 
 
 def _written(settings: Settings) -> None:
+    if not settings.validation.trust_anchor:
+        raise wrong("validation.trust_anchor", '""', "name the file of the root's keys, like the default")
     for key in ("allowed_networks", "barred_networks"):
         for each in getattr(settings.validation, key):
             try:

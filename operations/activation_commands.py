@@ -14,7 +14,6 @@ import asyncio
 import getpass
 import json
 import os
-import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated
@@ -25,6 +24,7 @@ from core.data_directory import DataDirectory
 from core.errors import ConfigurationError, Refused, TransientError
 from core.people import Identity
 from operations.command import DATA, Config, Data, Json, Set, exit_with, invocation, say
+from operations.command import passphrase as passphrase_of
 from operations.process import Exit
 from operations.screens import activation_lines
 from signer import consent
@@ -193,13 +193,7 @@ def _tell(state: ActivationState, json_: bool) -> int:
 
 
 def _identity(path: Path, passphrase_file: Path | None) -> Identity:
-    if passphrase_file is not None:
-        passphrase = passphrase_file.read_text().rstrip("\n")
-    elif sys.stdin.isatty():
-        passphrase = getpass.getpass(f"Passphrase of {path}: ")
-    else:
-        passphrase = sys.stdin.readline().rstrip("\n")
-    return Identity.load(path, passphrase)
+    return Identity.load(path, passphrase_of(passphrase_file, str(path)))
 
 
 def _share(chosen: Path | None, directory: DataDirectory, person: Identity, state: ActivationState) -> Share:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
-import getpass
 import os
 import socket
 from collections.abc import Iterator, Sequence
@@ -25,6 +24,7 @@ from core.randomness import Randomness
 from core.settings import Settings
 from operations import isolation
 from operations.ceremony import perspective_keys
+from operations.command import passphrase as passphrase_of
 from operations.supervisor import Say, alone, check_prerequisites
 from signer.vault import hardening
 from signer.vault import hierarchy as hierarchies
@@ -166,11 +166,8 @@ def identities(paths: Sequence[Path], passphrases: Sequence[Path]) -> list[Ident
         )
     found = []
     for number, path in enumerate(paths):
-        if passphrases:
-            passphrase = passphrases[number].read_text().rstrip("\n")
-        else:
-            passphrase = getpass.getpass(f"passphrase of {path}: ")
-        found.append(Identity.load(path, passphrase))
+        file = passphrases[number] if passphrases else None
+        found.append(Identity.load(path, passphrase_of(file, str(path))))
     return found
 
 

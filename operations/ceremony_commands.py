@@ -5,7 +5,6 @@ Must never: print a secret, or take one from the command line or the environment
 
 from __future__ import annotations
 
-import getpass
 import json
 import logging
 from dataclasses import asdict
@@ -18,6 +17,7 @@ from core.clock import SystemClock
 from core.errors import ConfigurationError
 from core.randomness import SystemRandomness
 from operations.command import DATA, Config, Data, Json, Set, exit_with, group, invocation, say
+from operations.command import passphrase as passphrase_of
 from operations.process import Exit
 
 application = group("ceremony", "The CA's keys: made and changed by several people, with a transcript.")
@@ -74,12 +74,7 @@ def identity(
     def make() -> int:
         from core.people import PUBLIC_SUFFIX, Identity
 
-        if passphrase_file is not None:
-            passphrase = passphrase_file.read_text().rstrip("\n")
-        else:
-            passphrase = getpass.getpass("passphrase (five words or more): ")
-            if getpass.getpass("again: ") != passphrase:
-                raise ConfigurationError("the two passphrases differ: once more")
+        passphrase = passphrase_of(passphrase_file, f"{name} (five words or more)", new=True)
         randomness = SystemRandomness()
         made = Identity.make(name, role, randomness)
         public = made.person.save(directory)

@@ -5,7 +5,6 @@ Must never: print a private key, or take a passphrase from the command line or t
 
 from __future__ import annotations
 
-import getpass
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -17,8 +16,11 @@ from core.clock import SystemClock
 from core.errors import ConfigurationError
 from core.randomness import SystemRandomness
 from operations.command import DATA, Config, Data, Set, exit_with, group, invocation, say
+from operations.command import passphrase as passphrase_of
 from operations.process import Exit
 from operations.supervisor import Invocation
+
+ROOT_KEY = "the root's key"
 
 application = group("mpic", "The private PKI of the channel to perspectives on other hosts.")
 
@@ -47,7 +49,7 @@ def root(
         from operations import mpic_pki
 
         zone = _zone(invocation(config, DATA, set_))
-        passphrase = _passphrase(passphrase_file, again=True)
+        passphrase = passphrase_of(passphrase_file, ROOT_KEY, new=True)
         made = mpic_pki.make_root(directory, zone, passphrase, SystemClock(), SystemRandomness())
         say(f"{made}: the root of {zone}; its key lies beside it, encrypted")
         return Exit.DONE
@@ -93,7 +95,7 @@ def certificate(
             directory,
             name,
             request.read_bytes(),
-            _passphrase(passphrase_file),
+            passphrase_of(passphrase_file, ROOT_KEY),
             SystemClock(),
             SystemRandomness(),
             days,
@@ -172,12 +174,3 @@ def _identity(given: Invocation, name: str) -> Path:
     if name not in {place.code for place in given.settings().validation.perspectives}:
         raise ConfigurationError(f"validation.perspectives has no {name!r}: name one that is there")
     return given.directory().channel(name)
-
-
-def _passphrase(file: Path | None, *, again: bool = False) -> str:
-    if file is not None:
-        return file.read_text().rstrip("\n")
-    passphrase = getpass.getpass("passphrase of the root's key: ")
-    if again and getpass.getpass("again: ") != passphrase:
-        raise ConfigurationError("the two passphrases differ: once more")
-    return passphrase

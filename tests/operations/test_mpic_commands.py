@@ -117,3 +117,10 @@ def test_a_certificate_for_another_name_than_the_requests_is_refused(shell: Shel
     )
     assert (code, out) == (Exit.CONFIGURATION, "")
     assert "the request is for tokyo" in error
+
+
+def test_without_a_terminal_a_passphrase_must_come_from_a_file(shell: Shell) -> None:
+    code, _, error = shell.run("mpic", "root", "--root", shell.root, "--config", shell.config)
+    assert code == Exit.CONFIGURATION
+    assert "--passphrase-file" in error
+    assert not shell.root.exists() or not list(shell.root.iterdir())
