@@ -54,11 +54,11 @@ PRIMARY_ONLY = "no network namespaces without root: one perspective, on loopback
 
 @asynccontextmanager
 async def asking(data: DataDirectory, code: str) -> AsyncIterator[Ask]:
-    """What asks one perspective: name, method and thumbprint of the applicant's key."""
+    """What asks one perspective: name, method, thumbprint of the applicant's key, and account."""
     channel = LocalChannel(data.perspective_socket(code), CHECK_SECONDS, data.perspectives)
 
-    async def ask(name: str, method: str, thumbprint: str = THUMBPRINT) -> Statement:
-        request = CheckRequest(name, ACCOUNT, "attempt", method, "", TOKEN, thumbprint)
+    async def ask(name: str, method: str, thumbprint: str = THUMBPRINT, account: str = ACCOUNT) -> Statement:
+        request = CheckRequest(name, account, "attempt", method, "", TOKEN, thumbprint)
         return (await channel.check(request)).statement()
 
     try:

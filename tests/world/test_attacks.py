@@ -23,7 +23,7 @@ from core.outcome import Absence, Outcome
 from core.randomness import SystemRandomness
 from tests.world import catalogue, namespaces, tls
 from tests.world.addresses import ATTACKER_WEB
-from tests.world.applicant import ATTACKER, THUMBPRINT
+from tests.world.applicant import ACCOUNT, ATTACKER, THUMBPRINT
 from tests.world.internet import DOOR, Internet, ask_everywhere, asking
 
 pytestmark = pytest.mark.timeout(120)
@@ -151,7 +151,12 @@ async def test_a_crowd_of_orders_meets_its_victim_a_few_at_a_time(internet: Inte
     before = internet.web.asked.total()
     internet.web.most_at_once = 0
     async with asking(internet.data, PRIMARY) as ask:
-        await asyncio.gather(*(ask(f"crowd-{number}.hostile.com", "http-01") for number in range(20)))
+        await asyncio.gather(
+            *(
+                ask(f"crowd-{number}.hostile.com", "http-01", account=f"{ACCOUNT}{number}")
+                for number in range(20)
+            )
+        )
     assert internet.web.asked.total() - before == 20
     assert internet.web.most_at_once <= 5
 
