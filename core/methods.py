@@ -1,6 +1,6 @@
 """The challenge methods that show control of an identifier: what each proves.  One table for all rooms.
 
-How a method is checked is the business of `validation/` (methods.py there maps each name to its check).
+How a method is checked is the business of `validation/methods/`, which maps each name to its check.
 
 RFC 8555 section 8; RFC 8737; RFC 8738; draft-ietf-acme-dns-account-label; draft-ietf-acme-dns-persist.
 BR 3.2.2.4, 3.2.2.5.
