@@ -88,7 +88,8 @@ async def together(made: Lab, kind: str, checks: int, clients: int) -> Rate:
 
 async def latency(made: Lab, kind: str, checks: int) -> dict[str, Latency]:
     """One check after the other, by each way in turn."""
-    ways = {"one": alone(made.settings), "sockets": made.settings, "tls": made.far, "prompt": made.prompt}
+    ways = {"one": alone(made.settings), "sockets": made.settings, "tls": made.far}
+    ways |= {"prompt sockets": made.near_prompt, "prompt tls": made.prompt}
     coordinators = {way: made.coordinator(settings) for way, settings in ways.items()}
     times: dict[str, list[float]] = {way: [] for way in ways}
     cpu = dict.fromkeys(ways, 0.0)

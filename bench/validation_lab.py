@@ -73,7 +73,8 @@ class Host:
 class Lab:
     """What stands; `processes` are the perspectives' by their code.
 
-    `settings` reach the six remotes by sockets, `far` by mutual TLS, `prompt` the six that need not look.
+    `settings` reach the six remotes by sockets, `far` by mutual TLS, `prompt` the six that need not look,
+    `near_prompt` these by sockets.
     """
 
     data: DataDirectory
@@ -81,6 +82,7 @@ class Lab:
     settings: Settings
     far: Settings
     prompt: Settings
+    near_prompt: Settings
     processes: dict[str, subprocess.Popen[bytes]]
     port: int
     resolver: str
@@ -130,7 +132,8 @@ async def lab(world: World) -> AsyncIterator[Lab]:
             far, prompt = (
                 _by_tls(near, {code: listen[code] for code in codes}) for codes in (REMOTES, PROMPT)
             )
-            made = Lab(data, hosts, near, far, prompt, processes, port, world.resolver)
+            near_prompt = _by_sockets(near, PROMPT)
+            made = Lab(data, hosts, near, far, prompt, near_prompt, processes, port, world.resolver)
             await _ready(made)
             yield made
         web.close()
@@ -141,6 +144,12 @@ def alone(settings: Settings) -> Settings:
     """The primary without the others."""
     first: tuple[Perspective, ...] = settings.validation.perspectives[:1]
     return replace(settings, validation=replace(settings.validation, perspectives=first))
+
+
+def _by_sockets(settings: Settings, codes: tuple[str, ...]) -> Settings:
+    """The primary, and by sockets those of `codes`."""
+    perspectives = settings.validation.perspectives[:1] + tuple(Perspective(code) for code in codes)
+    return replace(settings, validation=replace(settings.validation, perspectives=perspectives))
 
 
 def _by_tls(settings: Settings, listen: dict[str, str]) -> Settings:

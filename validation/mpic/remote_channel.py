@@ -72,7 +72,7 @@ class RemoteChannel:
         self._own = own
         self._identities = tuple(identity.lower() for identity in identities)
         self._distrusted = ""
-        self._key: ec.EllipticCurvePublicKey | None = None
+        self._pinned: tuple[bytes, ec.EllipticCurvePublicKey] | None = None
 
     async def check(self, request: CheckRequest) -> SignedStatement:
         if self._distrusted:
@@ -83,8 +83,8 @@ class RemoteChannel:
         if status == 422:
             raise _refusal(body)
         signed = _statement(decoded(status, body, CheckResponse), kind)
-        if self._key is not None:
-            _must_be_by(self._key, signed)
+        if self._pinned is not None:
+            _must_be_by(*self._pinned, signed)
         return signed
 
     async def health(self) -> Health:
@@ -102,7 +102,7 @@ class RemoteChannel:
         """
         key = serialization.load_der_public_key(public_key)
         assert isinstance(key, ec.EllipticCurvePublicKey)
-        self._key = key
+        self._pinned = evidence.key_id(key), key
 
     async def close(self) -> None:
         await self._peer.close()
@@ -138,10 +138,10 @@ def _statement(response: CheckResponse, kind: str) -> SignedStatement:
     return signed
 
 
-def _must_be_by(key: ec.EllipticCurvePublicKey, signed: SignedStatement) -> None:
+def _must_be_by(key_id: bytes, key: ec.EllipticCurvePublicKey, signed: SignedStatement) -> None:
     """Raises `TransientError`."""
     try:
-        if signed.key_id != evidence.key_id(key):
+        if signed.key_id != key_id:
             raise ValueError("a statement is signed with a key that is not pinned")
         evidence.verify(signed, key)
     except ValueError as error:
