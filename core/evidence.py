@@ -10,6 +10,7 @@ BR 3.2.2.4, 3.2.2.8, 3.2.2.9, 5.4.1; RFC 8555 section 8; RFC 8659.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -114,6 +115,12 @@ class SignedStatement:
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Statement)
 _ALGORITHM = ec.ECDSA(hashes.SHA256())
+
+
+def least_ttl(statements: Iterable[Statement]) -> int:
+    """The least TTL, in seconds, of the records that showed control; 0 where there is none."""
+    seen = [statement.control for statement in statements if statement.control is not None]
+    return min((control.ttl for control in seen if control.result is Result.PASS), default=0)
 
 
 def key_id(public_key: ec.EllipticCurvePublicKey) -> bytes:

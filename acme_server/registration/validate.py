@@ -21,7 +21,7 @@ from core import jobs
 from core.clock import Clock
 from core.database import Database, Rows, Transaction
 from core.errors import Problem, TransientError
-from core.evidence import Result
+from core.evidence import Result, least_ttl
 from core.methods import ISSUANCE, reuse
 from core.outcome import Outcome
 from core.registered_domain import registered_domain
@@ -134,9 +134,10 @@ class ValidateJob:
     ) -> None:
         authorizations.move_challenge(tx, challenge, Event.PASSED)
         oldest = attempt.oldest_datum if attempt.oldest_datum is not None else tx.now
+        ttl = least_ttl(each.statement() for each in attempt.outcome.statements)
         expires = min(
             tx.now + self._settings.acme.authorization_lifetime,
-            oldest + reuse(challenge.type, _ttl(attempt.outcome), tx.now) - ISSUANCE,
+            oldest + reuse(challenge.type, ttl, tx.now) - ISSUANCE,
         )
         authorizations.record_validation(tx, authorization, attempt, expires=expires)
         for order in orders.on_authorization(tx, authorization.id):
@@ -147,12 +148,11 @@ class ValidateJob:
     def _failed(
         self, tx: Transaction, challenge: Challenge, authorization: Authorization, outcome: Outcome
     ) -> None:
-        error = problems.to_json(as_problem(outcome))
+        told = as_problem(outcome)
         authorizations.move_challenge(
-            tx, challenge, Event.FAILED, error=error, attempts=challenge.attempts + 1
+            tx, challenge, Event.FAILED, error=problems.to_json(told), attempts=challenge.attempts + 1
         )
         authorizations.move(tx, authorization, Event.FAILED)
-        told = as_problem(outcome)
         summary = problems.joined([(identifier(authorization.value), told)])
         for order in orders.on_authorization(tx, authorization.id):
             if ORDER.allows(order.status, Event.FAILED):
@@ -180,12 +180,6 @@ def as_problem(outcome: Outcome) -> Problem:
     """What the perspectives found wrong, as RFC 8555 section 6.7 calls it."""
     kind = ErrorType(outcome.problem) if outcome.problem in _NAMESPACED else ErrorType.UNAUTHORIZED
     return refusal(kind, outcome.detail)
-
-
-def _ttl(outcome: Outcome) -> int:
-    """The least TTL, in seconds, of the records that showed control; 0 where there is none."""
-    controls = [each.statement().control for each in outcome.statements]
-    return min((each.ttl for each in controls if each is not None and each.result is Result.PASS), default=0)
 
 
 def _challenge(rows: Rows, challenge_id: str) -> Challenge:

@@ -138,7 +138,7 @@ class Verifier:
                 "evidence.method",
                 f"{method} proves no account key and is off here: list it in validation.methods to accept it",
             )
-        if until - _oldest(attempt) > reuse(method, _ttl(attempt), until):
+        if until - _oldest(attempt) > reuse(method, evidence.least_ttl(attempt.values()), until):
             raise Refused(
                 "evidence.too-old", f"the validation of {name} is too old (BR 4.2.1): validate again"
             )
@@ -214,12 +214,6 @@ def _has_control(attempt: Mapping[str, Statement]) -> bool:
 
 def _has_caa(attempt: Mapping[str, Statement]) -> bool:
     return any(statement.caa is not None for statement in attempt.values())
-
-
-def _ttl(attempt: Mapping[str, Statement]) -> int:
-    """The least TTL, in seconds, of the records that showed control; 0 where there is none."""
-    seen = [statement.control for statement in attempt.values() if statement.control is not None]
-    return min((control.ttl for control in seen if control.result is Result.PASS), default=0)
 
 
 def _oldest(attempt: Mapping[str, Statement]) -> int:
