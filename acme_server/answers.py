@@ -70,7 +70,7 @@ class Answers:
         headers = self._common + response.headers
         if request.method == "POST":
             # Section 6.5: MUST be in every success of a POST, SHOULD be in its errors.
-            headers += (("Replay-Nonce", self._context.nonces.issue()),)
+            headers += (("Replay-Nonce", await self._context.nonces.issue()),)
         requests, duration = _meters(template, response.status)
         requests.inc()
         duration.observe(max(0.0, self._context.clock.monotonic() - began))

@@ -67,14 +67,16 @@ class Authentication:
             raise malformed("this resource needs the key itself (jwk), not an account (kid)")
         if proof in _BY_ACCOUNT and signed.kid is None:
             raise malformed("this resource needs an account URL (kid), not a key (jwk)")
-        if signed.nonce is None or not self._context.nonces.consume(signed.nonce):
+        if signed.nonce is None or not await self._context.nonces.consume(signed.nonce):
             raise refusal(
                 ErrorType.BAD_NONCE, "the nonce is missing, used or old; take the one in this answer"
             )
         if signed.jwk is not None:
             key = jws.public_key(signed.jwk)
             jws.verify(signed, key)
-            return ByKey(request.body, key, signed.url, self._payload(signed), path, _query(request))
+            return ByKey(
+                request.body, key, signed.url, self._payload(signed), path, _query(request), request.remote
+            )
         by_account = await self._by_account(request, path, signed)
         if proof is Proof.AGREED_ACCOUNT:
             self._terms.must_have_agreed(by_account.account)
@@ -124,7 +126,9 @@ class Authentication:
             # Section 7.3.6: MUST be 401.
             raise unauthorized(f"this account is {account.status}; use another one", status=401)
         payload = self._payload(signed)
-        return ByAccount(request.body, key, signed.url, payload, path, _query(request), account)
+        return ByAccount(
+            request.body, key, signed.url, payload, path, _query(request), request.remote, account
+        )
 
     def _key(self, thumbprint: str, jwk: str) -> PublicKey:
         key = self._keys.get(thumbprint)

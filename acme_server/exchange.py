@@ -15,7 +15,8 @@ from acme_server.problems import malformed
 class Signed:
     """A request with signature, URL and nonce verified.  `payload` None is a POST-as-GET (section 6.3).
 
-    `body` is the request as it came in: a proof for those who do not believe us.
+    `body` is the request as it came in: a proof for those who do not believe us.  `remote` is the client's
+    address in its canonical text form.
     """
 
     body: bytes
@@ -24,6 +25,7 @@ class Signed:
     payload: dict[str, Any] | None
     path: Mapping[str, str]
     query: Mapping[str, str]
+    remote: str
 
     @property
     def members(self) -> dict[str, Any]:

@@ -47,7 +47,9 @@ class Order:
     """RFC 8555 section 7.1.3.  `names` are dNSNames as the certificate will carry them, with "*.", and
     addresses in their canonical form.
 
-    `applicant` is what the subscriber signed at finalize (msgpack of `signer.api.Applicant`).
+    `applicant` is what the subscriber signed at finalize (msgpack of `signer.api.Applicant`).  `not_before`
+    and `not_after` are what was asked for, None for the profile's own; `replaces` is the id in the register
+    of the certificate that this order renews (RFC 9773 section 5).
     """
 
     id: str
@@ -61,6 +63,9 @@ class Order:
     csr: bytes | None
     certificate_id: str | None
     applicant: bytes | None = None
+    not_before: int | None = None
+    not_after: int | None = None
+    replaces: str | None = None
 
     def status_at(self, now: int) -> OrderStatus:
         """The status, with what time alone has done."""

@@ -27,7 +27,7 @@ from core.blocklist import Blocklist
 from core.clock import Clock
 from core.data_directory import DataDirectory
 from core.database import Database
-from core.ephemeral import Nonces
+from core.ephemeral.memory import MemoryNonces
 from core.errors import CaError, ConfigurationError, HaltIssuance, TransientError
 from core.jobs import Handler, JobRunner, hasten
 from core.randomness import Randomness
@@ -145,7 +145,7 @@ async def serve(
             database=database,
             clock=clock,
             randomness=randomness,
-            nonces=Nonces(randomness, "app"),
+            nonces=MemoryNonces(randomness, "app"),
             urls=urls,
             changes=changes,
             chains=chains,

@@ -10,13 +10,14 @@ from acme_server.exchange import Reply
 
 async def show_head(context: Context, path: Mapping[str, str]) -> Reply:
     """HEAD: 200."""
-    return _fresh(context, 200)
+    return await _fresh(context, 200)
 
 
 async def show(context: Context, path: Mapping[str, str]) -> Reply:
     """GET: 204."""
-    return _fresh(context, 204)
+    return await _fresh(context, 204)
 
 
-def _fresh(context: Context, status: int) -> Reply:
-    return Reply(status, headers={"Replay-Nonce": context.nonces.issue(), "Cache-Control": "no-store"})
+async def _fresh(context: Context, status: int) -> Reply:
+    nonce = await context.nonces.issue()
+    return Reply(status, headers={"Replay-Nonce": nonce, "Cache-Control": "no-store"})

@@ -5,10 +5,9 @@ from __future__ import annotations
 from acme_server import jws, resources
 from acme_server.authentication import must_be_owner, own
 from acme_server.context import Context
-from acme_server.exchange import ByAccount, Reply, array, text
+from acme_server.exchange import ByAccount, Reply, text
 from acme_server.objects import Order
-from acme_server.problems import malformed
-from acme_server.registration import csr, finalize, identifiers
+from acme_server.registration import csr, finalize, new_order
 from acme_server.registration import orders as rules
 from acme_server.states import OrderStatus
 from acme_server.store import orders
@@ -20,14 +19,10 @@ PAGE = 100
 
 async def create(context: Context, request: ByAccount) -> Reply:
     """A new order (201)."""
-    members = request.members
-    names = identifiers.check(array(members, "identifiers"), context.settings)
-    if "notBefore" in members or "notAfter" in members:
-        # Section 7.4: honour or reject, never ignore.
-        raise malformed("notBefore and notAfter cannot be asked for; the profile fixes the validity")
+    wanted = new_order.read(request.members, context.settings)
 
     def unit(tx: Transaction) -> tuple[Order, list[str]]:
-        return rules.place(tx, request.account, names, context.settings, context.randomness)
+        return rules.place(tx, request.account, wanted, context.settings, context.randomness)
 
     order, authorization_ids = await context.database.write(unit)
     return _reply(context, order, authorization_ids, 201)

@@ -205,8 +205,8 @@ def _approved(order: Order, account: Account, evidence: tuple[SignedStatement, .
         names=order.names,
         public_key=csr.public_key_of(x509.load_der_x509_csr(order.csr)),
         profile=order.profile,
-        not_before=None,
-        not_after=None,
+        not_before=order.not_before,
+        not_after=order.not_after,
         evidence=evidence,
         applicant=_applicant.decode(order.applicant),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from acme_server.objects import Account, Authorization, Challenge, Order
 from acme_server.problems import ErrorType, refusal
 from acme_server.registration import limits
+from acme_server.registration.new_order import Wanted
 from acme_server.states import AUTHORIZATION, CHALLENGE, ORDER, AuthorizationStatus, Event
 from acme_server.store import authorizations, orders
 from core.database import Transaction
@@ -15,27 +16,30 @@ from core.settings import Settings
 
 
 def place(
-    tx: Transaction, account: Account, names: tuple[str, ...], settings: Settings, randomness: Randomness
+    tx: Transaction, account: Account, wanted: Wanted, settings: Settings, randomness: Randomness
 ) -> tuple[Order, list[str]]:
     """Store a new order; it and the ids of its authorizations.  Raises `Problem`."""
     expires = tx.now + settings.acme.order_lifetime
-    needed = [_authorization(tx, account, name, expires, settings, randomness) for name in names]
+    needed = [_authorization(tx, account, name, expires, settings, randomness) for name in wanted.names]
     all_valid = all(each.status is AuthorizationStatus.VALID for each in needed)
     order = Order(
         id=token(randomness),
         account_id=account.id,
         status=ORDER.move(ORDER.initial, Event.ALL_AUTHORIZED) if all_valid else ORDER.initial,
-        names=names,
-        profile=next(iter(settings.profiles)),
+        names=wanted.names,
+        profile=wanted.profile,
         expires=min(expires, *(each.expires for each in needed)),
         created_at=tx.now,
         error=None,
         csr=None,
         certificate_id=None,
+        not_before=wanted.not_before,
+        not_after=wanted.not_after,
+        replaces=wanted.replaces,
     )
     ids = [each.id for each in needed]
     orders.insert(tx, order, ids)
-    tx.audit("order.created", f"account:{account.id}", {"order": order.id, "names": names})
+    tx.audit("order.created", f"account:{account.id}", {"order": order.id, "names": wanted.names})
     return order, ids
 
 

@@ -15,15 +15,15 @@ from core.database import Row, Rows, Transaction
 _identifiers = msgspec.json.Decoder(list[dict[str, str]]).decode
 _COLUMNS = (
     "o.id, o.account_id, o.status, o.identifiers, o.profile, o.expires, o.created_at, o.error, o.csr,"
-    " o.certificate_id, o.applicant"
+    " o.certificate_id, o.applicant, o.not_before, o.not_after, o.replaces"
 )
 
 
 def insert(tx: Transaction, order: Order, authorization_ids: Sequence[str]) -> None:
     """A new order on these authorizations, one for each name."""
     tx.execute(
-        "INSERT INTO orders (id, account_id, status, identifiers, profile, expires, created_at)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO orders (id, account_id, status, identifiers, profile, expires, created_at, not_before,"
+        " not_after, replaces) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             order.id,
             order.account_id,
@@ -32,6 +32,9 @@ def insert(tx: Transaction, order: Order, authorization_ids: Sequence[str]) -> N
             order.profile,
             order.expires,
             order.created_at,
+            order.not_before,
+            order.not_after,
+            order.replaces,
         ),
     )
     for position, authorization_id in enumerate(authorization_ids):

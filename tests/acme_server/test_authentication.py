@@ -214,7 +214,7 @@ async def test_new_nonce_answers_head_and_get_and_is_never_cached(front: Front) 
         answer = await front.client().get("/acme/new-nonce", method)
         assert answer.status == status
         assert answer.headers["Cache-Control"] == "no-store"
-        assert front.context.nonces.consume(answer.headers["Replay-Nonce"])
+        assert await front.context.nonces.consume(answer.headers["Replay-Nonce"])
         assert answer.links("index") == [f"{BASE}/directory"]
 
 

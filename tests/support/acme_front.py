@@ -29,7 +29,7 @@ from acme_server.urls import Urls
 from core import blocked_keys, certificates, issuers, jobs
 from core.clock import FakeClock
 from core.database import Database, Transaction
-from core.ephemeral import Nonces
+from core.ephemeral.memory import MemoryNonces
 from core.errors import Refused, TransientError
 from core.evidence import CaaSeen, ControlSeen, PerspectiveKey, Result, Statement
 from core.outcome import Outcome, Seen, View
@@ -296,7 +296,7 @@ async def running(
             database=database,
             clock=clock,
             randomness=randomness,
-            nonces=Nonces(randomness, token(randomness)),
+            nonces=MemoryNonces(randomness, token(randomness)),
             urls=Urls(settings),
             changes=changes,
             chains={ISSUER: [await issuance.prepare()]},

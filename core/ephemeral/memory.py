@@ -1,4 +1,4 @@
-"""Short-lived state of the one app process: nonces that are good exactly once.
+"""Short-lived state in the memory of the one app process.
 
 A nonce is base64url(owner || counter || keyed BLAKE2b of both, 128 bits).  Giving one out stores
 nothing; a bitmap over the counters remembers which came back.  So a nonce can be refused only when it was
@@ -32,8 +32,8 @@ MAX_CHUNKS = 256
 """16 MiB for 134 million nonces: at 10 000 a second a nonce stays good for more than three hours."""
 
 
-class Nonces:
-    """Issues nonces and consumes each of them once.  For one thread."""
+class MemoryNonces:
+    """`Nonces` of one process.  For one thread."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class Nonces:
         self._used: dict[int, bytearray] = {}
         """Chunk number -> its bits; only the newest `max_chunks` are kept."""
 
-    def issue(self) -> str:
+    async def issue(self) -> str:
         """A fresh nonce (38 base64url characters)."""
         counter, self._next = self._next, self._next + 1
         chunk, bit = divmod(counter, self._chunk_bits)
@@ -63,7 +63,7 @@ class Nonces:
         body = self._owner + counter.to_bytes(COUNTER_OCTETS, "big")
         return base64.urlsafe_b64encode(body + self._tag(body)).rstrip(b"=").decode("ascii")
 
-    def consume(self, nonce: str) -> bool:
+    async def consume(self, nonce: str) -> bool:
         """True the first time a nonce of ours comes back; False for every other string."""
         body = self._open(nonce)
         if body is None:

@@ -1,0 +1,40 @@
+"""What newOrder asks for, read and judged by itself: before any row, limit or other order is looked at.
+
+RFC 8555 section 7.4; draft-ietf-acme-profiles; RFC 9773 section 5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from acme_server.exchange import array
+from acme_server.problems import malformed
+from acme_server.registration import identifiers
+from core.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """An order that could be placed.
+
+    `names` are as the certificate will carry them; `profile` is a name of `[profiles.*]`; `not_before` and
+    `not_after` POSIX seconds, None for the profile's own; `replaces` is the id in the register of the
+    certificate that it renews, None for a new one.
+    """
+
+    names: tuple[str, ...]
+    profile: str
+    not_before: int | None = None
+    not_after: int | None = None
+    replaces: str | None = None
+
+
+def read(members: Mapping[str, Any], settings: Settings) -> Wanted:
+    """The order that the payload asks for.  Raises `Problem`."""
+    names = identifiers.check(array(members, "identifiers"), settings)
+    if "notBefore" in members or "notAfter" in members:
+        # Section 7.4: honour or reject, never ignore.
+        raise malformed("notBefore and notAfter cannot be asked for; the profile fixes the validity")
+    return Wanted(names, next(iter(settings.profiles)))

@@ -1,0 +1,75 @@
+-- All of RFC 8555 and its extensions: bindings, replacements, incidents, holds, revocation in bulk, overrides.
+
+CREATE TABLE binding_keys (        -- external account binding (RFC 8555 section 7.3.4); no secret is in here
+  kid TEXT PRIMARY KEY,
+  label TEXT NOT NULL,             -- whose it is, for operators
+  reusable INTEGER NOT NULL,       -- 0: good for one account
+  created_at INTEGER NOT NULL,
+  expires_at INTEGER,              -- NULL: never
+  withdrawn_at INTEGER             -- NULL: good
+) STRICT;
+ALTER TABLE accounts ADD COLUMN binding_kid TEXT REFERENCES binding_keys (kid);
+ALTER TABLE accounts ADD COLUMN binding TEXT;       -- the externalAccountBinding as it came in (JWS, JSON)
+CREATE INDEX accounts_by_binding ON accounts (binding_kid) WHERE binding_kid IS NOT NULL;
+
+ALTER TABLE orders ADD COLUMN replaces TEXT REFERENCES certificates (id);   -- RFC 9773 section 5
+CREATE INDEX orders_by_replaced ON orders (replaces) WHERE replaces IS NOT NULL;
+
+CREATE TABLE holds (               -- orders that wait for a person (BR 4.2.1, high risk)
+  order_id TEXT PRIMARY KEY REFERENCES orders (id),
+  why TEXT NOT NULL,
+  held_at INTEGER NOT NULL,
+  decision TEXT,                   -- NULL: none yet; "approved", "refused"
+  decided_by TEXT,
+  decided_at INTEGER,
+  note TEXT
+) STRICT, WITHOUT ROWID;
+CREATE INDEX holds_open ON holds (held_at) WHERE decision IS NULL;
+
+CREATE TABLE incidents (           -- sets of certificates that must be renewed now (RFC 9773 section 4.2)
+  id TEXT PRIMARY KEY,
+  title TEXT NOT NULL,
+  explanation_url TEXT NOT NULL,   -- "" for none
+  renew_by INTEGER NOT NULL,       -- their windows end before this
+  opened_at INTEGER NOT NULL,
+  opened_by TEXT NOT NULL,
+  closed_at INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE TABLE incident_serials (
+  serial BLOB NOT NULL REFERENCES certificates (serial),
+  incident_id TEXT NOT NULL REFERENCES incidents (id),
+  PRIMARY KEY (serial, incident_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE overrides (           -- of rate limits, by operators
+  subject TEXT NOT NULL,           -- "account:ID", "binding:KID"
+  bucket TEXT NOT NULL,            -- which limit
+  count INTEGER NOT NULL,
+  period INTEGER NOT NULL,         -- seconds
+  note TEXT NOT NULL,
+  PRIMARY KEY (subject, bucket)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE revocation_runs (     -- revocation in bulk: what is still to do outlasts a crash
+  id TEXT PRIMARY KEY,
+  cause TEXT NOT NULL,             -- of BR 4.9.1.1, by our word for it
+  reason INTEGER NOT NULL,
+  note TEXT NOT NULL,
+  selection TEXT NOT NULL,         -- JSON: how the certificates were chosen
+  evidence_at INTEGER NOT NULL,    -- when we learned of the cause: deadlines count from it
+  revoke_by INTEGER NOT NULL,
+  began_at INTEGER NOT NULL,
+  began_by TEXT NOT NULL,
+  total INTEGER NOT NULL,
+  ended_at INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE TABLE revocation_targets (  -- written in the transaction that begins the run
+  run_id TEXT NOT NULL REFERENCES revocation_runs (id),
+  serial BLOB NOT NULL REFERENCES certificates (serial),
+  done_at INTEGER,
+  outcome TEXT,                    -- "revoked", "already", "expired", "upgraded"
+  PRIMARY KEY (run_id, serial)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX revocation_targets_open ON revocation_targets (run_id, serial) WHERE done_at IS NULL;
+
+CREATE INDEX certificates_by_account ON certificates (account_url, not_after) WHERE account_url IS NOT NULL;
