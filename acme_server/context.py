@@ -10,7 +10,7 @@ from acme_server.urls import Urls
 from core.blocklist import Blocklist
 from core.clock import Clock
 from core.database import Database
-from core.ephemeral import Nonces
+from core.ephemeral import Buckets, Nonces
 from core.randomness import Randomness
 from core.settings import Settings
 
@@ -31,6 +31,7 @@ class Context:
     clock: Clock
     randomness: Randomness
     nonces: Nonces
+    buckets: Buckets
     urls: Urls
     changes: Changes
     chains: Mapping[str, Sequence[bytes]]

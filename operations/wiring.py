@@ -28,6 +28,7 @@ from core.clock import Clock
 from core.data_directory import DataDirectory
 from core.database import Database
 from core.ephemeral.memory import MemoryNonces
+from core.ephemeral.memory_buckets import MemoryBuckets
 from core.errors import CaError, ConfigurationError, HaltIssuance, TransientError
 from core.jobs import Handler, JobRunner, hasten
 from core.randomness import Randomness
@@ -146,6 +147,7 @@ async def serve(
             clock=clock,
             randomness=randomness,
             nonces=MemoryNonces(randomness, "app"),
+            buckets=MemoryBuckets(),
             urls=urls,
             changes=changes,
             chains=chains,

@@ -15,6 +15,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+MOST_COUNT = 1_000_000
+LONGEST_PERIOD = 366 * 86400
+"""With these, the units of `gcra` are exact in the doubles of Redis' Lua."""
+
 
 class Nonces(Protocol):
     """Issues nonces and consumes each of them once (RFC 8555 section 6.5)."""
@@ -31,26 +35,42 @@ class Nonces(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """`count` requests in `period` seconds, all of them at once if one likes: they come back evenly."""
+    """`count` requests in `period` seconds, all of them at once if one likes: they come back evenly.
+
+    Raises `ValueError` for what a home could not count: at most `MOST_COUNT` in `LONGEST_PERIOD`.
+    """
 
     count: int
     period: int
 
+    def __post_init__(self) -> None:
+        if not (0 < self.count <= MOST_COUNT and 0 < self.period <= LONGEST_PERIOD):
+            raise ValueError(f"{self.count} in {self.period} s: at most {MOST_COUNT} in {LONGEST_PERIOD} s")
+
 
 @dataclass(frozen=True, slots=True)
 class Spend:
-    """`cost` requests of the bucket `key`, which fills by `rate`."""
+    """`cost` requests of the bucket `key`, which fills by `rate`.  Another rate is another bucket.
+
+    A cost of 0 takes nothing and is granted when one request is free.  Raises `ValueError` for a cost above
+    `rate.count`, which could never be granted.
+    """
 
     key: str
     rate: Rate
     cost: int = 1
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.cost <= self.rate.count:
+            raise ValueError(f"{self.key}: {self.cost} can never be taken from a bucket of {self.rate.count}")
+
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """How a bucket stands: requests that `remain`, and when the asked ones (at least one) are free.
+    """How a bucket stands: requests that `remain`, and when the asked ones (at least one) were or are free.
 
-    `frees_at` and `full_at` are POSIX seconds, rounded up; `frees_at` is not after now when they are free.
+    `frees_at` and `full_at` are POSIX seconds, rounded up; `frees_at` is now when they are free, or were
+    until they were taken.
     """
 
     remain: int
@@ -71,4 +91,5 @@ class Buckets(Protocol):
         """How they stand; nothing is taken.  Raises `TransientError`."""
 
     async def give_back(self, spends: Sequence[Spend], now: int) -> None:
-        """Undo a `spend` whose request then did nothing.  Raises `TransientError`."""
+        """Undo a `spend` whose request then did nothing, at once: what the bucket has gained since is given
+        twice.  Raises `TransientError`."""

@@ -30,6 +30,7 @@ from core import blocked_keys, certificates, issuers, jobs
 from core.clock import FakeClock
 from core.database import Database, Transaction
 from core.ephemeral.memory import MemoryNonces
+from core.ephemeral.memory_buckets import MemoryBuckets
 from core.errors import Refused, TransientError
 from core.evidence import CaaSeen, ControlSeen, PerspectiveKey, Result, Statement
 from core.outcome import Outcome, Seen, View
@@ -297,6 +298,7 @@ async def running(
             clock=clock,
             randomness=randomness,
             nonces=MemoryNonces(randomness, token(randomness)),
+            buckets=MemoryBuckets(),
             urls=Urls(settings),
             changes=changes,
             chains={ISSUER: [await issuance.prepare()]},
