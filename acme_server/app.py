@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from acme_server import urls
 from acme_server.answers import Answers, render
-from acme_server.authentication import Authentication, ForeignResource, Proof
+from acme_server.authentication import Authentication, Proof
 from acme_server.changes import Changes
 from acme_server.context import Context
 from acme_server.exchange import ByAccount, Reply
@@ -27,7 +27,7 @@ from acme_server.handlers import (
 from acme_server.handlers import terms as terms_page
 from acme_server.handlers.terms import Terms
 from acme_server.http import Request, Response
-from acme_server.problems import malformed
+from acme_server.problems import Recorded, malformed
 from acme_server.registration import finalize, validate
 from acme_server.routes import Route, Routes, Serve
 from acme_server.urls import check_base
@@ -133,12 +133,14 @@ class Gate:
                 raise malformed("this resource can only be read: the payload must be empty, not {}")
             try:
                 reply = await handler(self._context, signed)
-            except ForeignResource:
+            except Recorded as problem:
                 by = "key of no account"
                 if isinstance(signed, ByAccount):
                     by = f"account:{signed.account.id}"
                 await self._authentication.record_refusal(
-                    "access.foreign-resource", by, {"path": request.path, "from": request.remote}
+                    problem.recorded_as,
+                    by,
+                    {"path": request.path, "from": request.remote, "why": problem.detail},
                 )
                 raise
             return render(reply)

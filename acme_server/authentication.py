@@ -21,7 +21,7 @@ from acme_server.exchange import ByAccount, ByKey, Signed
 from acme_server.handlers.terms import Terms
 from acme_server.http import Request
 from acme_server.jws import Jws, PublicKey
-from acme_server.problems import ErrorType, malformed, not_found, refusal, unauthorized
+from acme_server.problems import ErrorType, Recorded, malformed, not_found, refusal, unauthorized
 from acme_server.states import AccountStatus
 from acme_server.store import accounts
 from core.errors import Problem
@@ -187,5 +187,7 @@ def must_be_owner(request: ByAccount, account_id: str, what: str) -> None:
         )
 
 
-class ForeignResource(Problem):
-    """An account asked for what is another's; the audit log is told."""
+class ForeignResource(Recorded):
+    """An account asked for what is another's."""
+
+    recorded_as = "access.foreign-resource"

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from acme_server.changes import Changes
+from acme_server.registration.binding_secret import BindingSecret
 from acme_server.urls import Urls
 from core.blocklist import Blocklist
 from core.clock import Clock
@@ -22,8 +23,8 @@ class Context:
     `chains` maps an issuer id to its chains in PEM, the default one first: each begins with the issuing
     certificate and leaves its trust anchor out.  It grows with a rollover.  `wake_jobs` tells
     the job runner that a row is waiting, `on_revocation` the CRL updater; both return at once.  `changes` is
-    what `app.job_handlers` was given, so that polls hear of finished jobs.  `blocklist` are the keys that the
-    operator wants nobody to use.
+    what `app.job_handlers` was given, so that polls hear of finished jobs.  `binding_secret` is what the keys
+    of external accounts are derived from.  `blocklist` are the keys that the operator wants nobody to use.
     """
 
     settings: Settings
@@ -37,4 +38,5 @@ class Context:
     chains: Mapping[str, Sequence[bytes]]
     wake_jobs: Callable[[], None]
     on_revocation: Callable[[], None]
+    binding_secret: BindingSecret
     blocklist: Blocklist = field(default_factory=Blocklist)

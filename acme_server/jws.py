@@ -16,6 +16,7 @@ import binascii
 import hashlib
 import json
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -83,24 +84,31 @@ def parse(body: bytes, depth: int) -> Jws:
 
     `depth` bounds the nesting of JSON.  Raises `Problem` (malformed, badSignatureAlgorithm).
     """
-    outer = parse_json(body, depth, "the request body")
-    if not isinstance(outer, dict):
-        raise malformed("the request body must be a JSON object (a JWS in flattened JSON serialization)")
-    if "header" in outer:
+    return of_members(parse_json(body, depth, "the request body"), depth, "the request body")
+
+
+def of_members(members: Any, depth: int, what: str, algorithms: Collection[str] = tuple(ALGORITHMS)) -> Jws:
+    """The same of a JWS that stands inside another one (keyChange, external account binding).
+
+    `members` came out of `parse_json`; `algorithms` may sign it.  Raises `Problem` as `parse`.
+    """
+    if not isinstance(members, dict):
+        raise malformed(f"{what} must be a JSON object (a JWS in flattened JSON serialization)")
+    if "header" in members:
         raise malformed("a JWS Unprotected Header must not be used (RFC 8555 section 6.2)")
-    if "signatures" in outer:
+    if "signatures" in members:
         raise malformed("a JWS with several signatures must not be used (RFC 8555 section 6.2)")
-    if outer.keys() != {"protected", "payload", "signature"}:
-        raise malformed("a request has exactly the members protected, payload and signature")
+    if members.keys() != {"protected", "payload", "signature"}:
+        raise malformed(f"{what} has exactly the members protected, payload and signature")
     protected_text, payload_text, signature_text = (
-        _text(outer[name], name) for name in ("protected", "payload", "signature")
+        _text(members[name], name) for name in ("protected", "payload", "signature")
     )
     header = parse_json(decode_base64url(protected_text, "protected"), depth, "the protected header")
     if not isinstance(header, dict):
         raise malformed("the protected header must be a JSON object")
     kid, jwk = _key_reference(header)
     return Jws(
-        alg=_algorithm(header),
+        alg=_algorithm(header, algorithms),
         url=_text(header.get("url"), "url"),
         nonce=_nonce(header),
         kid=kid,
@@ -219,13 +227,13 @@ def _text(value: Any, name: str) -> str:
     return value
 
 
-def _algorithm(header: dict[str, Any]) -> str:
+def _algorithm(header: dict[str, Any], algorithms: Collection[str]) -> str:
     alg = header.get("alg")
-    if not isinstance(alg, str) or alg not in ALGORITHMS:
+    if not isinstance(alg, str) or alg not in algorithms:
         raise refusal(
             ErrorType.BAD_SIGNATURE_ALGORITHM,
-            f"alg must be one of {', '.join(ALGORITHMS)}",
-            extra={"algorithms": list(ALGORITHMS)},
+            f"alg must be one of {', '.join(algorithms)}",
+            extra={"algorithms": list(algorithms)},
         )
     return alg
 
@@ -244,9 +252,9 @@ def _key_reference(header: dict[str, Any]) -> tuple[str | None, dict[str, Any] |
 
 
 def _nonce(header: dict[str, Any]) -> str | None:
-    nonce = header.get("nonce")
-    if nonce is None:
+    if "nonce" not in header:
         return None
+    nonce = header["nonce"]
     if not isinstance(nonce, str) or not _BASE64URL.fullmatch(nonce):
         raise malformed("nonce must be a base64url string (RFC 8555 section 6.5.2)")
     return nonce

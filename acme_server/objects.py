@@ -32,7 +32,11 @@ def identifier(name: str) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """RFC 8555 section 7.1.2.  `url` is stable for ever: CAA records and DNS labels name it."""
+    """RFC 8555 section 7.1.2.  `url` is stable for ever: CAA records and DNS labels name it.
+
+    `binding` is the externalAccountBinding that it was made with (JSON), `binding_kid` the key that signed
+    it; both None for an account without.
+    """
 
     id: str
     url: str
@@ -40,6 +44,8 @@ class Account:
     contact: tuple[str, ...]
     terms_version: str | None
     created_at: int
+    binding_kid: str | None = None
+    binding: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,9 +54,16 @@ STATUS: dict[ErrorType, int] = {
     ErrorType.SERVER_INTERNAL: 500,
     ErrorType.UNAUTHORIZED: 403,
     ErrorType.USER_ACTION_REQUIRED: 403,  # section 7.3.3
+    ErrorType.EXTERNAL_ACCOUNT_REQUIRED: 403,
     ErrorType.REJECTED_IDENTIFIER: 400,
     ErrorType.CAA: 403,
 }
+
+
+class Recorded(Problem):
+    """A refusal that the audit log hears of, as `recorded_as`."""
+
+    recorded_as = ""
 
 
 def refusal(kind: ErrorType, detail: str, **members: Any) -> Problem:

@@ -13,7 +13,7 @@ from acme_server.objects import Account, Authorization, Challenge, Order, identi
 from acme_server.states import AuthorizationStatus, ChallengeStatus, OrderStatus
 from acme_server.urls import Urls
 from core.methods import METHODS
-from core.settings import Settings
+from core.settings import ExternalAccount, Settings
 
 
 def directory(settings: Settings, urls: Urls) -> dict[str, Any]:
@@ -21,7 +21,7 @@ def directory(settings: Settings, urls: Urls) -> dict[str, Any]:
     meta: dict[str, Any] = {
         "termsOfService": urls.terms,
         "caaIdentities": list(settings.ca.caa_identities),
-        "externalAccountRequired": False,
+        "externalAccountRequired": settings.acme.external_account is ExternalAccount.REQUIRED,
     }
     if settings.acme.website:
         meta["website"] = settings.acme.website
@@ -37,12 +37,15 @@ def directory(settings: Settings, urls: Urls) -> dict[str, Any]:
 
 def account(account: Account, urls: Urls) -> dict[str, Any]:
     """Section 7.1.2."""
-    return {
+    members: dict[str, Any] = {
         "status": account.status,
         "contact": account.contact,
         "termsOfServiceAgreed": account.terms_version is not None,
         "orders": urls.orders(account.id),
     }
+    if account.binding is not None:
+        members["externalAccountBinding"] = msgspec.Raw(account.binding.encode())
+    return members
 
 
 def order(order: Order, authorization_ids: Sequence[str], urls: Urls, now: int) -> dict[str, Any]:

@@ -22,6 +22,7 @@ class DataDirectory:
         self.mpic = self.root / "mpic"
         self.audit = self.root / "audit"
         self.tls = self.root / "tls"
+        self.bindings = self.root / "bindings"
         self.repository = self.root / "repository"
         self.status = self.root / "status"
         self.run = self.root / "run"

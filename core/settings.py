@@ -32,6 +32,14 @@ class ResponderMaker(StrEnum):
     CEREMONY = "ceremony"
 
 
+class ExternalAccount(StrEnum):
+    """Whether a new account must be bound to somebody whom the operator knows (RFC 8555 section 7.3.4)."""
+
+    OFF = "off"
+    OPTIONAL = "optional"
+    REQUIRED = "required"
+
+
 class ModuleKind(StrEnum):
     """Which PKCS#11 module: what it wants of us is data (signer/vault/modules.py)."""
 
@@ -80,6 +88,8 @@ class Acme:
     poll_interval: int = 1
     hold: int = 2
     website: str = ""
+    external_account: ExternalAccount = ExternalAccount.OFF
+    binding_secret_file: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,13 @@ import typer
 from core import checks, today
 from core.clock import SystemClock
 from core.errors import ConfigurationError, TransientError
-from operations import activation_commands, ceremony_commands, keys_commands, mpic_commands
+from operations import (
+    activation_commands,
+    ceremony_commands,
+    eab_commands,
+    keys_commands,
+    mpic_commands,
+)
 from operations.command import DATA as _DATA
 from operations.command import Config, Data, Json, Set
 from operations.command import exit_with as _exit
@@ -43,6 +49,7 @@ application = typer.Typer(
     rich_markup_mode=None,
 )
 application.add_typer(ceremony_commands.application)
+application.add_typer(eab_commands.application)
 application.add_typer(keys_commands.application)
 application.add_typer(mpic_commands.application)
 

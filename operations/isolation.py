@@ -73,7 +73,8 @@ def arrange(isolation: Isolation, data: DataDirectory) -> None:
         .              root : acme-ca-app          1771
         tokens vault   acme-ca-vault               0700
         perspectives   acme-ca-perspective         0700
-        audit tls mpic acme-ca-app                 0700
+        audit tls mpic bindings
+                       acme-ca-app                 0700
         repository     acme-ca-app : acme-ca       0755   public anyway
         status         acme-ca-status              0700
         run            root : acme-ca              1770   sockets
@@ -85,6 +86,7 @@ def arrange(isolation: Isolation, data: DataDirectory) -> None:
         data.perspectives: "perspective",
         data.audit: "app",
         data.tls: "app",
+        data.bindings: "app",
         data.mpic: "app",
         data.status: "status",
     }

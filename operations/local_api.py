@@ -7,16 +7,18 @@ Must never: be reachable from a network.
 
 from __future__ import annotations
 
+import asyncio
 import getpass
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from acme_server.registration import compromise
 from core import certificates
 from core.data_directory import DataDirectory
 from core.database import Database, Transaction
-from core.errors import Refused
+from core.errors import Refused, TransientError
 from core.rpc import Method, Peer, RpcClient, RpcServer
 
 
@@ -55,6 +57,9 @@ class Blocked:
     revoked: tuple[bytes, ...]
     upgraded: tuple[bytes, ...]
 
+
+P = TypeVar("P")
+R = TypeVar("R")
 
 REVOKE = Method("revoke", RevokeRequest, Revoked)
 BLOCK_KEY = Method("block-key", BlockRequest, Blocked)
@@ -104,6 +109,24 @@ def server(database: Database, on_revocation: Callable[[], None], wake_jobs: Cal
     answering.add(REVOKE, revoke)
     answering.add(BLOCK_KEY, block_key)
     return answering
+
+
+def call(data: DataDirectory, method: Method[P, R], params: P) -> R:
+    """The command line's side of any method.  Raises `Refused`, or `TransientError` when no app runs here."""
+
+    async def ask() -> R:
+        client = RpcClient(data.app_socket, owner=data.audit)
+        try:
+            return await client.call(method, params)
+        finally:
+            await client.close()
+
+    try:
+        return asyncio.run(ask())
+    except TransientError as error:
+        raise TransientError(
+            f"no CA answers in {data.root} ({error}); `acme-server status` says more"
+        ) from error
 
 
 async def revoke(data: DataDirectory, serial: bytes, reason: int, cause: str) -> Revoked:

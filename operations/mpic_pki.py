@@ -21,11 +21,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from core import private_files
 from core.clock import Clock
 from core.errors import ConfigurationError
 from core.randomness import Randomness, token
 from signer import serials
-from validation.keys import read_private
 from validation.mpic.mutual_tls import COORDINATOR, IDENTITY, PASSPHRASE, ROOT, host_name
 
 ROOT_KEY, NEXT_KEY = "root-key.pem", "next-key.pem"
@@ -140,7 +140,7 @@ def install(directory: Path, answer: bytes) -> datetime:
         raise ConfigurationError(
             "not a certificate and the root that signed it: give what acme-server mpic certificate wrote"
         ) from error
-    waiting = read_private(directory / NEXT_KEY, "acme-server mpic request makes it")
+    waiting = private_files.read(directory / NEXT_KEY, "acme-server mpic request makes it")
     key = serialization.load_pem_private_key(waiting, _passphrase(directory))
     assert isinstance(key, ec.EllipticCurvePrivateKey)
     if key.public_key() != certificate.public_key():
@@ -172,7 +172,7 @@ def _belong(path: Path) -> None:
 
 
 def _root(directory: Path, passphrase: str) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
-    pem = read_private(directory / ROOT_KEY, "acme-server mpic root makes it")
+    pem = private_files.read(directory / ROOT_KEY, "acme-server mpic root makes it")
     try:
         key = serialization.load_pem_private_key(pem, passphrase.encode())
     except ValueError as error:
@@ -224,4 +224,4 @@ def _encrypted(key: ec.EllipticCurvePrivateKey, passphrase: bytes) -> bytes:
 
 
 def _passphrase(directory: Path) -> bytes:
-    return read_private(directory / PASSPHRASE, "acme-server mpic request makes it").strip()
+    return private_files.read(directory / PASSPHRASE, "acme-server mpic request makes it").strip()

@@ -18,8 +18,10 @@ from acme_server import app
 from acme_server.access_log import AccessLog
 from acme_server.changes import Changes
 from acme_server.context import Context
-from acme_server.registration import finalize, validate
+from acme_server.registration import binding_secret, finalize, validate
+from acme_server.registration.binding_secret import BindingSecret
 from acme_server.server import Server
+from acme_server.store import bindings as binding_keys
 from acme_server.tls import DirectoryTls
 from acme_server.urls import Urls, check_base
 from core import blocked_keys, tables
@@ -33,7 +35,7 @@ from core.errors import CaError, ConfigurationError, HaltIssuance, TransientErro
 from core.jobs import Handler, JobRunner, hasten
 from core.randomness import Randomness
 from core.settings import CtMode, Settings
-from operations import issuer_revocation, local_api, observation
+from operations import bindings, issuer_revocation, local_api, observation
 from operations.perspective_watch import PerspectiveWatch
 from operations.records import record_start, record_stop
 from operations.rule_watch import RuleWatch
@@ -115,6 +117,7 @@ async def serve(
         pinned = dict(zip(description.perspectives, description.perspective_keys, strict=False))
         perspective_watch = PerspectiveWatch(perspectives.channels, settings, data, pinned, clock)
         await perspective_watch.start()
+        secret = _binding_secret(settings, data, database, randomness)
         changes = Changes()
         jobs = JobRunner(
             database,
@@ -153,6 +156,7 @@ async def serve(
             chains=chains,
             wake_jobs=jobs.wake,
             on_revocation=crls.wake,
+            binding_secret=secret,
             blocklist=blocklist,
         )
         front = Server(
@@ -163,6 +167,7 @@ async def serve(
         closing.push_async_callback(front.close)
         operator = local_api.server(database, crls.wake, jobs.wake)
         issuer_revocation.serve(operator, database, crls.wake)
+        bindings.serve(operator, database, clock, secret, settings.acme.external_account, randomness)
         await operator.listen(data.app_socket)
         closing.push_async_callback(operator.close)
 
@@ -226,6 +231,20 @@ async def _open_database(settings: Settings, data: DataDirectory, clock: Clock) 
     )
     await database.open()
     return database
+
+
+def _binding_secret(
+    settings: Settings, data: DataDirectory, database: Database, randomness: Randomness
+) -> BindingSecret:
+    secret = binding_secret.load(settings.acme.binding_secret_file, data.bindings, randomness)
+    orphans = binding_keys.orphans(database.reader, secret.fingerprint)
+    if orphans:
+        _log.error(
+            "%d keys of external accounts were derived from another secret and make no account: put the old "
+            "one back (acme.binding_secret_file), or withdraw them and hand out new ones (acme-server eab)",
+            orphans,
+        )
+    return secret
 
 
 async def _describe(vault: Vault, clock: Clock) -> Description:

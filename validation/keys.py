@@ -6,14 +6,13 @@ another volume (`validation.key_passphrase_file`).  The public half is pinned in
 
 from __future__ import annotations
 
-import os
-import stat
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from core import private_files
 from core.errors import ConfigurationError
 from core.evidence import PerspectiveKey
 from core.randomness import Randomness, token
@@ -35,7 +34,7 @@ def generate_key(directory: Path, randomness: Randomness, passphrase_file: Path 
     if key_file.exists():
         raise ConfigurationError(f"{key_file} exists: move it away to make a new perspective key")
     if passphrase_file is None and not (directory / PASSPHRASE_FILE).exists():
-        _write_private(directory / PASSPHRASE_FILE, token(randomness, PASSPHRASE_OCTETS).encode())
+        private_files.write(directory / PASSPHRASE_FILE, token(randomness, PASSPHRASE_OCTETS).encode())
     # The key itself comes from OpenSSL's generator: a scalar drawn by hand would be own cryptography.
     private_key = ec.generate_private_key(ec.SECP256R1())
     pem = private_key.private_bytes(
@@ -43,7 +42,7 @@ def generate_key(directory: Path, randomness: Randomness, passphrase_file: Path 
         serialization.PrivateFormat.PKCS8,
         serialization.BestAvailableEncryption(_passphrase(directory, passphrase_file)),
     )
-    _write_private(key_file, pem)
+    private_files.write(key_file, pem)
     return public_key_octets(private_key)
 
 
@@ -55,7 +54,7 @@ def load_key(directory: Path, passphrase_file: Path | None = None) -> Perspectiv
 def load_private_key(directory: Path, passphrase_file: Path | None = None) -> ec.EllipticCurvePrivateKey:
     """The private key in `directory`.  Raises `ConfigurationError` when it cannot be used."""
     key_file = directory / KEY_FILE
-    pem = read_private(
+    pem = private_files.read(
         key_file,
         f"acme-server perspective-key {directory.name} makes it, or the set-up on the CA's own machine",
     )
@@ -93,34 +92,7 @@ def read_public_key(path: Path) -> bytes:
 
 def _passphrase(directory: Path, passphrase_file: Path | None) -> bytes:
     path = passphrase_file or directory / PASSPHRASE_FILE
-    passphrase = read_private(path, "name the file in validation.key_passphrase_file").strip()
+    passphrase = private_files.read(path, "name the file in validation.key_passphrase_file").strip()
     if not passphrase:
         raise ConfigurationError(f"{path} is empty: it must hold the passphrase of the perspective's key")
     return passphrase
-
-
-def read_private(path: Path, remedy: str) -> bytes:
-    """The octets of a file that is for its owner alone.  Raises `ConfigurationError`."""
-    try:
-        with path.open("rb") as file:
-            if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
-                raise ConfigurationError(
-                    f"{path} is open to others: chmod 600 it, and think about who read it"
-                )
-            return file.read()
-    except OSError as error:
-        raise ConfigurationError(f"cannot read {path} ({error.strerror}): {remedy}") from error
-
-
-def _write_private(path: Path, content: bytes) -> None:
-    """Written once, for the owner alone, and on the disk before we go on."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

@@ -1,8 +1,6 @@
-"""newAccount, account update and deactivation (RFC 8555 sections 7.3, 7.3.2, 7.3.3, 7.3.6)."""
+"""newAccount, account update and deactivation (RFC 8555 sections 7.3, 7.3.1 to 7.3.4, 7.3.6)."""
 
 from __future__ import annotations
-
-import sqlite3
 
 from acme_server import resources, urls
 from acme_server.authentication import must_be_owner
@@ -10,7 +8,7 @@ from acme_server.context import Context
 from acme_server.exchange import ByAccount, ByKey, Reply, flag, text
 from acme_server.objects import Account
 from acme_server.problems import ErrorType, malformed, refusal, unauthorized
-from acme_server.registration import contacts
+from acme_server.registration import binding, contacts
 from acme_server.registration.compromise import must_suit_an_account
 from acme_server.registration.deactivate import deactivate_account
 from acme_server.states import ACCOUNT, AccountStatus
@@ -36,6 +34,9 @@ async def create(context: Context, request: ByKey) -> Reply:
             f"agree to the terms of service at {context.urls.terms} (termsOfServiceAgreed: true)",
             headers={"Link": f'<{context.urls.terms}>;rel="terms-of-service"'},
         )
+    bound = await context.database.read(
+        lambda reader: binding.read(reader, request, context.binding_secret, context.settings)
+    )
     try:
         public_keys.check(request.key.spki)
     except public_keys.WeakKey as weak:
@@ -43,7 +44,10 @@ async def create(context: Context, request: ByKey) -> Reply:
 
     account_id = token(context.randomness)
 
-    def unit(tx: Transaction) -> Account:
+    def unit(tx: Transaction) -> tuple[Account, bool]:
+        beside = accounts.by_thumbprint(tx, thumbprint)
+        if beside is not None:  # registered by a request running beside this one
+            return beside, False
         account = Account(
             id=account_id,
             url=context.urls.account(account_id),
@@ -51,26 +55,28 @@ async def create(context: Context, request: ByKey) -> Reply:
             contact=contact,
             terms_version=context.settings.ca.terms_version,
             created_at=tx.now,
+            binding_kid=None if bound is None else bound.kid,
+            binding=None if bound is None else bound.json,
         )
         must_suit_an_account(tx, request.key, context.blocklist)
         urls.bind_base(tx, context.urls)
+        if bound is not None:
+            binding.use(tx, bound)
         accounts.insert(tx, account, request.key)
         tx.audit(
             "account.created",
             f"account:{account.id}",
-            {"thumbprint": thumbprint, "contact": contact, "terms": account.terms_version},
+            {
+                "thumbprint": thumbprint,
+                "contact": contact,
+                "terms": account.terms_version,
+                "binding": account.binding_kid,
+            },
         )
-        return account
+        return account, True
 
-    try:
-        account = await context.database.write(unit)
-    except sqlite3.IntegrityError:
-        # The same key was registered by a request running beside this one.
-        found = await context.database.read(lambda reader: accounts.by_thumbprint(reader, thumbprint))
-        if found is None:
-            raise
-        return _existing(context, found)
-    return _reply(context, account, 201)
+    account, made = await context.database.write(unit)
+    return _reply(context, account, 201) if made else _existing(context, account)
 
 
 async def show_or_update(context: Context, request: ByAccount) -> Reply:

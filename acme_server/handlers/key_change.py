@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import sqlite3
 
-import msgspec
-
 from acme_server import jws, resources
 from acme_server.context import Context
 from acme_server.exchange import ByAccount, Reply, text
@@ -50,7 +48,7 @@ async def change(context: Context, request: ByAccount) -> Reply:
 def _checked(context: Context, request: ByAccount) -> PublicKey:
     """The new key, once the inner request has passed all of the section's checks.  Raises `Problem`."""
     depth = context.settings.limits.json_depth
-    inner = jws.parse(msgspec.json.encode(request.members), depth)
+    inner = jws.of_members(request.members, depth, "the inner request")
     if inner.jwk is None:
         raise malformed("the inner request must carry the new key (jwk)")
     if inner.nonce is not None:

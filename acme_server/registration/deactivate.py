@@ -1,4 +1,4 @@
-"""What ends when an account or an authorization is deactivated (RFC 8555 sections 7.3.6, 7.5.2).
+"""What ends with an account or an authorization (RFC 8555 sections 7.1.6, 7.3.6, 7.5.2).
 
 Certificates stay: deactivation revokes none.  An order that is processing was approved before and goes on
 only if the issue job finds its account valid (registration/finalize.py).
@@ -15,14 +15,15 @@ from core.database import Transaction
 
 
 def deactivate_account(tx: Transaction, account: Account) -> None:
-    """The account, and every order and authorization of it that is still open.  Raises `IllegalMove`."""
-    accounts.move(tx, account, Event.DEACTIVATED)
-    error = problems.to_json(unauthorized("the account was deactivated"))
-    for order in orders.open_of_account(tx, account.id):
-        orders.move(tx, order, Event.DEACTIVATED, error)
-    for authorization in authorizations.pending_of_account(tx, account.id):
-        authorizations.move(tx, authorization, Event.DEACTIVATED)
+    """By its owner, with every order and authorization that is still open.  Raises `IllegalMove`."""
+    _end(tx, account, Event.DEACTIVATED, "the account was deactivated")
     tx.audit("account.deactivated", f"account:{account.id}", {})
+
+
+def revoke_account(tx: Transaction, account: Account, why: str, *, actor: str) -> None:
+    """The same by us (RFC 8555 section 7.1.6): `why` is for the audit log.  Raises `IllegalMove`."""
+    _end(tx, account, Event.REVOKED, "the account was ended by the CA")
+    tx.audit("account.revoked", actor, {"account": account.id, "why": why})
 
 
 def deactivate_authorization(tx: Transaction, authorization: Authorization) -> None:
@@ -37,3 +38,12 @@ def deactivate_authorization(tx: Transaction, authorization: Authorization) -> N
         f"account:{authorization.account_id}",
         {"authorization": authorization.id, "name": authorization.name},
     )
+
+
+def _end(tx: Transaction, account: Account, event: Event, told: str) -> None:
+    accounts.move(tx, account, event)
+    error = problems.to_json(unauthorized(told))
+    for order in orders.open_of_account(tx, account.id):
+        orders.move(tx, order, Event.DEACTIVATED, error)
+    for authorization in authorizations.pending_of_account(tx, account.id):
+        authorizations.move(tx, authorization, Event.DEACTIVATED)

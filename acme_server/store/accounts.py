@@ -12,14 +12,14 @@ from acme_server.states import ACCOUNT, AccountStatus, Event
 from core.database import Row, Rows, Transaction
 
 _contact = msgspec.json.Decoder(tuple[str, ...]).decode
-_COLUMNS = "a.id, a.url, a.status, a.contact, a.terms_version, a.created_at"
+_COLUMNS = "a.id, a.url, a.status, a.contact, a.terms_version, a.created_at, a.binding_kid, a.binding"
 
 
 def insert(tx: Transaction, account: Account, key: PublicKey) -> None:
     """A new account and its first key.  Raises sqlite3.IntegrityError when the key is in use."""
     tx.execute(
-        "INSERT INTO accounts (id, url, status, contact, terms_version, terms_agreed_at, created_at)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO accounts (id, url, status, contact, terms_version, terms_agreed_at, created_at,"
+        " binding_kid, binding) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             account.id,
             account.url,
@@ -28,6 +28,8 @@ def insert(tx: Transaction, account: Account, key: PublicKey) -> None:
             account.terms_version,
             account.created_at if account.terms_version is not None else None,
             account.created_at,
+            account.binding_kid,
+            account.binding,
         ),
     )
     insert_key(tx, account.id, key)
@@ -97,6 +99,15 @@ def by_id(rows: Rows, account_id: str) -> Account | None:
     return None if row is None else _account(row)
 
 
+def valid_of_binding(rows: Rows, kid: str, count: int) -> list[Account]:
+    """The first `count` valid accounts that were made with the binding key."""
+    found = rows.all(
+        f"SELECT {_COLUMNS} FROM accounts a WHERE a.binding_kid = ? AND a.status = 'valid' LIMIT ?",
+        (kid, count),
+    )
+    return [_account(row) for row in found]
+
+
 def is_account_key(rows: Rows, spki_sha256: bytes) -> bool:
     """Whether the key is, or ever was, any account's (section 11.1)."""
     return rows.one("SELECT 1 FROM account_keys WHERE spki_sha256 = ? LIMIT 1", (spki_sha256,)) is not None
@@ -130,4 +141,6 @@ def _account(row: Row) -> Account:
         contact=_contact(row["contact"]),
         terms_version=row["terms_version"],
         created_at=row["created_at"],
+        binding_kid=row["binding_kid"],
+        binding=row["binding"],
     )

@@ -4,13 +4,15 @@ CREATE TABLE binding_keys (        -- external account binding (RFC 8555 section
   kid TEXT PRIMARY KEY,
   label TEXT NOT NULL,             -- whose it is, for operators
   reusable INTEGER NOT NULL,       -- 0: good for one account
+  uses INTEGER NOT NULL,           -- accounts made with it; counted in the transaction that makes one
+  secret TEXT NOT NULL,            -- which secret it is derived from, by its fingerprint
   created_at INTEGER NOT NULL,
   expires_at INTEGER,              -- NULL: never
   withdrawn_at INTEGER             -- NULL: good
 ) STRICT;
 ALTER TABLE accounts ADD COLUMN binding_kid TEXT REFERENCES binding_keys (kid);
 ALTER TABLE accounts ADD COLUMN binding TEXT;       -- the externalAccountBinding as it came in (JWS, JSON)
-CREATE INDEX accounts_by_binding ON accounts (binding_kid) WHERE binding_kid IS NOT NULL;
+CREATE INDEX accounts_by_binding ON accounts (binding_kid, status) WHERE binding_kid IS NOT NULL;
 
 ALTER TABLE orders ADD COLUMN replaces TEXT REFERENCES certificates (id);   -- RFC 9773 section 5
 CREATE INDEX orders_by_replaced ON orders (replaces) WHERE replaces IS NOT NULL;

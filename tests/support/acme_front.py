@@ -24,6 +24,7 @@ from cryptography.x509.oid import NameOID
 from acme_server import app
 from acme_server.changes import Changes
 from acme_server.context import Context
+from acme_server.registration.binding_secret import BindingSecret
 from acme_server.server import Server
 from acme_server.urls import Urls
 from core import blocked_keys, certificates, issuers, jobs
@@ -52,6 +53,7 @@ from validation.mpic.conclusion import tally
 
 BASE = "https://ca.test:14000"
 ISSUER = "ec-1"
+BINDING_SECRET = b"the secret of external accounts, in tests"
 ISSUER_NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Test issuer")])
 
 
@@ -304,6 +306,7 @@ async def running(
             chains={ISSUER: [await issuance.prepare()]},
             wake_jobs=lambda: wakes.append("jobs"),
             on_revocation=lambda: wakes.append("revocation"),
+            binding_secret=BindingSecret(BINDING_SECRET),
         )
         told: list[str] = []
 

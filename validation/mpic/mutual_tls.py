@@ -19,8 +19,8 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.x509.oid import ExtensionOID
 
+from core import private_files
 from core.errors import ConfigurationError
-from validation.keys import read_private
 
 IDENTITY, ROOT, PASSPHRASE = "identity.pem", "root.pem", "passphrase"
 COORDINATOR = "coordinator"
@@ -105,9 +105,9 @@ class Identity:
         return tuple((each.st_ino, each.st_mtime_ns) for each in found)
 
     def _load(self) -> None:
-        passphrase = read_private(self._directory / PASSPHRASE, REMEDY).strip()
+        passphrase = private_files.read(self._directory / PASSPHRASE, REMEDY).strip()
         path = self._directory / IDENTITY
-        pem = read_private(path, REMEDY)
+        pem = private_files.read(path, REMEDY)
         try:
             certificate = x509.load_pem_x509_certificate(pem)
             names = certificate.extensions.get_extension_for_oid(ExtensionOID.SUBJECT_ALTERNATIVE_NAME).value
