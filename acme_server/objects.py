@@ -55,7 +55,8 @@ class Order:
 
     `applicant` is what the subscriber signed at finalize (msgpack of `signer.api.Applicant`).  `not_before`
     and `not_after` are what was asked for, None for the profile's own; `replaces` is the id in the register
-    of the certificate that this order renews (RFC 9773 section 5).
+    of the certificate that this order renews (RFC 9773 section 5), `renewal` whether it did so in
+    the certificate's window, and so meets no rate limit.
     """
 
     id: str
@@ -72,6 +73,7 @@ class Order:
     not_before: int | None = None
     not_after: int | None = None
     replaces: str | None = None
+    renewal: bool = False
 
     def status_at(self, now: int) -> OrderStatus:
         """The status, with what time alone has done."""

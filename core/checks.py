@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from core import corroboration, validation_checks
+from core import corroboration, limit_checks, validation_checks
 from core.methods import METHODS
 from core.refusal import CODE, HOST_NAME, url, wrong
 from core.requirements import DAY, HOUR, Limit, row
@@ -41,6 +41,7 @@ MAY_BE_ZERO = frozenset(
         "busy_timeout",
         "latitude",
         "longitude",
+        *limit_checks.RATES,
     }
 )
 """Numbers whose zero has a meaning; every other number must be above zero."""
@@ -58,6 +59,7 @@ def undated(settings: Settings) -> None:
     _ca(settings)
     _addresses(settings)
     validation_checks.undated(settings)
+    limit_checks.undated(settings)
     _periods(settings)
     _approved_tokens(settings)
     _profiles(settings)
@@ -198,12 +200,6 @@ def _periods(settings: Settings) -> None:
             "vault.responder_lifetime",
             vault.responder_lifetime,
             "30 days at most: a responder without a status of its own must end soon",
-        )
-    if settings.limits.failure_wait > settings.limits.failure_wait_most:
-        raise wrong(
-            "limits.failure_wait",
-            settings.limits.failure_wait,
-            "the first wait is the shortest one",
         )
     if settings.acme.authorization_reuse > settings.acme.authorization_lifetime:
         raise wrong(

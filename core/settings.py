@@ -235,6 +235,16 @@ class Limits:
     failures_free: int = 5
     failure_wait: int = 900
     failure_wait_most: int = 86400
+    new_account_address: int = 10
+    new_account_address_period: int = 3 * 3600
+    new_account_binding: int = 1000
+    new_account_binding_period: int = 86400
+    new_order_account: int = 10000
+    new_order_account_period: int = 86400
+    certificate_domain: int = 10000
+    certificate_domain_period: int = 7 * 86400
+    certificate_set: int = 10
+    certificate_set_period: int = 7 * 86400
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from acme_server.authentication import must_be_owner, own
 from acme_server.context import Context
 from acme_server.exchange import ByAccount, Reply, text
 from acme_server.objects import Order
-from acme_server.registration import csr, finalize, new_order
+from acme_server.registration import csr, finalize, new_order, rate_limits
 from acme_server.registration import orders as rules
 from acme_server.states import OrderStatus
 from acme_server.store import orders
@@ -20,11 +20,13 @@ PAGE = 100
 async def create(context: Context, request: ByAccount) -> Reply:
     """A new order (201)."""
     wanted = new_order.read(request.members, context.settings)
+    renewal = False
 
     def unit(tx: Transaction) -> tuple[Order, list[str]]:
-        return rules.place(tx, request.account, wanted, context.settings, context.randomness)
+        return rules.place(tx, request.account, wanted, context.settings, context.randomness, renewal=renewal)
 
-    order, authorization_ids = await context.database.write(unit)
+    async with rate_limits.new_order(context, request.account, wanted, renewal=renewal):
+        order, authorization_ids = await context.database.write(unit)
     return _reply(context, order, authorization_ids, 201)
 
 
@@ -65,9 +67,10 @@ async def finalize_order(context: Context, request: ByAccount) -> Reply:
     csr.must_match(requested, order.names)
 
     with context.changes.watch(order_id) as moved:
-        order = await context.database.write(
-            lambda tx: finalize.accept(tx, order_id, der, requested, request)
-        )
+        async with rate_limits.certificate(context, order):
+            order = await context.database.write(
+                lambda tx: finalize.accept(tx, order_id, der, requested, request)
+            )
         context.wake_jobs()
         if await moved.within(context.settings.acme.hold):
             order = await _own_order(context, request, order_id)

@@ -9,13 +9,10 @@ Must never: count a fault of our own, or make a name wait for what another accou
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
-from acme_server.problems import ErrorType, refusal
+from acme_server.registration.rates import moment, refused
 from acme_server.store import attempts, authorizations
-from core import jobs, metrics
+from core import jobs
 from core.database import Rows, Transaction
-from core.errors import Problem
 from core.registered_domain import registered_domain
 from core.settings import Limits
 
@@ -36,15 +33,15 @@ def must_have_room(rows: Rows, kind: str, account_id: str, limits: Limits) -> No
     waiting = jobs.waiting(rows, kind, most)
     again = f"answer the challenge again in {QUEUE_PAUSE} s"
     if waiting >= most:
-        raise _limited(
-            "validations_waiting",
+        raise refused(
+            "validations-waiting",
             f"{most} validations wait already, which is our limit for all accounts together; {again}",
             QUEUE_PAUSE,
         )
     share = max(1, most // 10)
     if waiting * 2 >= most and authorizations.under_validation(rows, kind, account_id) >= share:
-        raise _limited(
-            "validations_waiting",
+        raise refused(
+            "validations-waiting",
             f"{waiting} validations wait already, and of so many an account may have {share}; {again}",
             QUEUE_PAUSE,
         )
@@ -57,10 +54,10 @@ def must_not_back_off(tx: Transaction, account_id: str, value: str, limits: Limi
     count, newest = attempts.failures(tx, account_id, domain, since)
     frees_at = newest + back_off(count, limits)
     if count and frees_at > tx.now:
-        raise _limited(
+        raise refused(
             "failures",
             f"{count} validations of names below {domain} failed for this account, the last at "
-            f"{_time(newest)}; the next may begin at {_time(frees_at)}. Mend first what their errors said",
+            f"{moment(newest)}; the next may begin at {moment(frees_at)}. Mend first what their errors said",
             frees_at - tx.now,
         )
 
@@ -68,7 +65,7 @@ def must_not_back_off(tx: Transaction, account_id: str, value: str, limits: Limi
 def must_be_tried(tx: Transaction, authorization_id: str, challenge_id: str, expires: int) -> None:
     """The challenge was not tried too often.  Raises `Problem` (rateLimited)."""
     if attempts.count(tx, authorization_id, challenge_id) >= ATTEMPTS:
-        raise _limited(
+        raise refused(
             "attempts",
             f"{ATTEMPTS} attempts at this challenge found no verdict, by a fault of ours: place a new order",
             expires - tx.now,
@@ -79,12 +76,3 @@ def back_off(failures: int, limits: Limits) -> int:
     """Seconds from the last of so many failures in a row to the next validation."""
     beyond = failures - limits.failures_free
     return 0 if beyond < 0 else min(limits.failure_wait << min(beyond, 32), limits.failure_wait_most)
-
-
-def _limited(limit: str, detail: str, retry_after: int) -> Problem:
-    metrics.LIMITED.labels(limit).inc()
-    return refusal(ErrorType.RATE_LIMITED, detail, retry_after=retry_after)
-
-
-def _time(at: int) -> str:
-    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC"

@@ -16,11 +16,23 @@ from core.settings import Settings
 
 
 def place(
-    tx: Transaction, account: Account, wanted: Wanted, settings: Settings, randomness: Randomness
+    tx: Transaction,
+    account: Account,
+    wanted: Wanted,
+    settings: Settings,
+    randomness: Randomness,
+    *,
+    renewal: bool = False,
 ) -> tuple[Order, list[str]]:
-    """Store a new order; it and the ids of its authorizations.  Raises `Problem`."""
+    """Store a new order; it and the ids of its authorizations.
+
+    A `renewal` by ARI in its window meets no rate limit.  Raises `Problem`.
+    """
     expires = tx.now + settings.acme.order_lifetime
-    needed = [_authorization(tx, account, name, expires, settings, randomness) for name in wanted.names]
+    needed = [
+        _authorization(tx, account, name, expires, settings, randomness, renewal=renewal)
+        for name in wanted.names
+    ]
     all_valid = all(each.status is AuthorizationStatus.VALID for each in needed)
     order = Order(
         id=token(randomness),
@@ -36,6 +48,7 @@ def place(
         not_before=wanted.not_before,
         not_after=wanted.not_after,
         replaces=wanted.replaces,
+        renewal=renewal,
     )
     ids = [each.id for each in needed]
     orders.insert(tx, order, ids)
@@ -44,7 +57,14 @@ def place(
 
 
 def _authorization(
-    tx: Transaction, account: Account, name: str, expires: int, settings: Settings, randomness: Randomness
+    tx: Transaction,
+    account: Account,
+    name: str,
+    expires: int,
+    settings: Settings,
+    randomness: Randomness,
+    *,
+    renewal: bool,
 ) -> Authorization:
     value, wildcard = split_wildcard(name)
     if settings.acme.authorization_reuse > 0:
@@ -52,7 +72,8 @@ def _authorization(
         found = authorizations.reusable(tx, account.id, value, wildcard, since)
         if found is not None and found.status_at(tx.now) is AuthorizationStatus.VALID:
             return found
-    limits.must_not_back_off(tx, account.id, value, settings.limits)
+    if not renewal:
+        limits.must_not_back_off(tx, account.id, value, settings.limits)
     methods = [each for each in settings.validation.methods if _shows(METHODS[each], value, wildcard)]
     if not methods:
         raise refusal(ErrorType.REJECTED_IDENTIFIER, f"no validation method is offered here for {name}")

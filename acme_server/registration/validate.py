@@ -58,8 +58,9 @@ def begin(tx: Transaction, challenge_id: str, bounds: Limits) -> Challenge:
         return challenge  # another challenge has done the work; clients that answer all of them do no harm
     if status is not AuthorizationStatus.PENDING:
         raise malformed(f"the authorization of {authorization.name} is {status}; place a new order")
-    limits.must_have_room(tx, KIND, authorization.account_id, bounds)
-    limits.must_not_back_off(tx, authorization.account_id, authorization.value, bounds)
+    if not orders.renews(tx, authorization.id):
+        limits.must_have_room(tx, KIND, authorization.account_id, bounds)
+        limits.must_not_back_off(tx, authorization.account_id, authorization.value, bounds)
     limits.must_be_tried(tx, authorization.id, challenge.id, authorization.expires)
     jobs.add(tx, KIND, challenge.id)
     return authorizations.move_challenge(tx, challenge, Event.ANSWERED)

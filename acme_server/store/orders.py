@@ -15,7 +15,7 @@ from core.database import Row, Rows, Transaction
 _identifiers = msgspec.json.Decoder(list[dict[str, str]]).decode
 _COLUMNS = (
     "o.id, o.account_id, o.status, o.identifiers, o.profile, o.expires, o.created_at, o.error, o.csr,"
-    " o.certificate_id, o.applicant, o.not_before, o.not_after, o.replaces"
+    " o.certificate_id, o.applicant, o.not_before, o.not_after, o.replaces, o.renewal"
 )
 
 
@@ -23,7 +23,7 @@ def insert(tx: Transaction, order: Order, authorization_ids: Sequence[str]) -> N
     """A new order on these authorizations, one for each name."""
     tx.execute(
         "INSERT INTO orders (id, account_id, status, identifiers, profile, expires, created_at, not_before,"
-        " not_after, replaces) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " not_after, replaces, renewal) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             order.id,
             order.account_id,
@@ -35,6 +35,7 @@ def insert(tx: Transaction, order: Order, authorization_ids: Sequence[str]) -> N
             order.not_before,
             order.not_after,
             order.replaces,
+            int(order.renewal),
         ),
     )
     for position, authorization_id in enumerate(authorization_ids):
@@ -66,6 +67,18 @@ def on_authorization(rows: Rows, authorization_id: str) -> list[Order]:
         (authorization_id,),
     )
     return [_order(row) for row in found]
+
+
+def renews(rows: Rows, authorization_id: str) -> bool:
+    """Whether an order that rests on the authorization renews by ARI in its window."""
+    return (
+        rows.one(
+            "SELECT 1 FROM order_authorizations z JOIN orders o ON o.id = z.order_id"
+            " WHERE z.authorization_id = ? AND o.renewal = 1 LIMIT 1",
+            (authorization_id,),
+        )
+        is not None
+    )
 
 
 def open_of_account(rows: Rows, account_id: str) -> list[Order]:
@@ -121,6 +134,7 @@ def deliver(tx: Transaction, order_id: str, certificate_id: str) -> bool:
 
 def _order(row: Row) -> Order:
     # By position, as _COLUMNS has them: looking up a dozen names in a row costs more than the query.
-    id, account_id, status, identifiers, *rest = row
+    id, account_id, status, identifiers, *rest, renewal = row
     names = tuple([each["value"] for each in _identifiers(identifiers)])
+    rest.append(bool(renewal))
     return Order(id, account_id, OrderStatus(status), names, *rest)

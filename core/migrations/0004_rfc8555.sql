@@ -15,6 +15,7 @@ ALTER TABLE accounts ADD COLUMN binding TEXT;       -- the externalAccountBindin
 CREATE INDEX accounts_by_binding ON accounts (binding_kid, status) WHERE binding_kid IS NOT NULL;
 
 ALTER TABLE orders ADD COLUMN replaces TEXT REFERENCES certificates (id);   -- RFC 9773 section 5
+ALTER TABLE orders ADD COLUMN renewal INTEGER NOT NULL DEFAULT 0;  -- 1: replaces it in its window; meets no rate limit
 CREATE INDEX orders_by_replaced ON orders (replaces) WHERE replaces IS NOT NULL;
 
 CREATE TABLE holds (               -- orders that wait for a person (BR 4.2.1, high risk)

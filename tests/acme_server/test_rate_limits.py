@@ -1,0 +1,192 @@
+"""acme_server/registration/rate_limits.py: the last one, the next one, and when it frees."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from core.ephemeral import Bucket, Spend
+from core.ephemeral.memory_buckets import MemoryBuckets
+from core.errors import TransientError
+from core.settings import Settings
+from tests.support.acme_client import AcmeClient, Answer, b64, csr, ec_key
+from tests.support.acme_front import running
+
+LIMITS = {
+    "new_account_address": 0,
+    "new_order_account": 0,
+    "certificate_domain": 0,
+    "certificate_set": 0,
+}
+"""All off: each test turns on what it is about."""
+
+
+def with_limits(**change: int) -> Callable[[Settings], Settings]:
+    return lambda settings: replace(settings, limits=replace(settings.limits, **LIMITS | change))
+
+
+def limited(answer: Answer, limit: str) -> int:
+    """The seconds that a refusal by this limit says."""
+    assert (answer.status, answer.problem) == (429, "rateLimited"), answer.body
+    assert answer.body["limit"] == limit
+    assert answer.body["detail"].startswith(f"{limit}: ")
+    return int(answer.headers["Retry-After"])
+
+
+@pytest.mark.clause("RFC 8555 section 6.6")
+async def test_an_account_orders_as_many_names_as_the_limit_says_and_the_next_when_it_frees(
+    tmp_path: Path,
+) -> None:
+    change = with_limits(new_order_account=3, new_order_account_period=300)
+    async with running(tmp_path, change) as front:
+        client = await front.subscriber()
+        assert (await client.order("a.example.com", "b.example.com")).status == 201
+        assert (await client.order("c.example.com")).status == 201
+        before = front.counts()
+        refused = await client.order("d.example.com")
+        assert limited(refused, "new-order-account") == 100
+        assert refused.body["detail"] == (
+            "new-order-account: 3 names in new orders of this account in 5 minutes are the limit;"
+            " the next is free at 2026-11-23 00:01:40 UTC"
+        )
+        assert limited(await client.order("d.example.com", "e.example.com"), "new-order-account") == 200
+        assert front.counts() == before
+        assert (await (await front.subscriber()).order("d.example.com")).status == 201
+
+        front.clock.at += 99
+        assert limited(await client.order("d.example.com"), "new-order-account") == 1
+        front.clock.at += 1
+        assert (await client.order("d.example.com")).status == 201
+        limited(await client.order("e.example.com"), "new-order-account")
+
+
+async def test_an_order_larger_than_its_limit_needs_a_full_bucket(tmp_path: Path) -> None:
+    change = with_limits(new_order_account=2, new_order_account_period=200)
+    async with running(tmp_path, change) as front:
+        client = await front.subscriber()
+        assert (await client.order("a.example.com", "b.example.com", "c.example.com")).status == 201
+        assert limited(await client.order("d.example.com"), "new-order-account") == 100
+
+
+@pytest.mark.clause("RFC 8555 section 6.6")
+async def test_certificates_for_exactly_the_same_names_are_counted_when_they_are_finalized(
+    tmp_path: Path,
+) -> None:
+    change = with_limits(certificate_set=2, certificate_set_period=2000)
+    async with running(tmp_path, change) as front:
+        client = await front.subscriber()
+        for _ in range(3):  # orders that come to nothing count nothing
+            assert (await client.order("a.example.com", "b.example.com")).status == 201
+        for _ in range(2):
+            await front.issued(client, "a.example.com", "b.example.com")
+        # For all accounts, and in whatever order the names come.
+        another = await front.subscriber()
+        before = front.counts()
+        refused = await another.order("b.example.com", "a.example.com")
+        assert limited(refused, "certificate-set") == 1000
+        assert "certificates for exactly b.example.com, a.example.com in 2000 s" in refused.body["detail"]
+        assert "subproblems" not in refused.body
+        assert front.counts() == before
+        assert (await another.order("a.example.com")).status == 201
+
+        front.clock.at += 999
+        assert limited(await another.order("b.example.com", "a.example.com"), "certificate-set") == 1
+        front.clock.at += 1
+        await front.issued(another, "b.example.com", "a.example.com")
+        limited(await client.order("a.example.com", "b.example.com"), "certificate-set")
+
+
+@pytest.mark.clause("RFC 8555 section 6.7.1")
+async def test_of_several_domains_subproblems_tell_which_cannot_be_ordered(tmp_path: Path) -> None:
+    change = with_limits(certificate_domain=1, certificate_domain_period=60)
+    async with running(tmp_path, change) as front:
+        client = await front.subscriber()
+        await front.issued(client, "a.example.com")
+        refused = await client.order("www.example.org", "b.example.com", "*.c.example.com")
+        assert limited(refused, "certificate-domain") == 60
+        assert "certificates with names below example.com in one minute" in refused.body["detail"]
+        named = [each["identifier"]["value"] for each in refused.body["subproblems"]]
+        assert named == ["b.example.com", "*.c.example.com"]
+        assert (await client.order("www.example.org")).status == 201
+
+
+@pytest.mark.clause("RFC 8555 section 6.6")
+async def test_orders_hoarded_before_the_limit_are_refused_at_finalize_and_stay_ready(
+    tmp_path: Path,
+) -> None:
+    change = with_limits(certificate_domain=1, certificate_domain_period=60)
+    async with running(tmp_path, change) as front:
+        client = await front.subscriber()
+        hoarded = [await front.authorized(client, f"{each}.example.com") for each in "ab"]
+        answers = []
+        for order, each in zip(hoarded, "ab", strict=True):
+            before = front.counts()
+            request = {"csr": b64(csr(ec_key(), (f"{each}.example.com",)))}
+            answers.append(await client.post(order.body["finalize"], request))
+        assert answers[0].status == 200
+        assert limited(answers[1], "certificate-domain") == 60
+        assert front.counts() == before
+        assert (await client.post(hoarded[1].headers["Location"])).body["status"] == "ready"
+        front.clock.at += 60
+        assert (await client.post(hoarded[1].body["finalize"], request)).status == 200
+
+
+async def test_who_does_not_control_a_domain_cannot_use_up_its_certificates(tmp_path: Path) -> None:
+    async with running(tmp_path, with_limits(certificate_domain=1, certificate_set=1)) as front:
+        stranger = await front.subscriber()
+        for _ in range(3):
+            assert (await stranger.order("www.example.com")).status == 201
+        assert (await (await front.subscriber()).order("www.example.com")).status == 201
+
+
+async def test_what_an_order_had_spent_is_given_back_when_its_transaction_refuses(tmp_path: Path) -> None:
+    change = with_limits(new_order_account=2, new_order_account_period=200, failures_free=1)
+    async with running(tmp_path, change) as front:
+        client = await front.subscriber()
+        order = await client.order("www.example.com")
+        authorization = await client.post(order.body["authorizations"][0])
+        await client.post(authorization.body["challenges"][0]["url"], {})
+        await front.run_jobs()
+        for _ in range(3):  # the back-off after failures refuses them
+            limited(await client.order("www.example.com"), "failures")
+        assert (await client.order("example.org")).status == 201
+        limited(await client.order("example.org"), "new-order-account")
+
+
+async def test_what_a_finalize_had_spent_is_given_back_when_it_comes_too_late(tmp_path: Path) -> None:
+    change = with_limits(certificate_set=2, certificate_set_period=200)
+    async with running(tmp_path, change) as front:
+        client = await front.subscriber()
+        order = await front.authorized(client, "www.example.com")
+        request = {"csr": b64(csr(ec_key(), ("www.example.com",)))}
+        answers = await asyncio.gather(
+            *(
+                AcmeClient.post(each, order.body["finalize"], request)
+                for each in [await front.subscriber(client.key) for _ in range(5)]
+            )
+        )
+        assert sorted(each.status for each in answers).count(200) == 1
+        await front.run_jobs()
+        await front.issued(client, "www.example.com")
+        assert limited(await client.order("www.example.com"), "certificate-set") == 100
+
+
+class Away(MemoryBuckets):
+    """A home that cannot be reached."""
+
+    async def spend(self, spends: Sequence[Spend], now: int) -> Sequence[Bucket]:
+        raise TransientError("Redis is away")
+
+
+async def test_without_the_buckets_home_nothing_is_served(tmp_path: Path) -> None:
+    async with running(tmp_path, buckets=Away()) as front:
+        client = await front.subscriber()
+        before = front.counts()
+        answer = await client.order("www.example.com")
+        assert (answer.status, answer.problem) == (503, "serverInternal")
+        assert int(answer.headers["Retry-After"]) > 0
+        assert front.counts() == before
