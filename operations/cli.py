@@ -8,24 +8,23 @@ Must never: write to the database itself (the app is its only writer), or print 
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 from dataclasses import asdict
-from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from core import checks, today
 from core.clock import SystemClock
-from core.errors import ConfigurationError, TransientError
+from core.errors import ConfigurationError
 from operations import (
     activation_commands,
     ceremony_commands,
     eab_commands,
     keys_commands,
     mpic_commands,
+    revoke_commands,
 )
 from operations.command import DATA as _DATA
 from operations.command import Config, Data, Json, Set
@@ -52,29 +51,6 @@ application.add_typer(ceremony_commands.application)
 application.add_typer(eab_commands.application)
 application.add_typer(keys_commands.application)
 application.add_typer(mpic_commands.application)
-
-
-class Reason(StrEnum):
-    """The CRLReasons that BR 7.2.2 allows for a subscriber certificate."""
-
-    UNSPECIFIED = "unspecified"
-    KEY_COMPROMISE = "keyCompromise"
-    AFFILIATION_CHANGED = "affiliationChanged"
-    SUPERSEDED = "superseded"
-    CESSATION_OF_OPERATION = "cessationOfOperation"
-    PRIVILEGE_WITHDRAWN = "privilegeWithdrawn"
-
-    @property
-    def code(self) -> int:
-        """RFC 5280 section 5.3.1."""
-        return {
-            Reason.UNSPECIFIED: 0,
-            Reason.KEY_COMPROMISE: 1,
-            Reason.AFFILIATION_CHANGED: 3,
-            Reason.SUPERSEDED: 4,
-            Reason.CESSATION_OF_OPERATION: 5,
-            Reason.PRIVILEGE_WITHDRAWN: 9,
-        }[self]
 
 
 @application.command()
@@ -199,79 +175,7 @@ def verify_audit(config: Config = None, data: Data = _DATA, set_: Set = None, js
     _exit(verify)
 
 
-@application.command()
-def revoke(
-    serial: Annotated[str, typer.Argument(help="Hexadecimal, with or without colons.")],
-    reason: Annotated[Reason, typer.Option(help="BR 7.2.2.")] = Reason.UNSPECIFIED,
-    cause: Annotated[str, typer.Option(help="Who asked and why: for the audit log.")] = "by the operator",
-    config: Config = None,
-    data: Data = _DATA,
-    set_: Set = None,
-    json_: Json = False,
-) -> None:
-    """Revoke a certificate as its issuer.
-
-    Asks the running CA, and answers when the revocation is durable.
-    """
-
-    def ask() -> int:
-        from operations import local_api
-
-        try:
-            octets = bytes.fromhex(serial.replace(":", ""))
-        except ValueError as error:
-            raise ConfigurationError(
-                f"{serial!r} is no hexadecimal serial number; see `openssl x509 -noout -serial -in cert.pem`"
-            ) from error
-        directory = _invocation(config, data, set_).directory()
-        try:
-            done = asyncio.run(local_api.revoke(directory, octets, reason.code, cause))
-        except TransientError as error:
-            raise TransientError(
-                f"no CA answers in {directory.root} ({error}); `acme-server status` says more"
-            ) from error
-        if json_:
-            _say(json.dumps({"serial": octets.hex(), "revoked_at": done.revoked_at, "reason": done.reason}))
-        else:
-            _say(f"{octets.hex()} is revoked (reason {done.reason}, at {done.revoked_at})")
-        return Exit.DONE
-
-    _exit(ask)
-
-
-@application.command("revoke-issuer")
-def revoke_issuer(
-    issuer: Annotated[str, typer.Argument(help="The issuing CA's id, as `status` lists it.")],
-    cause: Annotated[str, typer.Option(help="Who decided and why: for the audit log.")],
-    reason: Annotated[Reason, typer.Option(help="BR 7.2.2; not keyCompromise.")] = Reason.SUPERSEDED,
-    config: Config = None,
-    data: Data = _DATA,
-    set_: Set = None,
-    json_: Json = False,
-) -> None:
-    """Revoke every certificate of an issuing CA.
-
-    Asks the running CA, page by page; run it again after an interruption.
-    """
-
-    def ask() -> int:
-        from operations import issuer_revocation
-
-        directory = _invocation(config, data, set_).directory()
-
-        def progress(count: int) -> None:
-            print(f"{count} revoked ...", file=sys.stderr)
-
-        done = issuer_revocation.revoke_all(directory, issuer, reason.code, cause, progress)
-        if json_:
-            _say(json.dumps({"issuer": issuer, "revoked": done}))
-        else:
-            _say(f"{done} certificates of {issuer} are revoked now; the next CRL carries them")
-        return Exit.DONE
-
-    _exit(ask)
-
-
+revoke_commands.register(application)
 activation_commands.register(application)
 
 

@@ -15,29 +15,10 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from acme_server.registration import compromise
-from core import certificates
 from core.data_directory import DataDirectory
-from core.database import Database, Transaction
+from core.database import Database
 from core.errors import Refused, TransientError
 from core.rpc import Method, Peer, RpcClient, RpcServer
-
-
-@dataclass(frozen=True, slots=True)
-class RevokeRequest:
-    """`serial` as its INTEGER's content octets, `reason` by RFC 5280 section 5.3.1, `actor` who typed it."""
-
-    serial: bytes
-    reason: int
-    cause: str
-    actor: str
-
-
-@dataclass(frozen=True, slots=True)
-class Revoked:
-    """The durable revocation."""
-
-    revoked_at: int
-    reason: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,33 +42,11 @@ class Blocked:
 P = TypeVar("P")
 R = TypeVar("R")
 
-REVOKE = Method("revoke", RevokeRequest, Revoked)
 BLOCK_KEY = Method("block-key", BlockRequest, Blocked)
 
 
 def server(database: Database, on_revocation: Callable[[], None], wake_jobs: Callable[[], None]) -> RpcServer:
     """The app's side; `on_revocation` wakes the CRL updater, `wake_jobs` the one that tells the vault."""
-
-    async def revoke(request: RevokeRequest) -> Revoked:
-        actor = f"operator {request.actor}"
-
-        def unit(tx: Transaction) -> certificates.Revocation:
-            if request.reason == certificates.KEY_COMPROMISE:
-                # The operator's word is the CA's own finding: it may come after another reason, and it binds.
-                return compromise.prove_of_certificate(tx, request.serial, request.cause, actor=actor)
-            return certificates.revoke(tx, request.serial, request.reason, request.cause, actor=actor)
-
-        try:
-            revocation = await database.write(unit)
-        except certificates.AlreadyRevoked as error:
-            raise Refused("revocation.already", str(error)) from error
-        except certificates.UnknownCertificate as error:
-            raise Refused("revocation.unknown", str(error)) from error
-        except ValueError as error:
-            raise Refused("revocation.reason", str(error)) from error
-        on_revocation()
-        wake_jobs()
-        return Revoked(revocation.revoked_at, revocation.reason)
 
     async def block_key(request: BlockRequest) -> Blocked:
         if len(request.spki_sha256) != 32:
@@ -106,7 +65,6 @@ def server(database: Database, on_revocation: Callable[[], None], wake_jobs: Cal
         )
 
     answering = RpcServer(_ours, record_refusal)
-    answering.add(REVOKE, revoke)
     answering.add(BLOCK_KEY, block_key)
     return answering
 
@@ -129,17 +87,8 @@ def call(data: DataDirectory, method: Method[P, R], params: P) -> R:
         ) from error
 
 
-async def revoke(data: DataDirectory, serial: bytes, reason: int, cause: str) -> Revoked:
-    """The command line's side.  Raises `Refused`, or `TransientError` when no app runs here."""
-    client = RpcClient(data.app_socket, owner=data.audit)
-    try:
-        return await client.call(REVOKE, RevokeRequest(serial, reason, cause, getpass.getuser()))
-    finally:
-        await client.close()
-
-
 async def block_key(data: DataDirectory, spki_sha256: bytes, cause: str) -> Blocked:
-    """The command line's side.  Raises as `revoke`."""
+    """The command line's side.  Raises `Refused`, or `TransientError` when no app runs here."""
     client = RpcClient(data.app_socket, owner=data.audit)
     try:
         return await client.call(BLOCK_KEY, BlockRequest(spki_sha256, cause, getpass.getuser()))

@@ -18,7 +18,7 @@ from acme_server import app
 from acme_server.access_log import AccessLog
 from acme_server.changes import Changes
 from acme_server.context import Context
-from acme_server.registration import binding_secret, finalize, validate
+from acme_server.registration import binding_secret, finalize, revocation_run, validate
 from acme_server.registration.binding_secret import BindingSecret
 from acme_server.server import Server
 from acme_server.store import bindings as binding_keys
@@ -35,7 +35,8 @@ from core.errors import CaError, ConfigurationError, HaltIssuance, TransientErro
 from core.jobs import Handler, JobRunner, hasten
 from core.randomness import Randomness
 from core.settings import CtMode, Settings
-from operations import bindings, issuer_revocation, local_api, observation
+from operations import bindings, local_api, observation
+from operations import revoke as revoking
 from operations.perspective_watch import PerspectiveWatch
 from operations.records import record_start, record_stop
 from operations.rule_watch import RuleWatch
@@ -119,6 +120,11 @@ async def serve(
         await perspective_watch.start()
         secret = _binding_secret(settings, data, database, randomness)
         changes = Changes()
+
+        def revoked() -> None:
+            crls.wake()
+            jobs.wake()  # the vault may have to hear of a compromised key
+
         jobs = JobRunner(
             database,
             clock,
@@ -126,6 +132,7 @@ async def serve(
                 **app.job_handlers(database, settings, clock, perspectives, issuance, changes),
                 **_log_handlers(database, logs, issuance, clock),
                 blocked_keys.KIND: BlockKeyJob(database, vault),
+                revocation_run.KIND: revocation_run.RevocationRun(database, revoked),
             },
             # Validations wait for subscribers' hosts; the perspectives bound them by the same number.
             {validate.KIND: settings.validation.concurrency, finals.KIND: finals.CONCURRENCY},
@@ -166,8 +173,8 @@ async def serve(
             await front.start()
         closing.push_async_callback(front.close)
         operator = local_api.server(database, crls.wake, jobs.wake)
-        issuer_revocation.serve(operator, database, crls.wake)
         bindings.serve(operator, database, clock, secret, settings.acme.external_account, randomness)
+        revoking.serve(operator, database, clock, randomness, jobs.wake)
         await operator.listen(data.app_socket)
         closing.push_async_callback(operator.close)
 

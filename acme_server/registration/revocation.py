@@ -16,18 +16,10 @@ from acme_server.problems import ErrorType, malformed, not_found, refusal
 from acme_server.registration import compromise
 from acme_server.store import authorizations
 from core import certificates
+from core.causes import CESSATION_OF_OPERATION, SUBSCRIBERS
 from core.certificates import Certificate
 from core.database import Rows, Transaction
 from core.errors import Problem
-
-REASONS = {
-    0: "unspecified",
-    1: "keyCompromise",
-    3: "affiliationChanged",
-    4: "superseded",
-    5: "cessationOfOperation",
-}
-"""RFC 5280 section 5.3.1, as far as BR 7.2.2 lets a subscriber choose; privilegeWithdrawn (9) is ours."""
 
 
 class Proof(StrEnum):
@@ -42,8 +34,8 @@ def reason(value: Any) -> int:
     """The reason code asked for; 0 when none is.  Raises `Problem` (badRevocationReason)."""
     if value is None:
         return 0
-    if isinstance(value, bool) or not isinstance(value, int) or value not in REASONS:
-        allowed = ", ".join(f"{code} ({word})" for code, word in REASONS.items())
+    if isinstance(value, bool) or not isinstance(value, int) or value not in SUBSCRIBERS:
+        allowed = ", ".join(f"{code} ({word})" for code, word in SUBSCRIBERS.items())
         raise refusal(ErrorType.BAD_REVOCATION_REASON, f"the reasons that you may give are {allowed}")
     return value
 
@@ -65,6 +57,8 @@ def revoke(tx: Transaction, der: bytes, serial: bytes, reason_code: int, request
     if certificate is None or der not in (certificate.certificate, certificate.precertificate):
         raise not_found("certificate")
     proof = _prove(tx, certificate, request, tx.now)
+    if proof is Proof.AUTHORIZATIONS:
+        reason_code = _new_holders(reason_code)
     actor = f"account:{request.account.id}" if isinstance(request, ByAccount) else "certificate-key"
     cause = f"revokeCert, signed by {proof}"
     try:
@@ -90,6 +84,21 @@ def _prove(rows: Rows, certificate: Certificate, request: ByAccount | ByKey, now
     if set(certificate.names) <= held:
         return Proof.AUTHORIZATIONS
     raise _nobody("the certificate was issued to another account")
+
+
+def _new_holders(reason_code: int) -> int:
+    """What an account may say of a certificate of another: that its names have changed hands.
+
+    Whether the subscriber has a new certificate, another affiliation or a stolen key, it cannot know; the reason
+    cessationOfOperation is what BR 4.9.1.1 (9) and 7.2.2 have for a domain that changed hands.
+    """
+    if reason_code in (certificates.UNSPECIFIED, CESSATION_OF_OPERATION):
+        return CESSATION_OF_OPERATION
+    raise refusal(
+        ErrorType.BAD_REVOCATION_REASON,
+        "of a certificate that was issued to another account you may say 5 (cessationOfOperation) or nothing;"
+        " who knows its key compromised signs the request with that key",
+    )
 
 
 def _nobody(why: str) -> Problem:

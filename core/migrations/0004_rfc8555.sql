@@ -55,18 +55,24 @@ CREATE TABLE overrides (           -- of rate limits, by operators
 
 CREATE TABLE revocation_runs (     -- revocation in bulk: what is still to do outlasts a crash
   id TEXT PRIMARY KEY,
-  cause TEXT NOT NULL,             -- of BR 4.9.1.1, by our word for it
+  cause TEXT NOT NULL,             -- core/causes.py
   reason INTEGER NOT NULL,
-  note TEXT NOT NULL,
-  selection TEXT NOT NULL,         -- JSON: how the certificates were chosen
-  evidence_at INTEGER NOT NULL,    -- when we learned of the cause: deadlines count from it
-  revoke_by INTEGER NOT NULL,
+  note TEXT NOT NULL,              -- who asked and why, for the auditors
+  selection TEXT,                  -- JSON: how the certificates are chosen; NULL: serial numbers were named
+  learned_at INTEGER NOT NULL,     -- when we learned of the cause: the time runs from here (BR 4.9.5)
   began_at INTEGER NOT NULL,
   began_by TEXT NOT NULL,
-  total INTEGER NOT NULL,
+  phase TEXT NOT NULL,             -- "gathering", "selecting", "revoking", "ended"
+  cursor INTEGER NOT NULL,         -- row of the register up to which it was selected
+  until INTEGER NOT NULL,          -- row up to which it looks: what was there when it began
+  total INTEGER NOT NULL DEFAULT 0,            -- certificates found, and what became of those that are done
+  revoked INTEGER NOT NULL DEFAULT 0,
+  upgraded INTEGER NOT NULL DEFAULT 0,
+  already INTEGER NOT NULL DEFAULT 0,
+  expired INTEGER NOT NULL DEFAULT 0,
   ended_at INTEGER
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE revocation_targets (  -- written in the transaction that begins the run
+CREATE TABLE revocation_targets (
   run_id TEXT NOT NULL REFERENCES revocation_runs (id),
   serial BLOB NOT NULL REFERENCES certificates (serial),
   done_at INTEGER,

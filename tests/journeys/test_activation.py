@@ -145,7 +145,10 @@ async def test_orders_wait_for_two_people_through_kills_a_closing_and_a_halt(sit
     crl_url = f"{site.ca.public_url}/crl/ec-1-0.crl"
     before = x509.load_der_x509_crl(await asyncio.to_thread(site.ca.get, crl_url))
     leaf = x509.load_pem_x509_certificate(issued.chain)
-    await site.command("revoke", None, f"{leaf.serial_number:x}".rjust(34, "0"), "--reason", "superseded")
+    await site.command(
+        *("revoke", None, f"{leaf.serial_number:x}"),
+        *("--cause", "subscriber-request", "--reason", "superseded"),
+    )
     for number in (0, 1):
         await site.command("activate", number)
     assert (await asyncio.wait_for(second, PATIENCE)).status == "valid"

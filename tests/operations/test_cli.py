@@ -82,7 +82,7 @@ def test_a_wrong_word_is_refused_with_the_right_ones(tmp_path: Path) -> None:
 
 
 def test_a_revocation_without_a_running_ca_says_so(tmp_path: Path) -> None:
-    found = run("revoke", "0123", "--data", str(tmp_path))
+    found = run("revoke", "0123", "--cause", "misuse", "--data", str(tmp_path))
     assert found.exit_code == Exit.NOT_RUNNING
     assert f"no CA answers in {tmp_path}" in found.output
 
@@ -96,7 +96,7 @@ def test_where_there_is_no_ca_a_report_says_how_to_make_one(command: tuple[str, 
 
 
 def test_revoking_needs_a_running_app(tmp_path: Path) -> None:
-    assert run("revoke", "01:02", "--data", str(tmp_path)).exit_code == Exit.NOT_RUNNING
+    assert run("revoke", "01:02", "--dry-run", "--data", str(tmp_path)).exit_code == Exit.NOT_RUNNING
 
 
 def test_a_serial_that_is_none_is_refused(tmp_path: Path) -> None:
