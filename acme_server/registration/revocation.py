@@ -89,8 +89,8 @@ def _prove(rows: Rows, certificate: Certificate, request: ByAccount | ByKey, now
 def _new_holders(reason_code: int) -> int:
     """What an account may say of a certificate of another: that its names have changed hands.
 
-    Whether the subscriber has a new certificate, another affiliation or a stolen key, it cannot know; the reason
-    cessationOfOperation is what BR 4.9.1.1 (9) and 7.2.2 have for a domain that changed hands.
+    Whether the subscriber has a new certificate, another affiliation or a stolen key, it cannot know; the
+    reason cessationOfOperation is what BR 4.9.1.1 (9) and 7.2.2 have for a domain that changed hands.
     """
     if reason_code in (certificates.UNSPECIFIED, CESSATION_OF_OPERATION):
         return CESSATION_OF_OPERATION
