@@ -10,7 +10,7 @@ export PYTHON VENV
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-public demo test test-long fuzz world bench check format lock clean setup-run setup-demo setup-test
+.PHONY: help run run-public demo test test-long fuzz world conformance bench check format lock clean setup-run setup-demo setup-test
 
 help: ## this screen
 	@echo 'A certificate authority: ACME in front, an HSM behind, evidence in between.'
@@ -40,6 +40,10 @@ fuzz: setup-test ## a minute of fuzzing for every reader that strangers' octets 
 
 world: setup-test ## a hostile Internet of our own to look at: names, attacks, what perspectives say of them
 	@exec $(BIN)/python -m tests.world
+
+conformance: setup-test ## draw docs/conformance.md anew, after a change of the catalogue or of marks
+	$(BIN)/python -m tests.conformance > docs/conformance.md.new
+	@mv docs/conformance.md.new docs/conformance.md
 
 bench: setup-test ## ACME flows against this CA and pebble; the vault; validation; bench/*.md
 	$(BIN)/python -m bench

@@ -50,8 +50,10 @@ def build(context: Context) -> Answers:
         [
             gate.open("GET", urls.DIRECTORY, directory.show),
             gate.open("HEAD", urls.DIRECTORY, directory.show),
+            gate.read(Proof.ACCOUNT, urls.DIRECTORY, directory.show_to_account),
             gate.open("HEAD", urls.NEW_NONCE, nonce.show_head),
             gate.open("GET", urls.NEW_NONCE, nonce.show),
+            gate.read(Proof.ACCOUNT, urls.NEW_NONCE, nonce.show_to_account),
             #
             gate.signed(Proof.NEW_KEY, urls.NEW_ACCOUNT, account.create),
             gate.signed(Proof.ACCOUNT, "/acme/account/{id}", account.show_or_update),

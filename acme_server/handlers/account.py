@@ -5,9 +5,9 @@ from __future__ import annotations
 from acme_server import resources, urls
 from acme_server.authentication import must_be_owner
 from acme_server.context import Context
-from acme_server.exchange import ByAccount, ByKey, Reply, flag, text
+from acme_server.exchange import ByAccount, ByKey, Reply, flag
 from acme_server.objects import Account
-from acme_server.problems import ErrorType, malformed, refusal, unauthorized
+from acme_server.problems import ErrorType, refusal, unauthorized
 from acme_server.registration import binding, contacts
 from acme_server.registration.compromise import must_suit_an_account
 from acme_server.registration.deactivate import deactivate_account
@@ -85,10 +85,9 @@ async def show_or_update(context: Context, request: ByAccount) -> Reply:
     account = request.account
     if request.payload is None:
         return _reply(context, account)
-    # Section 7.3.2: any other member, termsOfServiceAgreed and orders among them, MUST be ignored.
-    deactivating = "status" in request.payload and text(request.payload, "status") == "deactivated"
-    if not deactivating and request.payload.get("status", "valid") != "valid":
-        raise malformed('the only status that an account can be given is "deactivated"')
+    # Section 7.3.2: any other member, termsOfServiceAgreed and orders among them, and any other status
+    # MUST be ignored.
+    deactivating = request.payload.get("status") == "deactivated"
     contact = (
         contacts.check(request.payload["contact"], context.settings.limits)
         if "contact" in request.payload

@@ -10,13 +10,14 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from core.settings import Settings
-from tests.support.acme_client import AcmeClient, ec_key
+from tests.support.acme_client import AcmeClient, ec_key, jwk
 from tests.support.acme_front import BASE, Front, running
 
 NEW = "/acme/new-account"
 
 
 @pytest.mark.clause("RFC 8555 section 7.3")
+@pytest.mark.must("rfc8555.7.3.created")
 async def test_a_new_account_is_created_with_its_contacts(front: Front) -> None:
     client = front.client()
     answer = await client.register(contact=["mailto:admin@example.org"])
@@ -32,6 +33,7 @@ async def test_a_new_account_is_created_with_its_contacts(front: Front) -> None:
 
 
 @pytest.mark.clause("RFC 8555 section 7.3.1")
+@pytest.mark.must("rfc8555.7.3.1.existing", "rfc8555.7.3.1.request-ignored")
 async def test_a_known_key_finds_its_account_whatever_the_request_says(front: Front) -> None:
     client = front.client()
     first = await client.register()
@@ -60,6 +62,14 @@ REFUSED: dict[str, tuple[dict[str, Any], str, int]] = {
 
 
 @pytest.mark.clause("RFC 8555 section 7.3")
+@pytest.mark.must(
+    "rfc8555.7.3.only-existing",
+    "rfc8555.7.3.1.none",
+    "rfc8555.7.3.contacts",
+    "rfc8555.7.3.hfields",
+    "rfc8555.7.3.invalid-contact",
+    "rfc8555.7.3.terms",
+)
 @pytest.mark.parametrize(("members", "kind", "status"), REFUSED.values(), ids=REFUSED.keys())
 async def test_a_request_for_an_account_is_refused_and_nothing_changes(
     front: Front, members: dict[str, Any], kind: str, status: int
@@ -76,16 +86,36 @@ async def test_who_has_not_agreed_is_told_where_the_terms_are(front: Front) -> N
     assert answer.links("terms-of-service") == ["http://localhost:14080/cps/"]
 
 
+@pytest.mark.clause("RFC 8555 section 7.3")
+@pytest.mark.must("rfc8555.7.3.unsupported-contact")
+async def test_a_refused_contact_names_the_scheme_that_is_accepted(front: Front) -> None:
+    answer = await front.client().register(contact=["tel:+81312345678"])
+    assert (answer.problem, "mailto:" in answer.body["detail"]) == ("unsupportedContact", True)
+
+
 @pytest.mark.clause("RFC 8555 section 6.2")
+@pytest.mark.must("rfc8555.6.2.jwk-signs")
+async def test_a_new_account_needs_the_signature_of_its_own_key(front: Front) -> None:
+    client = front.client()
+    before = front.counts()
+    answer = await client.post(NEW, {"termsOfServiceAgreed": True}, jwk=jwk(ec_key()))
+    assert (answer.status, answer.problem) == (400, "malformed")
+    assert front.counts() == before
+
+
+@pytest.mark.clause("RFC 8555 section 6.2")
+@pytest.mark.must("rfc8555.6.2.bad-public-key", "rfc8555.6.2.bad-public-key-reason")
 @pytest.mark.parametrize("bits", [1024, 2056])
 async def test_a_weak_account_key_is_refused(front: Front, bits: int) -> None:
     before = front.counts()
     answer = await front.client(rsa.generate_private_key(65537, bits)).register()
     assert (answer.status, answer.problem) == (400, "badPublicKey")
+    assert f"an RSA key of {bits} bits" in answer.body["detail"]
     assert front.counts() == before
 
 
 @pytest.mark.clause("RFC 8555 section 7.3.2")
+@pytest.mark.must("rfc8555.7.3.2.updated", "rfc8555.7.3.mailto")
 async def test_contacts_are_replaced_and_other_members_are_ignored(
     front: Front, subscriber: AcmeClient
 ) -> None:
@@ -101,15 +131,28 @@ async def test_contacts_are_replaced_and_other_members_are_ignored(
 
 
 @pytest.mark.clause("RFC 8555 section 7.3.2")
-async def test_a_status_that_cannot_be_given_changes_nothing(front: Front, subscriber: AcmeClient) -> None:
+@pytest.mark.must("rfc8555.7.3.2.ignored")
+@pytest.mark.parametrize("status", ["revoked", "valid", "Deactivated", 7, ["deactivated"], None])
+async def test_any_status_but_deactivated_is_ignored(
+    front: Front, subscriber: AcmeClient, status: Any
+) -> None:
     assert subscriber.kid is not None
     before = front.counts()
-    answer = await subscriber.post(subscriber.kid, {"status": "revoked", "contact": []})
-    assert (answer.status, answer.problem) == (400, "malformed")
+    answer = await subscriber.post(
+        subscriber.kid, {"status": status, "orders": [], "termsOfServiceAgreed": False, "likes": 1}
+    )
+    assert (answer.status, answer.body["status"], answer.body["termsOfServiceAgreed"]) == (200, "valid", True)
     assert front.counts() == before
 
 
 @pytest.mark.clause("RFC 8555 section 7.3.6")
+@pytest.mark.must(
+    "rfc8555.7.3.6.refused",
+    "rfc8555.7.3.6.ended",
+    "rfc8555.7.3.6.cancelled",
+    "rfc8555.7.3.6.certificates-stay",
+    "rfc8555.7.1.6.account",
+)
 async def test_a_deactivated_account_ends_what_is_open_and_is_refused_everywhere(
     front: Front, subscriber: AcmeClient
 ) -> None:
@@ -137,6 +180,7 @@ async def test_a_deactivated_account_ends_what_is_open_and_is_refused_everywhere
 
 
 @pytest.mark.clause("RFC 8555 section 6.2")
+@pytest.mark.must("rfc8555.6.2.jwk", "rfc8555.6.2.kid")
 async def test_newaccount_needs_a_jwk_and_other_resources_a_kid(front: Front, subscriber: AcmeClient) -> None:
     with_kid = await subscriber.post(NEW, {"onlyReturnExisting": True})
     assert (with_kid.status, with_kid.problem) == (400, "malformed")
@@ -146,6 +190,7 @@ async def test_newaccount_needs_a_jwk_and_other_resources_a_kid(front: Front, su
 
 
 @pytest.mark.clause("RFC 8555 section 7.3")
+@pytest.mark.must("rfc8555.11.1.one-account")
 async def test_two_requests_at_once_with_one_key_make_one_account(front: Front) -> None:
     import asyncio
 
@@ -157,6 +202,7 @@ async def test_two_requests_at_once_with_one_key_make_one_account(front: Front) 
 
 
 @pytest.mark.clause("RFC 8555 section 7.3.3")
+@pytest.mark.must("rfc8555.7.3.3.user-action", "rfc8555.7.3.3.link", "rfc8555.7.3.3.instance")
 async def test_changed_terms_must_be_agreed_to_before_anything_new(tmp_path: Path) -> None:
     key = ec_key()
     async with running(tmp_path) as front:

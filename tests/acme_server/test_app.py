@@ -13,10 +13,11 @@ NAME = "www.example.com"
 
 
 @pytest.mark.clause("RFC 8555 section 7.1")
+@pytest.mark.must("rfc8555.7.4.created", "rfc8555.7.5.1.up", "rfc8555.7.1.6.order")
 async def test_an_order_goes_from_pending_to_a_certificate(front: Front, subscriber: AcmeClient) -> None:
     front.perspectives.pass_names.add(NAME)
     order = await subscriber.order(NAME)
-    assert order.status == 201
+    assert (order.status, order.headers["Location"].startswith(f"{BASE}/acme/order/")) == (201, True)
     assert order.body["status"] == "pending"
     authorization = await subscriber.post(order.body["authorizations"][0])
     challenge = authorization.body["challenges"][0]
@@ -47,6 +48,12 @@ async def test_an_order_goes_from_pending_to_a_certificate(front: Front, subscri
 
 
 @pytest.mark.clause("RFC 8555 section 7.1.1")
+@pytest.mark.must(
+    "rfc8555.7.1.directory-and-nonce",
+    "rfc8555.7.1.1.meta",
+    "rfc8555.7.1.1.caa-identities",
+    "rfc8555.7.3.terms-url",
+)
 async def test_the_directory_names_what_is_offered_and_nothing_else(front: Front) -> None:
     answer = await front.client().get("/directory")
     assert answer.status == 200

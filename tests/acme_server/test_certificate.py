@@ -18,6 +18,7 @@ async def url_of_a_certificate(front: Front, subscriber: AcmeClient) -> str:
 
 
 @pytest.mark.clause("RFC 8555 section 7.4.2")
+@pytest.mark.must("rfc8555.7.4.2.alternate")
 async def test_every_chain_has_its_own_url_and_links_to_the_others(
     front: Front, subscriber: AcmeClient
 ) -> None:

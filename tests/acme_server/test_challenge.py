@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,7 @@ async def opened(client: AcmeClient, name: str = NAME) -> tuple[Answer, str, lis
 
 
 @pytest.mark.clause("RFC 8555 section 7.5.1")
+@pytest.mark.must("rfc8555.7.5.1.ignored", "rfc8555.8.2.retry-after")
 async def test_an_answer_with_unknown_members_starts_validation_once(
     front: Front, subscriber: AcmeClient
 ) -> None:
@@ -33,6 +35,7 @@ async def test_an_answer_with_unknown_members_starts_validation_once(
 
 
 @pytest.mark.clause("RFC 8555 section 7.5.1")
+@pytest.mark.must("rfc8555.6.3.like-get")
 async def test_a_post_as_get_starts_nothing(front: Front, subscriber: AcmeClient) -> None:
     _, url, (http, _) = await opened(subscriber)
     assert (await subscriber.post(http["url"])).body["status"] == "pending"
@@ -40,7 +43,22 @@ async def test_a_post_as_get_starts_nothing(front: Front, subscriber: AcmeClient
     assert "Retry-After" not in (await subscriber.post(url)).headers
 
 
+@pytest.mark.clause("RFC 8555 section 7.5.1")
+@pytest.mark.must("rfc8555.7.5.1.bad-response")
+@pytest.mark.parametrize("payload", [[], "ready", 7, True])
+async def test_a_response_that_is_no_object_is_refused_and_starts_nothing(
+    front: Front, subscriber: AcmeClient, payload: Any
+) -> None:
+    _, _, (http, _) = await opened(subscriber)
+    before = front.counts()
+    answer = await subscriber.post(http["url"], payload)
+    assert (answer.status, answer.problem) == (400, "malformed")
+    assert front.counts() == before
+    assert (await subscriber.post(http["url"])).body["status"] == "pending"
+
+
 @pytest.mark.clause("RFC 8555 section 7.1.4")
+@pytest.mark.must("rfc8555.7.1.4.expires", "rfc8555.7.5.1.expires", "rfc8555.8.validated")
 async def test_what_a_valid_authorization_rests_on_is_kept(front: Front, subscriber: AcmeClient) -> None:
     front.perspectives.pass_names.add(NAME)
     _, url, (_, dns) = await opened(subscriber)
@@ -63,6 +81,12 @@ async def test_what_a_valid_authorization_rests_on_is_kept(front: Front, subscri
 
 
 @pytest.mark.clause("RFC 8555 section 7.1.6")
+@pytest.mark.must(
+    "rfc8555.7.5.1.kept",
+    "rfc8555.8.invalid-has-error",
+    "rfc8555.7.1.6.challenge",
+    "rfc8555.7.1.6.authorization",
+)
 async def test_a_failed_challenge_is_kept_with_its_error_and_ends_the_order(
     front: Front, subscriber: AcmeClient
 ) -> None:
@@ -84,6 +108,14 @@ async def test_a_failed_challenge_is_kept_with_its_error_and_ends_the_order(
 @pytest.mark.row("errors.processing-error")
 @pytest.mark.row("errors.server-internal")
 @pytest.mark.clause("RFC 8555 section 8.2")
+@pytest.mark.must(
+    "rfc8555.8.2.retry",
+    "rfc8555.8.2.error",
+    "rfc8555.8.2.each-failure",
+    "rfc8555.8.2.retry-after",
+    "rfc8555.7.5.1.poll",
+    "rfc8555.8.error-is-invalid",
+)
 async def test_a_missing_verdict_is_tried_again_and_never_the_applicants_failure(
     front: Front, subscriber: AcmeClient, settings_attempts: int
 ) -> None:
@@ -93,7 +125,9 @@ async def test_a_missing_verdict_is_tried_again_and_never_the_applicants_failure
     await subscriber.post(http["url"], {})
     for attempt in range(1, settings_attempts):
         await front.run_jobs()
-        shown = (await subscriber.post(http["url"])).body
+        polled = await subscriber.post(http["url"])
+        shown = polled.body
+        assert (polled.status, int(polled.headers["Retry-After"]) > 0) == (200, True)
         assert (len(front.raised), shown["status"]) == (attempt, "processing")
         assert shown["error"]["type"] == "urn:ietf:params:acme:error:serverInternal"
     await front.run_jobs()
@@ -140,6 +174,7 @@ async def test_of_two_challenges_answered_at_once_the_first_result_counts(
 
 @pytest.mark.row("attacks.token-confusion")
 @pytest.mark.clause("RFC 8555 section 7.5.2")
+@pytest.mark.must("rfc8555.7.5.2.worthless")
 async def test_a_deactivated_authorization_ends_its_order_and_its_validation(
     front: Front, subscriber: AcmeClient
 ) -> None:
@@ -178,6 +213,7 @@ async def test_an_authorization_that_was_not_answered_in_time_is_invalid(
 
 
 @pytest.mark.clause("RFC 8555 section 7.1.6")
+@pytest.mark.must("rfc8555.7.1.6.authorization")
 async def test_a_valid_authorization_expires(front: Front, subscriber: AcmeClient) -> None:
     order = await front.authorized(subscriber, NAME)
     front.clock.at += 30 * 86400

@@ -81,6 +81,7 @@ async def test_nobody_finalizes_with_a_blocked_key_and_the_order_stays_ready(
 
 
 @pytest.mark.clause("RFC 8555 section 11.1")
+@pytest.mark.must("rfc8555.11.1.account-only")
 @pytest.mark.parametrize("why", ["blocked", "a certificate's"])
 async def test_no_account_begins_with_or_changes_to_such_a_key(
     front: Front, subscriber: AcmeClient, why: str
@@ -99,6 +100,7 @@ async def test_no_account_begins_with_or_changes_to_such_a_key(
 
 
 @pytest.mark.clause("RFC 8555 section 11.1")
+@pytest.mark.must("rfc8555.11.1.no-account-key", "rfc8555.11.1.any-account")
 @pytest.mark.parametrize("state", ["current", "deactivated", "former"])
 async def test_no_certificate_gets_a_key_that_is_or_was_an_accounts(
     front: Front, subscriber: AcmeClient, state: str

@@ -187,6 +187,7 @@ REFUSED = {
 
 
 @pytest.mark.clause("RFC 9457 section 3")
+@pytest.mark.must("rfc8555.6.7.problem-document")
 @pytest.mark.parametrize("octets", [octets for octets, _ in REFUSED.values()], ids=REFUSED)
 async def test_what_is_no_request_gets_a_problem_document_and_reaches_nobody(octets: bytes) -> None:
     status = next(status for known, status in REFUSED.values() if known is octets)

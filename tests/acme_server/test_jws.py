@@ -38,6 +38,7 @@ def refused(body: bytes) -> Problem:
 
 
 @pytest.mark.clause("RFC 8555 section 6.2")
+@pytest.mark.must("rfc8555.6.2.es256")
 @pytest.mark.parametrize("key", [KEY, ec_key(ec.SECP384R1()), ec_key(ec.SECP521R1()), RSA])
 def test_a_well_formed_request_is_read_and_verified(key: Any) -> None:
     signed = jws.parse(encoded(sign(key, protected(key), b'{"a":1}')), DEPTH)
@@ -51,6 +52,7 @@ def test_a_well_formed_request_is_read_and_verified(key: Any) -> None:
 
 
 @pytest.mark.clause("RFC 7638 section 3.1")
+@pytest.mark.must("rfc8555.8.1.key-authorization")
 def test_the_thumbprint_of_the_rfc_is_found() -> None:
     key = {
         "kty": "RSA",
@@ -79,6 +81,10 @@ BENT_BODIES: dict[str, bytes] = {
     "a duplicate member": encoded(sign(KEY, protected(), b""))[:-1] + b',"payload":""}',
     "a missing member": encoded({"protected": "", "payload": ""}),
     "a surplus member": encoded(sign(KEY, protected(), b"") | {"extra": 1}),
+    "a detached payload": encoded(
+        {"protected": b64(json.dumps(protected()).encode()), "signature": b64(b"x" * 64)}
+    ),
+    "a payload that is null": encoded(sign(KEY, protected(), b"") | {"payload": None}),
     "an unprotected header": encoded(sign(KEY, protected(), b"") | {"header": {}}),
     "several signatures": encoded({"payload": "", "signatures": [{"protected": "", "signature": ""}]}),
     "members that are no strings": encoded({"protected": {}, "payload": 1, "signature": None}),
@@ -88,9 +94,25 @@ BENT_BODIES: dict[str, bytes] = {
 
 
 @pytest.mark.clause("RFC 8555 section 6.2")
+@pytest.mark.must(
+    "rfc8555.5.utf-8",
+    "rfc8555.6.2.flattened",
+    "rfc8555.6.2.one-signature",
+    "rfc8555.6.2.no-unprotected-header",
+    "rfc8555.6.2.not-detached",
+)
 @pytest.mark.parametrize("body", BENT_BODIES.values(), ids=BENT_BODIES.keys())
 def test_a_body_that_is_no_flattened_jws_is_malformed(body: bytes) -> None:
     assert refused(body).type == "malformed"
+
+
+@pytest.mark.clause("RFC 8555 section 6.4.1")
+@pytest.mark.must("rfc8555.6.4.1.protected", "rfc8555.6.5.2.protected", "rfc8555.6.2.protected-members")
+@pytest.mark.parametrize("name", ["alg", "url", "nonce", "jwk"])
+def test_what_is_not_in_the_protected_header_is_not_read_from_elsewhere(name: str) -> None:
+    kept = {key: value for key, value in protected().items() if key != name}
+    moved = sign(KEY, kept, b"") | {"header": {name: protected()[name]}}
+    assert "Unprotected" in refused(encoded(moved)).detail
 
 
 BENT_HEADERS: dict[str, tuple[dict[str, Any], str]] = {
@@ -106,18 +128,29 @@ BENT_HEADERS: dict[str, tuple[dict[str, Any], str]] = {
     "crit": ({"crit": ["exp"]}, "malformed"),
     "b64": ({"b64": False}, "malformed"),
     "no url": ({"url": None}, "malformed"),
+    "a url that is a list": ({"url": ["https://ca/x"]}, "malformed"),
     "a nonce with padding": ({"nonce": "bm9uY2U="}, "malformed"),
     "a nonce that is a number": ({"nonce": 1}, "malformed"),
 }
 
 
 @pytest.mark.clause("RFC 8555 section 6.2")
+@pytest.mark.must(
+    "rfc8555.6.2.encoded-payload",
+    "rfc8555.6.2.protected-members",
+    "rfc8555.6.2.alg",
+    "rfc8555.6.2.one-key",
+    "rfc8555.6.4.1.string",
+    "rfc8555.6.5.2.base64url",
+    "rfc8555.6.5.2.malformed",
+)
 @pytest.mark.parametrize(("changes", "kind"), BENT_HEADERS.values(), ids=BENT_HEADERS.keys())
 def test_a_bent_protected_header_is_refused(changes: dict[str, Any], kind: str) -> None:
     assert refused(encoded(sign(KEY, protected(**changes), b""))).type == kind
 
 
 @pytest.mark.clause("RFC 8555 section 6.2")
+@pytest.mark.must("rfc8555.6.2.algorithms")
 def test_a_refused_algorithm_comes_with_the_list_of_those_that_are_accepted() -> None:
     problem = refused(encoded(sign(KEY, protected(alg="HS256"), b"")))
     assert problem.extra["algorithms"] == ["RS256", "ES256", "ES384", "ES512"]
@@ -129,6 +162,7 @@ def test_a_protected_header_with_a_member_twice_is_refused() -> None:
 
 
 @pytest.mark.clause("RFC 8555 section 6.1")
+@pytest.mark.must("rfc8555.6.1.padding")
 @pytest.mark.parametrize("text", ["YQ==", "YR", "Y", "YQ\n", " YQ", "Y+/h", "ＹＱ", "Y\x00"])
 def test_base64url_that_is_not_canonical_is_refused(text: str) -> None:
     with pytest.raises(Problem, match="base64url"):
@@ -173,6 +207,7 @@ BENT_KEYS: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.clause("RFC 8555 section 6.2")
+@pytest.mark.must("rfc8555.6.2.bad-public-key", "rfc8555.8.1.leading-zeros")
 @pytest.mark.parametrize(("key", "kind"), BENT_KEYS.values(), ids=BENT_KEYS.keys())
 def test_a_bent_jwk_is_refused(key: dict[str, Any], kind: str) -> None:
     with pytest.raises(Problem) as caught:

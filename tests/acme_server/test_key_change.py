@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from acme_server.handlers import order as order_handler
-from tests.support.acme_client import AcmeClient, b64, csr, ec_key, jwk
+from tests.support.acme_client import AcmeClient, b64, csr, ec_key, jwk, sign
 from tests.support.acme_front import BASE, Front
 
 NAME = "www.example.com"
 
 
 @pytest.mark.clause("RFC 8555 section 7.3.5")
+@pytest.mark.must("rfc8555.7.3.5.orders-stay", "rfc8555.7.3.5.no-other-effect")
 async def test_the_new_key_takes_over_and_orders_survive(front: Front, subscriber: AcmeClient) -> None:
     order = await front.authorized(subscriber, NAME)
     new = ec_key(ec.SECP384R1())
@@ -31,6 +33,7 @@ async def test_the_new_key_takes_over_and_orders_survive(front: Front, subscribe
 
 
 @pytest.mark.clause("RFC 8555 section 7.3.5")
+@pytest.mark.must("rfc8555.7.3.5.step-9", "rfc8555.7.3.5.in-use", "rfc8555.11.1.one-account")
 async def test_a_key_that_an_account_has_is_refused_with_that_accounts_url(
     front: Front, subscriber: AcmeClient
 ) -> None:
@@ -54,6 +57,16 @@ BENT: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.clause("RFC 8555 section 7.3.5")
+@pytest.mark.must(
+    "rfc8555.7.3.5.inner",
+    "rfc8555.7.3.5.inner-nonce",
+    "rfc8555.7.3.5.inner-url",
+    "rfc8555.7.3.5.step-4",
+    "rfc8555.7.3.5.step-6",
+    "rfc8555.7.3.5.step-7",
+    "rfc8555.7.3.5.step-8",
+    "rfc8555.7.3.5.account-url",
+)
 @pytest.mark.parametrize(("bent", "kind"), BENT.values(), ids=BENT.keys())
 async def test_a_bent_inner_request_changes_nothing(
     front: Front, subscriber: AcmeClient, bent: dict[str, Any], kind: str
@@ -65,6 +78,7 @@ async def test_a_bent_inner_request_changes_nothing(
 
 
 @pytest.mark.clause("RFC 8555 section 7.3.5")
+@pytest.mark.must("rfc8555.7.3.5.inner")
 async def test_a_weak_new_key_is_refused(front: Front, subscriber: AcmeClient) -> None:
     before = front.counts()
     answer = await subscriber.change_key(rsa.generate_private_key(65537, 1024))
@@ -72,12 +86,62 @@ async def test_a_weak_new_key_is_refused(front: Front, subscriber: AcmeClient) -
     assert front.counts() == before
 
 
+@pytest.mark.clause("RFC 8555 section 7.3.5")
+@pytest.mark.must("rfc8555.7.3.5.inner-jwk", "rfc8555.7.3.5.step-3")
+async def test_the_inner_request_carries_the_new_key_and_not_an_account(
+    front: Front, subscriber: AcmeClient
+) -> None:
+    new = ec_key()
+    inner = {"alg": "ES256", "kid": subscriber.kid, "url": BASE + "/acme/key-change"}
+    payload = json.dumps({"account": subscriber.kid, "oldKey": jwk(subscriber.key)}).encode()
+    before = front.counts()
+    answer = await subscriber.post("/acme/key-change", sign(new, inner, payload))
+    assert (answer.status, answer.problem) == (400, "malformed")
+    assert "must carry the new key" in answer.body["detail"]
+    assert front.counts() == before
+
+
+@pytest.mark.clause("RFC 8555 section 7.3.5")
+@pytest.mark.must("rfc8555.7.3.5.step-5")
+@pytest.mark.parametrize("payload", [b"", b"[]", b"{}", b"7", b"{", b'{"account":"x","account":"x"}'])
+async def test_an_inner_payload_that_is_no_key_change_is_refused(
+    front: Front, subscriber: AcmeClient, payload: bytes
+) -> None:
+    new = ec_key()
+    inner = {"alg": "ES256", "jwk": jwk(new), "url": BASE + "/acme/key-change"}
+    before = front.counts()
+    answer = await subscriber.post("/acme/key-change", sign(new, inner, payload))
+    assert (answer.status, answer.problem) == (400, "malformed")
+    assert front.counts() == before
+
+
+@pytest.mark.clause("RFC 8555 section 7.3.5")
+@pytest.mark.must("rfc8555.7.3.5.outer", "rfc8555.7.3.5.step-1")
+async def test_the_outer_request_needs_the_old_key_of_a_valid_account(
+    front: Front, subscriber: AcmeClient
+) -> None:
+    old, new = subscriber.key, ec_key()
+    header = {"alg": "ES256", "jwk": jwk(new), "url": BASE + "/acme/key-change"}
+    inner = sign(new, header, json.dumps({"account": subscriber.kid, "oldKey": jwk(old)}).encode())
+    subscriber.key = new
+    by_new = await subscriber.post("/acme/key-change", inner)
+    assert (by_new.status, by_new.problem) == (400, "malformed")
+    subscriber.key = old
+    assert subscriber.kid is not None
+    await subscriber.post(subscriber.kid, {"status": "deactivated"})
+    ended = await subscriber.post("/acme/key-change", inner)
+    assert (ended.status, ended.problem) == (401, "unauthorized")
+    assert front.audit("account.key-changed") == []
+
+
+@pytest.mark.must("rfc8555.7.3.5.step-2")
 async def test_a_payload_that_is_no_request_is_refused(front: Front, subscriber: AcmeClient) -> None:
     for payload in ({}, {"protected": "", "payload": "", "signature": ""}, None):
         assert (await subscriber.post("/acme/key-change", payload)).problem == "malformed"
 
 
 @pytest.mark.clause("RFC 8555 section 11.1")
+@pytest.mark.must("rfc8555.11.1.any-account")
 async def test_a_past_account_key_is_not_certified_either(front: Front, subscriber: AcmeClient) -> None:
     old, new = subscriber.key, ec_key()
     await subscriber.change_key(new)
@@ -88,6 +152,9 @@ async def test_a_past_account_key_is_not_certified_either(front: Front, subscrib
 
 
 @pytest.mark.clause("RFC 8555 section 7.1.2.1")
+@pytest.mark.must(
+    "rfc8555.7.1.2.1.object", "rfc8555.7.1.2.1.pending", "rfc8555.7.1.2.1.invalid", "rfc8555.7.1.2.1.next"
+)
 async def test_orders_are_listed_in_pages_without_the_invalid_ones(
     front: Front, subscriber: AcmeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

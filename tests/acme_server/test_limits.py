@@ -44,6 +44,7 @@ def limited(answer: Answer) -> int:
 
 
 @pytest.mark.clause("RFC 8555 section 6.6")
+@pytest.mark.must("rfc8555.6.6.rate-limited", "rfc8555.6.6.retry-after", "rfc8555.8.2.limited")
 @pytest.mark.row("limits.concurrency")
 async def test_a_challenge_that_finds_the_queue_full_is_rate_limited_and_nothing_changes(
     tmp_path: Path,
@@ -94,6 +95,7 @@ def test_each_failure_beyond_the_free_ones_doubles_the_wait_up_to_a_day(failures
 
 
 @pytest.mark.clause("RFC 8555 section 6.6")
+@pytest.mark.must("rfc8555.6.6.rate-limited", "rfc8555.6.6.retry-after", "rfc8555.8.2.limited")
 @pytest.mark.row("limits.backoff")
 async def test_after_failures_in_a_row_the_next_order_and_the_next_answer_have_to_wait(
     front: Front, subscriber: AcmeClient

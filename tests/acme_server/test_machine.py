@@ -150,6 +150,7 @@ def effort(examples: int, steps: int, *, derandomize: bool = True) -> settings:
 
 
 @pytest.mark.clause("RFC 8555 section 7.1.6")
+@pytest.mark.must("rfc8555.7.1.3.immutable", "rfc8555.7.1.6.order")
 class TestTables(Subscriber.TestCase):  # type: ignore[name-defined,misc]
     settings = effort(12, 15)
 

@@ -70,6 +70,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
 
 
 @pytest.mark.clause("RFC 8555 section 7.4")
+@pytest.mark.must("rfc8555.7.4.error")
 @pytest.mark.parametrize(("payload", "kind"), REFUSED.values(), ids=REFUSED.keys())
 async def test_an_order_is_refused_and_nothing_changes(
     front: Front, subscriber: AcmeClient, payload: Any, kind: str
@@ -82,6 +83,7 @@ async def test_an_order_is_refused_and_nothing_changes(
 
 @pytest.mark.row("errors.compound")
 @pytest.mark.clause("RFC 8555 section 6.7.1")
+@pytest.mark.must("rfc8555.6.7.1.identifier", "rfc8555.6.7.1.not-on-top")
 async def test_every_refused_identifier_has_its_subproblem(front: Front, subscriber: AcmeClient) -> None:
     answer = await subscriber.order("good.example.com", "a_b.example.com", "1.0.0.127.in-addr.arpa")
     assert (answer.status, answer.problem) == (400, "compound")
@@ -89,9 +91,11 @@ async def test_every_refused_identifier_has_its_subproblem(front: Front, subscri
         "a_b.example.com",
         "1.0.0.127.in-addr.arpa",
     ]
+    assert "identifier" not in answer.body
 
 
 @pytest.mark.clause("RFC 8555 section 7.1.3")
+@pytest.mark.must("rfc8555.7.1.4.encoded")
 async def test_names_are_normalised_and_each_is_ordered_once(front: Front, subscriber: AcmeClient) -> None:
     answer = await subscriber.order("WWW.Example.COM", "www.example.com", "*.example.com")
     assert [each["value"] for each in answer.body["identifiers"]] == ["www.example.com", "*.example.com"]
@@ -100,6 +104,14 @@ async def test_names_are_normalised_and_each_is_ordered_once(front: Front, subsc
 
 @pytest.mark.row("methods.wildcard")
 @pytest.mark.clause("RFC 8555 section 7.1.4")
+@pytest.mark.must(
+    "rfc8555.7.1.3.no-star",
+    "rfc8555.7.1.3.wildcard",
+    "rfc8555.7.1.4.wildcard",
+    "rfc8555.7.1.4.wildcard-absent",
+    "rfc8555.7.1.4.no-star",
+    "rfc8555.7.1.4.base-domain",
+)
 async def test_a_wildcard_is_shown_without_its_star_and_with_dns_challenges_only(
     front: Front, subscriber: AcmeClient
 ) -> None:
@@ -117,6 +129,7 @@ async def test_a_wildcard_is_shown_without_its_star_and_with_dns_challenges_only
 @pytest.mark.row("methods.ip")
 @pytest.mark.row("errors.new-order")
 @pytest.mark.clause("RFC 8738 section 3, section 7")
+@pytest.mark.must("rfc8738.3.type", "rfc8738.3.text", "rfc8738.7.no-dns", "rfc8555.7.4.contents")
 async def test_an_address_is_ordered_validated_and_certified_without_a_dns_challenge(
     front: Front, subscriber: AcmeClient
 ) -> None:
@@ -189,6 +202,7 @@ async def test_a_persistent_challenge_names_account_and_issuers_and_has_no_token
 
 
 @pytest.mark.clause("RFC 8555 section 7.1.6")
+@pytest.mark.must("rfc8555.7.1.6.order")
 async def test_an_order_becomes_ready_only_when_every_authorization_is_valid(
     front: Front, subscriber: AcmeClient
 ) -> None:
@@ -204,6 +218,7 @@ async def test_an_order_becomes_ready_only_when_every_authorization_is_valid(
 
 
 @pytest.mark.clause("RFC 8555 section 7.1.6")
+@pytest.mark.must("rfc8555.7.4.expires")
 @pytest.mark.parametrize("ready", [False, True])
 async def test_an_open_order_is_invalid_once_its_time_is_over(
     front: Front, subscriber: AcmeClient, ready: bool
@@ -216,6 +231,7 @@ async def test_an_open_order_is_invalid_once_its_time_is_over(
 
 
 @pytest.mark.clause("RFC 8555 section 7.4")
+@pytest.mark.must("rfc8555.7.4.order-not-ready")
 async def test_a_pending_order_cannot_be_finalized(front: Front, subscriber: AcmeClient) -> None:
     order = await subscriber.order(NAME)
     before = front.counts()
@@ -225,6 +241,7 @@ async def test_a_pending_order_cannot_be_finalized(front: Front, subscriber: Acm
 
 
 @pytest.mark.clause("RFC 8555 section 7.4")
+@pytest.mark.must("rfc8555.7.4.order-not-ready")
 async def test_of_many_finalize_requests_at_once_one_is_taken(front: Front, subscriber: AcmeClient) -> None:
     order = await front.authorized(subscriber, NAME)
     bodies = []
@@ -296,6 +313,9 @@ BAD_REQUESTS: dict[str, bytes] = {
 
 
 @pytest.mark.clause("RFC 8555 section 7.4")
+@pytest.mark.must(
+    "rfc8555.7.4.csr", "rfc8555.7.4.same-identifiers", "rfc8555.7.4.bad-csr", "rfc8555.7.4.stays-ready"
+)
 @pytest.mark.parametrize("request_der", BAD_REQUESTS.values(), ids=BAD_REQUESTS.keys())
 async def test_a_bad_csr_is_refused_and_leaves_the_order_ready(
     front: Front, subscriber: AcmeClient, request_der: bytes
@@ -304,11 +324,13 @@ async def test_a_bad_csr_is_refused_and_leaves_the_order_ready(
     before = front.counts()
     answer = await subscriber.post(order.body["finalize"], {"csr": b64(request_der)})
     assert (answer.status, answer.problem) == (400, "badCSR")
+    assert len(answer.body["detail"]) > 30
     assert (await subscriber.post(order.headers["Location"])).body["status"] == "ready"
     assert front.counts() == before
 
 
 @pytest.mark.clause("RFC 8555 section 11.1")
+@pytest.mark.must("rfc8555.11.1.no-account-key", "rfc8555.11.1.any-account", "rfc8555.11.1.own-account")
 async def test_no_account_key_is_certified_whoever_owns_it(front: Front, subscriber: AcmeClient) -> None:
     other = await front.subscriber()
     order = await front.authorized(subscriber, NAME)
@@ -331,6 +353,21 @@ async def test_names_of_a_csr_are_compared_without_case_and_harmless_extensions_
     assert front.issuance.approved[0].names == (NAME,)
 
 
+@pytest.mark.clause("RFC 8555 section 7.4")
+@pytest.mark.must("rfc8555.7.4.cn-or-san")
+@pytest.mark.parametrize("where", ["the common name", "the subject alternative name", "both"])
+async def test_a_name_may_stand_in_either_part_of_a_csr(
+    front: Front, subscriber: AcmeClient, where: str
+) -> None:
+    order = await front.authorized(subscriber, NAME)
+    names = [] if where == "the common name" else [NAME]
+    common_name = None if where == "the subject alternative name" else NAME
+    answer = await subscriber.post(
+        order.body["finalize"], {"csr": b64(csr(KEY, names, common_name=common_name))}
+    )
+    assert (answer.status, answer.body["status"]) == (200, "processing")
+
+
 async def finalized(front: Front, client: AcmeClient, *names: str) -> str:
     order = await front.authorized(client, *names)
     answer = await client.post(order.body["finalize"], {"csr": b64(csr(ec_key(), names))})
@@ -341,6 +378,7 @@ async def finalized(front: Front, client: AcmeClient, *names: str) -> str:
 @pytest.mark.row("attacks.caa-toctou")
 @pytest.mark.row("limits.reuse")
 @pytest.mark.clause("BR 3.2.2.8")
+@pytest.mark.must("rfc8657.5.5.fresh", "rfc8659.3.checked")
 async def test_caa_is_rechecked_with_the_method_really_used_when_it_was_seen_long_ago(
     front: Front, subscriber: AcmeClient
 ) -> None:
@@ -371,6 +409,7 @@ async def test_caa_that_forbids_at_last_makes_the_order_invalid(front: Front, su
 @pytest.mark.row("attacks.caa-toctou")
 @pytest.mark.row("errors.compound")
 @pytest.mark.clause("RFC 8555 section 6.7.1")
+@pytest.mark.must("rfc8659.3.every-name")
 async def test_a_name_that_caa_forbids_ends_the_order_though_another_cannot_be_seen(
     front: Front, subscriber: AcmeClient
 ) -> None:
@@ -480,6 +519,7 @@ async def test_a_certificate_that_the_order_does_not_take_is_withdrawn(
 
 
 @pytest.mark.clause("RFC 8555 section 7.1.6")
+@pytest.mark.must("rfc8555.7.5.2.worthless")
 async def test_an_authorization_given_up_after_finalize_stops_the_issuance(
     front: Front, subscriber: AcmeClient
 ) -> None:
@@ -518,6 +558,7 @@ async def test_a_key_that_was_compromised_is_never_certified_again(
 
 
 @pytest.mark.clause("RFC 8555 section 7.4")
+@pytest.mark.must("rfc8555.7.1.3.shared", "rfc8555.7.1.3.all-authorizations")
 async def test_valid_authorizations_are_reused_when_the_operator_says_so(tmp_path: Path) -> None:
     def reuse(settings: Settings) -> Settings:
         return replace(settings, acme=replace(settings.acme, authorization_reuse=3600))

@@ -26,6 +26,7 @@ def revoked(front: Front) -> list[tuple[int, str]]:
 
 
 @pytest.mark.clause("RFC 8555 section 7.6")
+@pytest.mark.must("rfc8555.7.6.issuing-account")
 @pytest.mark.parametrize("reason", [None, 0, 1, 3, 4, 5])
 async def test_the_issuing_account_revokes(front: Front, subscriber: AcmeClient, reason: int | None) -> None:
     _, certificate = await front.issued(subscriber, *NAMES)
@@ -36,6 +37,7 @@ async def test_the_issuing_account_revokes(front: Front, subscriber: AcmeClient,
 
 
 @pytest.mark.clause("RFC 8555 section 7.6")
+@pytest.mark.must("rfc8555.7.6.certificate-key", "rfc8555.6.2.jwk")
 async def test_the_certificates_own_key_revokes_without_an_account(
     front: Front, subscriber: AcmeClient
 ) -> None:
@@ -47,6 +49,7 @@ async def test_the_certificates_own_key_revokes_without_an_account(
 
 
 @pytest.mark.clause("RFC 8555 section 7.6")
+@pytest.mark.must("rfc8555.7.6.authorized-account")
 async def test_an_account_with_authorizations_for_all_names_revokes(
     front: Front, subscriber: AcmeClient
 ) -> None:
@@ -81,6 +84,7 @@ async def test_who_validated_anothers_names_may_only_say_that_they_changed_hands
 
 
 @pytest.mark.clause("RFC 8555 section 7.6")
+@pytest.mark.must("rfc8555.7.6.authorized")
 async def test_authorizations_that_have_expired_prove_nothing(front: Front, subscriber: AcmeClient) -> None:
     _, certificate = await front.issued(subscriber, *NAMES)
     other = await front.subscriber()
@@ -92,6 +96,7 @@ async def test_authorizations_that_have_expired_prove_nothing(front: Front, subs
 
 
 @pytest.mark.clause("RFC 8555 section 7.6")
+@pytest.mark.must("rfc8555.7.6.authorized")
 @pytest.mark.parametrize("who", ["another account", "another key"])
 async def test_who_proves_nothing_revokes_nothing(front: Front, subscriber: AcmeClient, who: str) -> None:
     _, certificate = await front.issued(subscriber, *NAMES)
@@ -107,6 +112,7 @@ async def test_who_proves_nothing_revokes_nothing(front: Front, subscriber: Acme
 
 
 @pytest.mark.clause("RFC 8555 section 7.6")
+@pytest.mark.must("rfc8555.7.6.bad-reason", "rfc8555.7.6.reasons")
 @pytest.mark.parametrize("reason", [2, 6, 7, 8, 9, 10, 11, -1, True, "1", 1.0, [1]])
 async def test_a_reason_that_is_not_a_subscribers_is_refused_with_the_list(
     front: Front, subscriber: AcmeClient, reason: Any
@@ -120,6 +126,7 @@ async def test_a_reason_that_is_not_a_subscribers_is_refused_with_the_list(
 
 
 @pytest.mark.clause("RFC 8555 section 7.6")
+@pytest.mark.must("rfc8555.7.6.already-revoked")
 async def test_revoking_twice_is_refused_and_changes_nothing(front: Front, subscriber: AcmeClient) -> None:
     _, certificate = await front.issued(subscriber, *NAMES)
     assert (await revoke(subscriber, certificate, reason=4)).status == 200

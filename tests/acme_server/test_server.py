@@ -117,6 +117,7 @@ def trusting(vault: FakeVault) -> ssl.SSLContext:
 
 
 @pytest.mark.clause("CPS 6.1.3")
+@pytest.mark.must("rfc8555.6.1.https")
 async def test_the_directory_is_served_over_tls_and_a_renewal_is_seen_by_the_next_connection(
     tmp_path: Path,
 ) -> None:
@@ -139,6 +140,7 @@ async def test_the_directory_is_served_over_tls_and_a_renewal_is_seen_by_the_nex
 
 
 @pytest.mark.clause("CPS 6.1.3")
+@pytest.mark.must("rfc8555.6.1.tls")
 async def test_tls_older_than_1_2_is_refused(tmp_path: Path) -> None:
     clock = FakeClock(1_795_392_000)
     tls = directory_tls(FakeVault(clock), tmp_path, clock)

@@ -114,6 +114,7 @@ def test_in_production_no_setting_opens_this_machine_or_its_metadata_service(net
 
 
 @pytest.mark.clause("BR 3.2.2.4.19", "BR 3.2.2.4.20")
+@pytest.mark.must("rfc8737.3.port-443", "rfc8555.8.3.port-80")
 @pytest.mark.parametrize("port", ["http_port", "https_port", "tls_alpn_port"])
 def test_a_public_ca_in_production_validates_at_the_ports_of_the_rules(port: str) -> None:
     production = [*PUBLIC, *CT, SHOWN, "deployment.production=true", "ca.blocklist=b.dat"]

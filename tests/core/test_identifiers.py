@@ -80,6 +80,7 @@ HOSTILE = [
 
 
 @pytest.mark.clause("BR 7.1.2.7.12")
+@pytest.mark.must("rfc8555.7.1.4.a-labels", "rfc8737.3.a-labels")
 @pytest.mark.parametrize(("value", "why"), HOSTILE)
 @pytest.mark.parametrize("public", [True, False])
 def test_what_is_no_host_name_is_malformed(value: str, why: str, public: bool) -> None:
@@ -181,6 +182,7 @@ def test_an_address_in_its_canonical_form_is_taken_as_it_is(value: str) -> None:
 
 @pytest.mark.row("methods.ip")
 @pytest.mark.clause("RFC 5952 section 4")
+@pytest.mark.must("rfc8738.3.text")
 @pytest.mark.parametrize(
     ("value", "advice"),
     [

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import tomllib
-from collections.abc import Iterator
-from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from tests.support.marks import ROOT, marked
 
 
 def rows() -> set[str]:
@@ -16,17 +13,14 @@ def rows() -> set[str]:
     return {f"{section}.{key}" for section, keys in table.items() for key in keys}
 
 
-def marked() -> Iterator[str]:
-    """The argument of every `pytest.mark.row(...)` in the tests."""
-    for path in sorted((ROOT / "tests").rglob("test_*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) == "pytest.mark.row":
-                yield from (str(ast.literal_eval(argument)) for argument in node.args)
+def covered() -> set[str]:
+    """Every row that a test is marked with."""
+    return {each.argument for each in marked("row")}
 
 
 def test_no_mark_names_a_row_that_is_not_there() -> None:
-    assert sorted(set(marked()) - rows()) == []
+    assert sorted(covered() - rows()) == []
 
 
 def test_every_row_has_a_test() -> None:
-    assert sorted(rows() - set(marked())) == []
+    assert sorted(rows() - covered()) == []

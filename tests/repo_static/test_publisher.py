@@ -283,6 +283,15 @@ def test_the_text_says_when_caa_is_checked_again() -> None:
     assert f"{CAA_GOOD_FOR // 3600} 時間を超えている" in publisher.cp_cps("ja", Settings())
 
 
+@pytest.mark.clause("RFC 8657 section 5.2")
+@pytest.mark.must("rfc8657.5.2.documented")
+@pytest.mark.parametrize("language", publisher.LANGUAGES)
+def test_the_text_names_our_issuer_domain_names_and_the_parameters_that_we_recognise(language: str) -> None:
+    document = publisher.cp_cps(language, Settings())
+    for word in ("`accounturi`", "`validationmethods`", *(f"`{n}`" for n in Settings().ca.caa_identities)):
+        assert word in document
+
+
 @pytest.mark.clause("BR 3.2.2.9")
 @pytest.mark.parametrize("language", publisher.LANGUAGES)
 def test_the_public_text_names_the_perspectives(language: str) -> None:

@@ -45,6 +45,7 @@ async def test_a_revoked_certificate_is_revoked_with_its_time_and_reason(house: 
     assert response.revocation_reason.value == "superseded"
 
 
+@pytest.mark.must("rfc8555.7.6.no-reason")
 async def test_a_revocation_without_a_reason_states_none(house: Any) -> None:
     serial = await house.issue()
     await house.revoke(serial, 0)

@@ -43,6 +43,20 @@ def permits(issuance: Issuance, *records: str | CaaRecord) -> bool:
 @pytest.mark.row("caa.wildcard")
 @pytest.mark.row("caa.tags")
 @pytest.mark.clause("RFC 8659 section 4.2")
+@pytest.mark.must(
+    "rfc8659.3.conforms",
+    "rfc8659.3.unrestricted",
+    "rfc8659.4.1.critical",
+    "rfc8659.4.1.tag-case",
+    "rfc8659.4.2.issuer",
+    "rfc8659.4.2.malformed",
+    "rfc8659.4.2.additive",
+    "rfc8659.4.3.plain-names",
+    "rfc8659.4.3.precedence",
+    "rfc8659.4.5.unknown",
+    "rfc8659.4.1.reserved-flags",
+    "rfc8657.3.domain-too",
+)
 @pytest.mark.parametrize(
     ("records", "plain", "wild"),
     [
@@ -75,6 +89,7 @@ def permits(issuance: Issuance, *records: str | CaaRecord) -> bool:
         (["2 tbs unknown"], True, True),
         (["0 issue ca.example", "128 tbs unknown"], False, False),
         (["0 issue ca.example; unknown=parameter"], True, True),
+        ([f"0 issue other.example; accounturi={ACCOUNT}"], False, False),
     ],
 )
 def test_the_relevant_set_decides(records: list[str], plain: bool, wild: bool) -> None:
@@ -84,6 +99,9 @@ def test_the_relevant_set_decides(records: list[str], plain: bool, wild: bool) -
 @pytest.mark.row("caa.account")
 @pytest.mark.row("attacks.dangling-cname")
 @pytest.mark.clause("RFC 8657 section 3")
+@pytest.mark.must(
+    "rfc8657.3.uri", "rfc8657.3.only-the-account", "rfc8657.3.unrecognised", "rfc8657.3.1.acme-url"
+)
 @pytest.mark.parametrize(
     ("parameters", "permitted"),
     [
@@ -104,6 +122,7 @@ def test_a_record_may_bind_an_account(parameters: str, permitted: bool) -> None:
 
 @pytest.mark.row("caa.method")
 @pytest.mark.clause("RFC 8657 section 4")
+@pytest.mark.must("rfc8657.4.list", "rfc8657.4.only-the-method", "rfc8657.4.labels", "rfc8657.4.grammar")
 @pytest.mark.parametrize(
     ("value", "permitted"),
     [
@@ -135,6 +154,7 @@ NOBODY = caa(0, "issue", ";")
 
 @pytest.mark.row("caa.climb")
 @pytest.mark.clause("RFC 8659 section 3")
+@pytest.mark.must("rfc8659.3.climb")
 async def test_all_levels_are_asked_and_none_found_permits() -> None:
     resolver = TableResolver()
     seen = await check("a.b.example", PLAIN, resolver, tld_must_exist=True)
@@ -144,6 +164,7 @@ async def test_all_levels_are_asked_and_none_found_permits() -> None:
 
 @pytest.mark.row("caa.climb")
 @pytest.mark.clause("RFC 8659 section 3")
+@pytest.mark.must("rfc8659.3.climb")
 async def test_the_closest_set_wins() -> None:
     seen = await climb({"b.example CAA": [OURS], "example CAA": [NOBODY]})
     assert (seen.result, seen.found_at, seen.records) == (Result.PASS, "b.example", ('0 issue "ca.example"',))
@@ -223,6 +244,17 @@ async def test_an_answer_that_was_not_proven_below_the_deciding_set_makes_the_wh
         assert (seen.result, seen.authenticated) == (Result.PASS, proven)
 
 
+@pytest.mark.clause("RFC 8659 section 5.1")
+@pytest.mark.must("rfc8659.5.1.unsigned-too")
+async def test_a_set_that_forbids_forbids_unsigned_too() -> None:
+    class Unsigned(TableResolver):
+        async def lookup(self, name: str, type: Type) -> Answer:
+            return replace(await super().lookup(name, type), authenticated=False)
+
+    seen = await check("a.b.example", PLAIN, Unsigned({"b.example CAA": [NOBODY]}), tld_must_exist=True)
+    assert (seen.result, seen.problem) == (Result.FAIL, "caa")
+
+
 @pytest.mark.row("mpic.reevaluation")
 async def test_a_set_that_permits_but_cannot_be_recorded_whole_is_refused() -> None:
     big = [OURS, *(caa(0, "iodef", b"\x00" * 200) for _ in range(20))]
@@ -276,6 +308,7 @@ async def test_the_worlds_signed_and_unsigned_zones_are_told_apart(world: World)
 
 @pytest.mark.row("caa.alias")
 @pytest.mark.clause("RFC 8659 section 3")
+@pytest.mark.must("rfc8659.3.aliases")
 async def test_at_each_level_aliases_are_followed_cname_and_dname(world: World) -> None:
     world.set_records("cname.aliases.example.com", "CNAME", ["caa-deny.example.com."])
     world.set_records("tree.aliases.example.com", "DNAME", ["example.com."])
@@ -324,6 +357,7 @@ async def test_the_worlds_zones_are_judged(
 
 @pytest.mark.row("caa.alias")
 @pytest.mark.clause("RFC 8659 section 3")
+@pytest.mark.must("rfc8659.3.aliases")
 async def test_the_climb_never_goes_up_from_an_aliass_target(world: World) -> None:
     # The target's parent forbids; the name's own parents do not.
     world.set_records("climb.example.com", "CNAME", ["caa-inherited.caa-deny.example.com."])

@@ -11,6 +11,7 @@ from validation.caa_value import CaaRecord, IssueValue, MalformedValue, parse_is
 
 @pytest.mark.row("caa.issue-value")
 @pytest.mark.clause("RFC 8659 section 4.2")
+@pytest.mark.must("rfc8659.4.2.malformed")
 @pytest.mark.parametrize(
     "value",
     [
@@ -59,6 +60,7 @@ def test_tags_are_lower_cased_and_odd_octets_escaped() -> None:
     assert record.presentation() == r'128 issue "a\"b\\\027"'
 
 
+@pytest.mark.must("rfc8659.4.1.tag-length")
 @pytest.mark.parametrize(
     "rdata", [b"", b"\x00", b"\x00\x00value", b"\x00\x05iss", b"\x00\x03a-b", b"\x00\x02\xff\xff"]
 )

@@ -277,6 +277,7 @@ async def test_a_method_that_is_switched_off_is_refused_but_its_recheck_is_not()
 
 @pytest.mark.row("methods.ip")
 @pytest.mark.clause("RFC 8738 section 4; BR 3.2.2.8")
+@pytest.mark.must("rfc8738.4.no-resolution", "rfc8738.5.host", "rfc8738.5.host-text")
 async def test_an_address_is_looked_at_where_it_is_and_has_no_caa() -> None:
     for address, host in (("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")):
         async with WebServer(web.response(KEY_AUTHORIZATION.encode()), address) as server:
@@ -300,6 +301,7 @@ async def test_a_page_at_an_address_may_redirect_to_public_places_alone() -> Non
     assert (seen.result, seen.problem) == (Result.FAIL, "connection")
 
 
+@pytest.mark.must("rfc8738.7.no-dns")
 @pytest.mark.row("errors.method-for-type")
 @pytest.mark.row("methods.ip")
 @pytest.mark.parametrize("method", ["dns-01", "dns-account-01"])

@@ -45,3 +45,11 @@ def test_only_the_dialer_and_the_stub_know_sockets(file: Path) -> None:
 @pytest.mark.parametrize("file", sorted(ROOM.rglob("*.py")), ids=lambda file: file.stem)
 def test_no_file_knows_a_database_or_the_time_of_day_by_itself(file: Path) -> None:
     assert not imported(file) & {"sqlite3", "core.database", "time", "datetime", "random", "secrets"}
+
+
+@pytest.mark.clause("RFC 8737 section 4")
+@pytest.mark.must("rfc8737.4.only-for-this")
+def test_acme_tls_is_spoken_for_one_method_alone() -> None:
+    naming = {file.stem for file in ROOM.rglob("*.py") if "ACME_TLS" in file.read_text()}
+    asking = {file.stem for file in ROOM.rglob("*.py") if "dialer.handshake" in file.read_text()}
+    assert (naming, asking) == ({"dialer", "tls_alpn01"}, {"tls_alpn01"})

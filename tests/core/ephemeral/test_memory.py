@@ -54,6 +54,7 @@ async def test_a_string_that_is_no_nonce_is_refused(text: str) -> None:
 
 
 @pytest.mark.clause("RFC 8555 section 6.5")
+@pytest.mark.must("rfc8555.6.5.1.unpredictable")
 async def test_a_nonce_with_any_bit_changed_is_refused() -> None:
     ours = nonces()
     nonce = await ours.issue()
@@ -82,6 +83,7 @@ async def test_the_nonce_of_another_process_or_of_before_a_restart_is_refused() 
     assert not await nonces().consume(await other.issue())
 
 
+@pytest.mark.must("rfc8555.6.5.1.base64url")
 async def test_a_nonce_is_base64url_without_padding() -> None:
     nonce = await nonces().issue()
     assert len(nonce) == 38

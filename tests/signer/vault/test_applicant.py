@@ -121,6 +121,7 @@ ATTACKS: dict[str, tuple[str, Callable[[], LeafRequest]]] = {
 }
 
 
+@pytest.mark.must("rfc8555.7.4.contents")
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_what_the_account_did_not_ask_for_is_refused(attack: str) -> None:
     code, make = ATTACKS[attack]

@@ -69,6 +69,7 @@ ENTRIES = st.lists(
 
 
 @pytest.mark.clause("RFC 5280 section 5.1")
+@pytest.mark.must("rfc8555.7.6.no-reason")
 @settings(deadline=None)
 @given(
     algorithm=st.sampled_from(["rsa-2048", "ec-p256", "ec-p384"]),

@@ -109,6 +109,7 @@ def test_five_perspectives_that_agree_are_enough() -> None:
     verify(attempt())
 
 
+@pytest.mark.must("rfc8659.3.every-name")
 def test_evidence_for_two_names_and_a_wildcard_is_enough_for_each() -> None:
     names = (NAME, WILDCARD, OTHER)
     statements = [
@@ -340,12 +341,14 @@ def test_a_newer_caa_refusal_outweighs_an_older_permission() -> None:
 
 @pytest.mark.row("caa.method")
 @pytest.mark.clause("RFC 8657 section 4")
+@pytest.mark.must("rfc8657.4.only-the-method")
 def test_caa_judged_for_another_method_is_no_permission() -> None:
     old = attempt(checked_at=NOW - 20 * DAY)
     wrong = [recheck(number, NOW - 10, method="dns-01") for number in range(5)]
     refused("evidence.caa-method", lambda: verify([*old, *wrong]))
 
 
+@pytest.mark.must("rfc8659.3.checked")
 def test_a_validation_without_any_caa_check_is_refused() -> None:
     refused("evidence.caa-missing", lambda: verify(attempt(caa=None)))
 

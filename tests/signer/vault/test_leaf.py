@@ -83,6 +83,7 @@ def built_by_cryptography(
 
 
 @pytest.mark.clause("BR 7.1.2.7")
+@pytest.mark.must("rfc8555.7.4.contents")
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
 def test_the_template_writes_what_the_builder_writes(data: st.DataObject) -> None:

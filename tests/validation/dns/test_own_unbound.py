@@ -68,6 +68,7 @@ async def well_again(resolver: OwnUnbound) -> bool:
     return False
 
 
+@pytest.mark.must("rfc8555.11.2.own-resolvers")
 @pytest.mark.row("dns.unbound", "dns.secure", "mpic.no-sharing")
 async def test_each_perspective_has_one_of_its_own_that_validates(world: World, tmp_path: Path) -> None:
     async with (

@@ -86,6 +86,7 @@ async def test_an_insecurely_delegated_name_is_an_answer_without_ad(world: World
 @pytest.mark.row("errors.dns")
 @pytest.mark.row("dns.bogus")
 @pytest.mark.clause("BR 3.2.2.8.1")
+@pytest.mark.must("rfc8555.11.2.dnssec", "rfc8659.5.1.dnssec", "rfc8659.5.4.validate", "rfc8657.5.6.dnssec")
 @pytest.mark.parametrize(
     ("zone", "type"),
     [
@@ -402,6 +403,7 @@ def test_anything_else_is_a_configuration_error(written: str) -> None:
 
 
 @pytest.mark.clause("BR 3.2.2.8.1")
+@pytest.mark.must("rfc8555.11.2.own-resolvers", "rfc8659.5.4.no-third-party-cache", "rfc8657.5.6.dnssec")
 @pytest.mark.parametrize("configured", [(), ("192.0.2.53:53",), ("127.0.0.1:53", "192.0.2.53:53")])
 def test_public_rules_take_only_resolvers_on_loopback(configured: tuple[str, ...]) -> None:
     with pytest.raises(ConfigurationError, match="loopback"):

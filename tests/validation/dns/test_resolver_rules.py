@@ -97,6 +97,7 @@ def test_what_only_python_takes_for_a_comment_is_found(tmp_path: Path, space: st
         examine(file, "validation.unbound_include", CHECKCONF, production=False)
 
 
+@pytest.mark.must("rfc8659.5.4.authoritative")
 @pytest.mark.parametrize(
     "extra",
     [

@@ -52,6 +52,7 @@ def test_the_digest_is_unpadded_base64url_of_sha256() -> None:
 
 @pytest.mark.row("methods.dns-01")
 @pytest.mark.clause("RFC 8555 section 8.4")
+@pytest.mark.must("rfc8555.8.4.digest")
 @pytest.mark.parametrize("records", [[DIGEST], ["other", DIGEST], ["v=spf1 -all", "", DIGEST, b"\xff"]])
 async def test_one_matching_record_among_any_passes(records) -> None:
     trace = await check(TableResolver({f"{NAME} TXT": records}))
@@ -62,6 +63,7 @@ async def test_one_matching_record_among_any_passes(records) -> None:
 @pytest.mark.row("errors.txt-unauthorized")
 @pytest.mark.row("methods.dns-01")
 @pytest.mark.clause("RFC 8555 section 8.4")
+@pytest.mark.must("rfc8555.8.4.digest")
 @pytest.mark.parametrize(
     ("records", "problem"),
     [
@@ -120,6 +122,7 @@ async def test_what_a_record_says_is_escaped_and_capped_wherever_it_is_written()
     assert len(detail) <= 400
 
 
+@pytest.mark.must("rfc8555.8.1.key-authorization")
 @pytest.mark.row("attacks.token-confusion")
 async def test_the_record_of_another_accounts_challenge_does_not_count() -> None:
     theirs = Challenge.of("www.example", True, "https://ca.example/a/2", CHALLENGE.token, "x" * 43)

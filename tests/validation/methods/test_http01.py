@@ -85,6 +85,7 @@ class Lab:
 @pytest.mark.row("methods.common")
 @pytest.mark.row("methods.http-01")
 @pytest.mark.clause("RFC 8555 section 8.3")
+@pytest.mark.must("rfc8555.8.3.body")
 async def test_the_key_authorization_on_the_web_port_passes() -> None:
     async with WebServer(web.routes({f"www.example {PATH}": good})) as server:
         lab = Lab(port=server.port)
@@ -104,6 +105,7 @@ async def test_the_key_authorization_on_the_web_port_passes() -> None:
 
 @pytest.mark.row("methods.http-01-body")
 @pytest.mark.clause("RFC 8555 section 8.3")
+@pytest.mark.must("rfc8555.8.3.trailing-space")
 @pytest.mark.parametrize("tail", [b"\n", b"\r\n", b" \t \n", b""])
 async def test_trailing_white_space_is_no_matter(tail: bytes) -> None:
     async with WebServer(web.response(KEY_AUTHORIZATION.encode() + tail)) as server:
@@ -153,6 +155,7 @@ async def test_one_family_whose_lookup_fails_does_not_hide_the_other() -> None:
         ).check()
 
 
+@pytest.mark.must("rfc8555.8.3.redirects")
 @pytest.mark.row("methods.http-01-redirects")
 @pytest.mark.parametrize("status", ["301 Moved", "302 Found", "307 Temporary", "308 Permanent"])
 async def test_redirects_are_followed_to_another_name(status: str) -> None:
@@ -262,6 +265,7 @@ async def test_a_local_name_is_reached_without_any_allowed_network() -> None:
 @pytest.mark.row("errors.http-unauthorized")
 @pytest.mark.row("methods.http-01-body")
 @pytest.mark.clause("RFC 8555 section 8.3")
+@pytest.mark.must("rfc8555.8.3.body")
 @pytest.mark.parametrize(
     "behaviour",
     [
@@ -369,6 +373,7 @@ async def test_a_resolver_that_is_away_is_nobodys_failure() -> None:
 @pytest.mark.row("errors.dns")
 @pytest.mark.row("attacks.name-to-internal")
 @pytest.mark.clause("RFC 8555 section 10.4")
+@pytest.mark.must("rfc8555.10.4.ssrf")
 async def test_a_name_that_points_inside_is_not_connected_to() -> None:
     async with WebServer(good) as server:
         lab = Lab({"www.example A": ["127.0.0.1", "10.0.0.1"], "www.example AAAA": ["::1"]}, allowed=())
@@ -391,6 +396,7 @@ async def test_of_several_addresses_the_first_allowed_one_is_used() -> None:
 @pytest.mark.row("attacks.odd-literals")
 @pytest.mark.row("attacks.redirect-to-internal")
 @pytest.mark.clause("RFC 8555 section 10.4")
+@pytest.mark.must("rfc8555.10.4.ssrf")
 @pytest.mark.parametrize(
     "host",
     [

@@ -100,6 +100,7 @@ def kind(address: Address) -> str:
     return "A" if address.version == 4 else "AAAA"
 
 
+@pytest.mark.must("rfc8555.8.3.port-80")
 @pytest.mark.row("methods.http-01")
 def test_an_honest_host_passes_over_either_family_on_the_very_port_80() -> None:
     async def journey() -> None:

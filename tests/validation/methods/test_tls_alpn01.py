@@ -79,6 +79,7 @@ class Lab:
 
 
 @pytest.mark.clause("RFC 8737 section 3")
+@pytest.mark.must("rfc8737.3.closed", "rfc8737.4.silent", "rfc8737.3.client-hello")
 @pytest.mark.row("methods.tls-alpn-01")
 async def test_the_right_certificate_behind_acme_tls_passes_and_no_word_follows_the_handshake() -> None:
     async with TlsServer(context(der(RIGHT))) as server:
@@ -92,6 +93,7 @@ async def test_the_right_certificate_behind_acme_tls_passes_and_no_word_follows_
 
 
 @pytest.mark.clause("RFC 8737 section 3")
+@pytest.mark.must("rfc8737.3.case")
 @pytest.mark.row("methods.tls-alpn-01")
 @pytest.mark.parametrize(
     ("shown", "key"),
@@ -126,6 +128,7 @@ async def test_tls_12_and_13_both_serve(version: ssl.TLSVersion) -> None:
 
 
 @pytest.mark.clause("RFC 8737 section 3")
+@pytest.mark.must("rfc8737.3.client-hello")
 @pytest.mark.row("methods.tls-alpn-01")
 async def test_acme_tls_is_the_only_protocol_that_is_offered() -> None:
     async with RawServer([], then="close") as server:
@@ -137,6 +140,7 @@ async def test_acme_tls_is_the_only_protocol_that_is_offered() -> None:
 
 
 @pytest.mark.clause("RFC 8738 section 6")
+@pytest.mark.must("rfc8738.6.sni", "rfc8738.4.no-resolution")
 @pytest.mark.row("methods.tls-alpn-01-ip", "methods.ip")
 @pytest.mark.parametrize(
     ("address", "host", "sni"),
@@ -155,6 +159,7 @@ async def test_an_address_is_asked_for_by_its_reverse_name(address: str, host: s
 
 
 @pytest.mark.clause("RFC 8738 section 6")
+@pytest.mark.must("rfc8738.6.sni")
 @pytest.mark.row("methods.tls-alpn-01-ip")
 def test_the_reverse_names_of_the_rfc() -> None:
     assert tls_alpn01.server_name("203.0.113.9") == "9.113.0.203.in-addr.arpa"
@@ -247,6 +252,7 @@ FAULTS = {
 
 
 @pytest.mark.clause("RFC 8737 section 3")
+@pytest.mark.must("rfc8737.3.extensions", "rfc8737.3.one-name", "rfc8737.3.digest", "rfc8737.3.critical")
 @pytest.mark.row("methods.tls-alpn-01", "errors.alpn-unauthorized")
 @pytest.mark.parametrize(("shown", "says"), FAULTS.values(), ids=FAULTS)
 async def test_a_certificate_that_says_anything_else_is_unauthorized(shown: bytes, says: str) -> None:
@@ -257,6 +263,7 @@ async def test_a_certificate_that_says_anything_else_is_unauthorized(shown: byte
 
 
 @pytest.mark.clause("RFC 8738 section 6")
+@pytest.mark.must("rfc8738.6.san")
 @pytest.mark.row("methods.tls-alpn-01-ip")
 @pytest.mark.parametrize(
     "san",
@@ -295,6 +302,7 @@ async def test_a_shared_host_that_answers_any_name_shows_no_control(alpn: tuple[
 
 
 @pytest.mark.clause("RFC 8737 section 3")
+@pytest.mark.must("rfc8737.3.server-hello")
 @pytest.mark.row("errors.alpn-unauthorized")
 async def test_a_server_that_ignores_alpn_is_unauthorized_although_its_certificate_is_right() -> None:
     async with TlsServer(context(der(RIGHT), alpn=())) as server:
@@ -345,6 +353,7 @@ async def test_another_protocol_or_an_alert_is_a_tls_problem(answer: bytes) -> N
 
 
 @pytest.mark.clause("BR 3.2.2.4.20")
+@pytest.mark.must("rfc8737.4.tls-1-2")
 @pytest.mark.row("errors.tls", "errors.connection")
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1])
 async def test_a_host_that_knows_only_old_tls_does_not_pass(version: ssl.TLSVersion) -> None:

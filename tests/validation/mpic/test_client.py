@@ -255,6 +255,7 @@ async def test_a_statement_that_is_too_large_is_not_even_kept(tmp_path: Path) ->
 
 
 @pytest.mark.clause("RFC 8657 section 4")
+@pytest.mark.must("rfc8657.5.3.consistent")
 @pytest.mark.row("mpic.reevaluation", "attacks.rogue-perspective")
 @pytest.mark.parametrize(
     "record",
@@ -280,6 +281,7 @@ async def test_a_pass_that_its_own_caa_records_do_not_bear_corroborates_nothing_
     assert "perspective two IS NOT TO BE BELIEVED" in caplog.text
 
 
+@pytest.mark.must("rfc8657.5.3.consistent")
 @pytest.mark.row("mpic.reevaluation")
 async def test_records_that_permit_are_judged_so_by_both(tmp_path: Path) -> None:
     records = ('0 issue "ca.example; accounturi=https://ca/a/1; validationmethods=dns-01,http-01"',)

@@ -74,6 +74,7 @@ def test_one_perspective_is_not_enough_under_public_rules_and_that_is_our_fault(
 
 @pytest.mark.row("mpic.quorum", "attacks.bgp-primary")
 @pytest.mark.clause("BR 3.2.2.9")
+@pytest.mark.must("rfc8555.10.2.perspectives")
 @pytest.mark.parametrize(
     ("results", "expected"),
     [
