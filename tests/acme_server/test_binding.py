@@ -63,6 +63,7 @@ async def register(client: AcmeClient, binding: Any) -> Answer:
     return await client.register(externalAccountBinding=binding)
 
 
+@pytest.mark.must("rfc8555.7.3.4.shown", "rfc8555.7.3.4.mac", "rfc8555.7.3.4.kid")
 @SECTION
 @pytest.mark.parametrize("alg", HASHES)
 async def test_a_binding_makes_an_account_that_shows_it_as_it_came_in(front: Front, alg: str) -> None:
@@ -75,6 +76,7 @@ async def test_a_binding_makes_an_account_that_shows_it_as_it_came_in(front: Fro
     assert json.loads(front.audit("account.created")[0]["content"])["binding"] == "customer-1"
 
 
+@pytest.mark.must("rfc8555.7.3.4.required")
 @SECTION
 @pytest.mark.parametrize("how", ExternalAccount)
 async def test_the_directory_says_whether_a_binding_is_required(tmp_path: Path, how: ExternalAccount) -> None:
@@ -83,6 +85,7 @@ async def test_the_directory_says_whether_a_binding_is_required(tmp_path: Path, 
         assert meta["externalAccountRequired"] is (how is ExternalAccount.REQUIRED)
 
 
+@pytest.mark.must("rfc8555.7.3.4.required-error")
 @SECTION
 async def test_without_a_binding_that_is_required_no_account_is_made(front: Front) -> None:
     before = front.counts()
@@ -104,6 +107,7 @@ async def test_where_bindings_are_optional_an_account_is_made_with_and_without_o
         assert (await register(client, bind(client, key))).status == 201
 
 
+@pytest.mark.must("rfc8555.7.3.4.unverified")
 @SECTION
 async def test_a_binding_that_nobody_asks_for_is_not_looked_at_and_not_shown(tmp_path: Path) -> None:
     async with running(tmp_path) as front:
@@ -150,6 +154,14 @@ BENT: dict[str, tuple[Bend, str, int]] = {
 }
 
 
+@pytest.mark.must(
+    "rfc8555.7.3.4.mac",
+    "rfc8555.7.3.4.kid",
+    "rfc8555.7.3.4.no-nonce",
+    "rfc8555.7.3.4.url",
+    "rfc8555.7.3.4.steps",
+    "rfc8555.7.3.4.refused",
+)
 @SECTION
 @pytest.mark.parametrize(("bend", "kind", "status"), BENT.values(), ids=BENT.keys())
 async def test_a_binding_that_proves_nothing_makes_no_account(

@@ -81,6 +81,7 @@ async def put_accounts(database: Database, kid: str, count: int) -> None:
     await database.write(fill)
 
 
+@pytest.mark.must("rfc8555.7.3.4.ascii", "rfc8555.7.3.4.mac-key")
 async def test_a_key_is_printed_once_with_the_lines_for_clients(
     database: Database, data: DataDirectory
 ) -> None:
@@ -88,6 +89,7 @@ async def test_a_key_is_printed_once_with_the_lines_for_clients(
     assert made.exit_code == 0, made.output
     kid = made.stdout.splitlines()[0].split()[-1]
     key = made.stdout.splitlines()[1].split()[-1]
+    assert kid.isascii()
     assert base64.urlsafe_b64decode(key + "==") == SECRET.key(kid)
     assert f"certbot register --server https://localhost:14000/directory --eab-kid {kid}" in made.stdout
     assert f"--hmac {key}" in made.stdout
