@@ -6,6 +6,7 @@ RFC 8555 sections 6.5, 6.7, 7.1; RFC 9457.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from functools import cache
 
@@ -15,7 +16,7 @@ from prometheus_client import Counter, Histogram
 from acme_server import problems
 from acme_server.context import Context
 from acme_server.exchange import Reply
-from acme_server.http import Request, Response
+from acme_server.http import Headers, Request, Response
 from acme_server.problems import ErrorType, refusal
 from acme_server.routes import Routes
 from core.errors import HaltIssuance, Problem, TransientError
@@ -46,8 +47,6 @@ class Answers:
         self._routes = routes
         self._common = (
             ("Link", f'<{context.urls.directory}>;rel="index"'),
-            # Nothing here may be kept by a cache: the states move (section 7.2 asks it of newNonce).
-            ("Cache-Control", "no-store"),
             ("Server", "acme-server"),
         )
 
@@ -67,7 +66,7 @@ class Answers:
         except Exception:
             _log.exception("%s %s failed", request.method, request.path)
             response = self._problem(_INTERNAL)
-        headers = self._common + response.headers
+        headers = self._headers(response)
         if request.method == "POST":
             # Section 6.5: MUST be in every success of a POST, SHOULD be in its errors.
             headers += (("Replay-Nonce", await self._context.nonces.issue()),)
@@ -80,7 +79,13 @@ class Answers:
         """The answer to octets that are no request."""
         _meters(OTHER, problem.status)[0].inc()
         response = self._problem(problem)
-        return Response(response.status, self._common + response.headers, response.body)
+        return Response(response.status, self._headers(response), response.body)
+
+    def _headers(self, response: Response) -> Headers:
+        """No cache may keep an answer that does not say otherwise: states move (section 7.2: newNonce)."""
+        if any(name == "Cache-Control" for name, _ in response.headers):
+            return self._common + response.headers
+        return self._common + _NOT_KEPT + response.headers
 
     def _problem(self, problem: Problem) -> Response:
         headers = (*problem.headers.items(), ("Content-Type", problems.CONTENT_TYPE))
@@ -100,11 +105,23 @@ def render(reply: Reply) -> Response:
     return Response(reply.status, (*headers, ("Content-Type", reply.content_type)), body)
 
 
+def conditional(request: Request, response: Response) -> Response:
+    """The answer with its ETag; 304 without its body when the client says that it has it."""
+    tag = f'"{hashlib.sha256(response.body).hexdigest()[:32]}"'
+    headers = (*response.headers, ("ETag", tag))
+    known = request.headers.get("If-None-Match", "")
+    if tag in (each.strip().removeprefix("W/") for each in known.split(",")):
+        return Response(304, tuple(each for each in headers if each[0] != "Content-Type"))
+    return Response(response.status, headers, response.body)
+
+
 @cache
 def _meters(template: str, status: int) -> tuple[Counter, Histogram]:
     """The meters of one resource and status; finding them by their labels costs more than counting."""
     return REQUESTS.labels(template, status), REQUEST_SECONDS.labels(template)
 
+
+_NOT_KEPT: Headers = (("Cache-Control", "no-store"),)
 
 _INTERNAL = refusal(
     ErrorType.SERVER_INTERNAL, "something went wrong here; it was logged, please try again later"

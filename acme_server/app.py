@@ -1,6 +1,7 @@
 """The whole API on two screens: each line is a method, a path, who must have signed, and the handler.
 
-Plain GET is for the directory and for nonces; any other resource answers it with 405 (RFC 8555 section 6.3).
+Plain GET is for the directory, nonces and renewalInfo (RFC 9773 section 4.1); any other resource answers it
+with 405 (RFC 8555 section 6.3).
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 
 from acme_server import urls
-from acme_server.answers import Answers, render
+from acme_server.answers import Answers, conditional, render
 from acme_server.authentication import Authentication, Proof
 from acme_server.changes import Changes
 from acme_server.context import Context
@@ -22,6 +23,7 @@ from acme_server.handlers import (
     key_change,
     nonce,
     order,
+    renewal_info,
     revocation,
 )
 from acme_server.handlers import terms as terms_page
@@ -72,6 +74,8 @@ def build(context: Context) -> Answers:
             gate.signed(Proof.ACCOUNT, "/acme/challenge/{id}", challenge.show_or_answer),
             #
             gate.signed(Proof.ACCOUNT_OR_KEY, urls.REVOKE_CERT, revocation.revoke),
+            gate.cached("GET", urls.RENEWAL_INFO + "/{certid}", renewal_info.show),
+            gate.cached("HEAD", urls.RENEWAL_INFO + "/{certid}", renewal_info.show),
         ]
     )
     return Answers(context, routes)
@@ -117,6 +121,14 @@ class Gate:
 
         async def serve(request: Request, values: Mapping[str, str]) -> Response:
             return render(await handler(self._context, values))
+
+        return Route(method, path, serve)
+
+    def cached(self, method: str, path: str, handler: Handler) -> Route:
+        """Anyone may ask, and a cache that has the answer already is told so (RFC 9110 section 13.1.2)."""
+
+        async def serve(request: Request, values: Mapping[str, str]) -> Response:
+            return conditional(request, render(await handler(self._context, values)))
 
         return Route(method, path, serve)
 

@@ -54,9 +54,9 @@ class Order:
     addresses in their canonical form.
 
     `applicant` is what the subscriber signed at finalize (msgpack of `signer.api.Applicant`).  `not_before`
-    and `not_after` are what was asked for, None for the profile's own; `replaces` is the id in the register
-    of the certificate that this order renews (RFC 9773 section 5), `renewal` whether it did so in
-    the certificate's window, and so meets no rate limit.
+    and `not_after` are what was asked for, None for the profile's own; `replaces` names the certificate
+    that this order renews as the client did (RFC 9773 section 5), `predecessor` is its id in the register,
+    and `renewal` tells whether it does so in the certificate's window, and so meets no rate limit.
     """
 
     id: str
@@ -74,6 +74,7 @@ class Order:
     not_after: int | None = None
     replaces: str | None = None
     renewal: bool = False
+    predecessor: str | None = None
 
     def status_at(self, now: int) -> OrderStatus:
         """The status, with what time alone has done."""

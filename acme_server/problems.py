@@ -19,7 +19,7 @@ NAMESPACE = "urn:ietf:params:acme:error:"
 
 
 class ErrorType(StrEnum):
-    """RFC 8555 section 6.7, in its order."""
+    """RFC 8555 section 6.7, in its order; then what its extensions registered."""
 
     ACCOUNT_DOES_NOT_EXIST = "accountDoesNotExist"
     ALREADY_REVOKED = "alreadyRevoked"
@@ -45,10 +45,12 @@ class ErrorType(StrEnum):
     UNSUPPORTED_CONTACT = "unsupportedContact"
     UNSUPPORTED_IDENTIFIER = "unsupportedIdentifier"
     USER_ACTION_REQUIRED = "userActionRequired"
+    ALREADY_REPLACED = "alreadyReplaced"  # RFC 9773 section 7.4
 
 
 # Section 6.7 leaves the status to the server but for two types; 400 says "do not send this again as it is".
 STATUS: dict[ErrorType, int] = {
+    ErrorType.ALREADY_REPLACED: 409,  # RFC 9773 section 5: MUST
     ErrorType.ORDER_NOT_READY: 403,  # section 7.4: MUST
     ErrorType.RATE_LIMITED: 429,  # section 6.6
     ErrorType.SERVER_INTERNAL: 500,

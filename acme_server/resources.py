@@ -10,6 +10,7 @@ import msgspec
 
 from acme_server import urls as paths
 from acme_server.objects import Account, Authorization, Challenge, Order, identifier
+from acme_server.renewal_window import Window
 from acme_server.states import AuthorizationStatus, ChallengeStatus, OrderStatus
 from acme_server.urls import Urls
 from core.methods import METHODS
@@ -17,7 +18,7 @@ from core.settings import ExternalAccount, Settings
 
 
 def directory(settings: Settings, urls: Urls) -> dict[str, Any]:
-    """Section 7.1.1.  What is not offered is not there: newAuthz, renewalInfo."""
+    """Section 7.1.1.  What is not offered is not there: newAuthz."""
     meta: dict[str, Any] = {
         "termsOfService": urls.terms,
         "caaIdentities": list(settings.ca.caa_identities),
@@ -31,6 +32,7 @@ def directory(settings: Settings, urls: Urls) -> dict[str, Any]:
         "newOrder": urls.base + paths.NEW_ORDER,
         "keyChange": urls.base + paths.KEY_CHANGE,
         "revokeCert": urls.base + paths.REVOKE_CERT,
+        "renewalInfo": urls.base + paths.RENEWAL_INFO,
         "meta": meta,
     }
 
@@ -58,6 +60,8 @@ def order(order: Order, authorization_ids: Sequence[str], urls: Urls, now: int) 
         "authorizations": [urls.authorization(each) for each in authorization_ids],
         "finalize": urls.finalize(order.id),
     }
+    if order.replaces is not None:
+        members["replaces"] = order.replaces  # RFC 9773 section 5: in every answer
     if order.error is not None:
         members["error"] = msgspec.Raw(order.error.encode())
     if status is OrderStatus.VALID and order.certificate_id is not None:
@@ -106,6 +110,16 @@ def challenge(challenge: Challenge, account: Account, settings: Settings, urls: 
         members["validated"] = timestamp(challenge.validated)
     if challenge.error is not None:
         members["error"] = msgspec.Raw(challenge.error.encode())
+    return members
+
+
+def renewal_info(window: Window, explanation_url: str) -> dict[str, Any]:
+    """RFC 9773 section 4.2."""
+    members: dict[str, Any] = {
+        "suggestedWindow": {"start": timestamp(window.start), "end": timestamp(window.end)}
+    }
+    if explanation_url:
+        members["explanationURL"] = explanation_url
     return members
 
 

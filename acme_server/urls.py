@@ -12,6 +12,7 @@ NEW_ACCOUNT = "/acme/new-account"
 NEW_ORDER = "/acme/new-order"
 KEY_CHANGE = "/acme/key-change"
 REVOKE_CERT = "/acme/revoke-cert"
+RENEWAL_INFO = "/acme/renewal-info"
 
 
 class Urls:

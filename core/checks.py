@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from core import corroboration, limit_checks, validation_checks
+from core import corroboration, limit_checks, renewal_checks, validation_checks
 from core.methods import METHODS
 from core.refusal import CODE, HOST_NAME, url, wrong
 from core.requirements import DAY, HOUR, Limit, row
@@ -63,6 +63,7 @@ def undated(settings: Settings) -> None:
     _periods(settings)
     _approved_tokens(settings)
     _profiles(settings)
+    renewal_checks.undated(settings.renewal)
     _ct(settings)
     if settings.ca.rules is Rules.PUBLIC:
         _public(settings)

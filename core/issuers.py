@@ -6,6 +6,9 @@ Must never: hold a private key, or forget an issuer: its certificates outlive it
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
+
+from cryptography import x509
 
 from core.database import Rows, Transaction
 from core.errors import CaError
@@ -65,6 +68,19 @@ def issuer_by_id(rows: Rows, id: str) -> Issuer | None:
 def issuers(rows: Rows) -> list[Issuer]:
     """All issuers, the oldest first."""
     return [Issuer(**dict(row)) for row in rows.all(f"SELECT {_ISSUER} FROM issuers ORDER BY added_at, id")]
+
+
+@lru_cache(maxsize=64)
+def key_id(certificate: bytes) -> bytes:
+    """The SubjectKeyIdentifier of an issuer's certificate (DER): the AKI keyIdentifier of what it signs.
+
+    b"" when it has none, which no issuer that conforms to RFC 5280 section 4.2.1.2 lacks.
+    """
+    try:
+        extensions = x509.load_der_x509_certificate(certificate).extensions
+        return extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
+    except x509.ExtensionNotFound:
+        return b""
 
 
 _ISSUER = "id, use, algorithm, certificate, chain, crl_shards"

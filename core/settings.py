@@ -248,6 +248,20 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Renewal:
+    """[renewal]  ARI (RFC 9773): when clients that ask are told to renew, and when to ask again."""
+
+    earliest: int = 60
+    latest: int = 72
+    short_life: int = 10 * 86400
+    short_earliest: int = 40
+    short_latest: int = 55
+    retry_after: int = 6 * 3600
+    retry_after_incident: int = 3600
+    max_age: int = 300
+
+
+@dataclass(frozen=True, slots=True)
 class Profile:
     """[profiles.NAME]  A certificate profile."""
 
@@ -274,4 +288,5 @@ class Settings:
     database: DatabaseSettings = field(default_factory=DatabaseSettings)
     metrics: Metrics = field(default_factory=Metrics)
     limits: Limits = field(default_factory=Limits)
+    renewal: Renewal = field(default_factory=Renewal)
     profiles: dict[str, Profile] = field(default_factory=lambda: {"tlsserver": Profile()})

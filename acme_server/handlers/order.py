@@ -9,6 +9,7 @@ from acme_server.exchange import ByAccount, Reply, text
 from acme_server.objects import Order
 from acme_server.registration import csr, finalize, new_order, rate_limits
 from acme_server.registration import orders as rules
+from acme_server.registration import replacement as replacing
 from acme_server.states import OrderStatus
 from acme_server.store import orders
 from core.database import Transaction
@@ -18,12 +19,19 @@ PAGE = 100
 
 
 async def create(context: Context, request: ByAccount) -> Reply:
-    """A new order (201)."""
-    wanted = new_order.read(request.members, context.settings)
-    renewal = False
+    """A new order (201), or once more the open one that replaces the same certificate."""
+    settings, now = context.settings, context.clock.now()
+    wanted = new_order.read(request.members, settings)
+    replacement = await context.database.read(
+        lambda reader: replacing.find(reader, request.account, wanted, settings, now)
+    )
+    if replacement is not None and replacement.again is not None:
+        again = replacement.again
+        return _reply(context, again, await _authorization_ids(context, again), 201)
+    renewal = replacement is not None and replacement.in_time
 
     def unit(tx: Transaction) -> tuple[Order, list[str]]:
-        return rules.place(tx, request.account, wanted, context.settings, context.randomness, renewal=renewal)
+        return rules.place(tx, request.account, wanted, settings, context.randomness)
 
     async with rate_limits.new_order(context, request.account, wanted, renewal=renewal):
         order, authorization_ids = await context.database.write(unit)

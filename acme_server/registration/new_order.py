@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from acme_server.exchange import array
+from acme_server import cert_id
+from acme_server.cert_id import CertId
+from acme_server.exchange import array, text
 from acme_server.problems import malformed
 from acme_server.registration import identifiers
 from core.settings import Settings
@@ -20,15 +22,15 @@ class Wanted:
     """An order that could be placed.
 
     `names` are as the certificate will carry them; `profile` is a name of `[profiles.*]`; `not_before` and
-    `not_after` POSIX seconds, None for the profile's own; `replaces` is the id in the register of the
-    certificate that it renews, None for a new one.
+    `not_after` POSIX seconds, None for the profile's own; `replaces` names the certificate that
+    it renews, None for a new one.
     """
 
     names: tuple[str, ...]
     profile: str
     not_before: int | None = None
     not_after: int | None = None
-    replaces: str | None = None
+    replaces: CertId | None = None
 
 
 def read(members: Mapping[str, Any], settings: Settings) -> Wanted:
@@ -37,4 +39,5 @@ def read(members: Mapping[str, Any], settings: Settings) -> Wanted:
     if "notBefore" in members or "notAfter" in members:
         # Section 7.4: honour or reject, never ignore.
         raise malformed("notBefore and notAfter cannot be asked for; the profile fixes the validity")
-    return Wanted(names, next(iter(settings.profiles)))
+    replaces = cert_id.read(text(members, "replaces")) if "replaces" in members else None
+    return Wanted(names, next(iter(settings.profiles)), replaces=replaces)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from acme_server.objects import Account, Authorization, Challenge, Order
 from acme_server.problems import ErrorType, refusal
 from acme_server.registration import limits
+from acme_server.registration import replacement as replacing
 from acme_server.registration.new_order import Wanted
 from acme_server.states import AUTHORIZATION, CHALLENGE, ORDER, AuthorizationStatus, Event
 from acme_server.store import authorizations, orders
@@ -21,13 +24,16 @@ def place(
     wanted: Wanted,
     settings: Settings,
     randomness: Randomness,
-    *,
-    renewal: bool = False,
 ) -> tuple[Order, list[str]]:
     """Store a new order; it and the ids of its authorizations.
 
-    A `renewal` by ARI in its window meets no rate limit.  Raises `Problem`.
+    One that would replace what an open order of the same content does is that order; one that renews in time
+    meets no rate limit.  Raises `Problem`.
     """
+    replacement = replacing.find(tx, account, wanted, settings, tx.now)
+    if replacement is not None and replacement.again is not None:
+        return replacement.again, orders.authorization_ids(tx, replacement.again.id)
+    renewal = replacement is not None and replacement.in_time
     expires = tx.now + settings.acme.order_lifetime
     needed = [
         _authorization(tx, account, name, expires, settings, randomness, renewal=renewal)
@@ -47,12 +53,16 @@ def place(
         certificate_id=None,
         not_before=wanted.not_before,
         not_after=wanted.not_after,
-        replaces=wanted.replaces,
+        replaces=None if wanted.replaces is None else str(wanted.replaces),
         renewal=renewal,
+        predecessor=None if replacement is None else replacement.predecessor,
     )
     ids = [each.id for each in needed]
     orders.insert(tx, order, ids)
-    tx.audit("order.created", f"account:{account.id}", {"order": order.id, "names": wanted.names})
+    told: dict[str, Any] = {"order": order.id, "names": wanted.names}
+    if order.predecessor is not None:
+        told["replaces"] = order.predecessor
+    tx.audit("order.created", f"account:{account.id}", told)
     return order, ids
 
 

@@ -15,7 +15,7 @@ from core.database import Row, Rows, Transaction
 _identifiers = msgspec.json.Decoder(list[dict[str, str]]).decode
 _COLUMNS = (
     "o.id, o.account_id, o.status, o.identifiers, o.profile, o.expires, o.created_at, o.error, o.csr,"
-    " o.certificate_id, o.applicant, o.not_before, o.not_after, o.replaces, o.renewal"
+    " o.certificate_id, o.applicant, o.not_before, o.not_after, o.replaces, o.renewal, o.predecessor"
 )
 
 
@@ -23,7 +23,7 @@ def insert(tx: Transaction, order: Order, authorization_ids: Sequence[str]) -> N
     """A new order on these authorizations, one for each name."""
     tx.execute(
         "INSERT INTO orders (id, account_id, status, identifiers, profile, expires, created_at, not_before,"
-        " not_after, replaces, renewal) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " not_after, replaces, renewal, predecessor) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             order.id,
             order.account_id,
@@ -36,6 +36,7 @@ def insert(tx: Transaction, order: Order, authorization_ids: Sequence[str]) -> N
             order.not_after,
             order.replaces,
             int(order.renewal),
+            order.predecessor,
         ),
     )
     for position, authorization_id in enumerate(authorization_ids):
@@ -90,6 +91,23 @@ def open_of_account(rows: Rows, account_id: str) -> list[Order]:
     return [_order(row) for row in found]
 
 
+def replacing(rows: Rows, certificate_id: str, now: int) -> Order | None:
+    """The order that replaces the certificate: one that is not invalid."""
+    row = rows.one(
+        f"SELECT {_COLUMNS} FROM orders o WHERE o.predecessor = ? AND (o.status IN ('processing', 'valid')"
+        " OR (o.status IN ('pending', 'ready') AND o.expires > ?))",
+        (certificate_id, now),
+    )
+    return None if row is None else _order(row)
+
+
+def tries(rows: Rows, certificate_id: str) -> int:
+    """How many orders there ever were to replace the certificate."""
+    row = rows.one("SELECT COUNT(*) FROM orders WHERE predecessor = ?", (certificate_id,))
+    assert row is not None
+    return int(row[0])
+
+
 def page_of_account(rows: Rows, account_id: str, after: str | None, count: int, now: int) -> list[str]:
     """Ids of the account's orders that are not invalid, oldest first; those after the order `after`."""
     found = rows.all(
@@ -134,7 +152,7 @@ def deliver(tx: Transaction, order_id: str, certificate_id: str) -> bool:
 
 def _order(row: Row) -> Order:
     # By position, as _COLUMNS has them: looking up a dozen names in a row costs more than the query.
-    id, account_id, status, identifiers, *rest, renewal = row
+    id, account_id, status, identifiers, *rest, renewal, predecessor = row
     names = tuple([each["value"] for each in _identifiers(identifiers)])
-    rest.append(bool(renewal))
+    rest += [bool(renewal), predecessor]
     return Order(id, account_id, OrderStatus(status), names, *rest)

@@ -14,9 +14,10 @@ ALTER TABLE accounts ADD COLUMN binding_kid TEXT REFERENCES binding_keys (kid);
 ALTER TABLE accounts ADD COLUMN binding TEXT;       -- the externalAccountBinding as it came in (JWS, JSON)
 CREATE INDEX accounts_by_binding ON accounts (binding_kid, status) WHERE binding_kid IS NOT NULL;
 
-ALTER TABLE orders ADD COLUMN replaces TEXT REFERENCES certificates (id);   -- RFC 9773 section 5
+ALTER TABLE orders ADD COLUMN replaces TEXT;        -- RFC 9773 section 5: the CertID, as it was asked for
 ALTER TABLE orders ADD COLUMN renewal INTEGER NOT NULL DEFAULT 0;  -- 1: replaces it in its window; meets no rate limit
-CREATE INDEX orders_by_replaced ON orders (replaces) WHERE replaces IS NOT NULL;
+ALTER TABLE orders ADD COLUMN predecessor TEXT REFERENCES certificates (id);   -- the certificate that it names
+CREATE INDEX orders_by_predecessor ON orders (predecessor) WHERE predecessor IS NOT NULL;
 
 CREATE TABLE holds (               -- orders that wait for a person (BR 4.2.1, high risk)
   order_id TEXT PRIMARY KEY REFERENCES orders (id),
@@ -38,11 +39,14 @@ CREATE TABLE incidents (           -- sets of certificates that must be renewed 
   opened_by TEXT NOT NULL,
   closed_at INTEGER
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX incidents_open ON incidents (renew_by) WHERE closed_at IS NULL;
 CREATE TABLE incident_serials (
   serial BLOB NOT NULL REFERENCES certificates (serial),
   incident_id TEXT NOT NULL REFERENCES incidents (id),
+  added_at INTEGER NOT NULL,       -- the window lies between this and renew_by
   PRIMARY KEY (serial, incident_id)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX incident_serials_by_incident ON incident_serials (incident_id);
 
 CREATE TABLE overrides (           -- of rate limits, by operators
   subject TEXT NOT NULL,           -- "account:ID", "binding:KID"

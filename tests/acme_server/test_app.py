@@ -64,6 +64,7 @@ async def test_the_directory_names_what_is_offered_and_nothing_else(front: Front
         "newOrder": f"{BASE}/acme/new-order",
         "keyChange": f"{BASE}/acme/key-change",
         "revokeCert": f"{BASE}/acme/revoke-cert",
+        "renewalInfo": f"{BASE}/acme/renewal-info",
         "meta": {
             "termsOfService": "http://localhost:14080/cps/",
             "caaIdentities": ["ca.example"],

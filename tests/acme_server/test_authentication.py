@@ -367,11 +367,11 @@ async def test_the_base_url_cannot_be_changed_once_accounts_exist(tmp_path: Path
 @pytest.mark.clause("RFC 8555 section 6.7")
 @pytest.mark.must("rfc8555.6.7.namespace")
 def test_every_error_type_is_one_of_the_rfcs() -> None:
-    # Copied from section 6.7, in its order.
+    # Copied from section 6.7, in its order; then RFC 9773.
     words = """accountDoesNotExist alreadyRevoked badCSR badNonce badPublicKey badRevocationReason
         badSignatureAlgorithm caa compound connection dns externalAccountRequired incorrectResponse
         invalidContact malformed orderNotReady rateLimited rejectedIdentifier serverInternal tls
-        unauthorized unsupportedContact unsupportedIdentifier userActionRequired"""
+        unauthorized unsupportedContact unsupportedIdentifier userActionRequired alreadyReplaced"""
     assert [each.value for each in ErrorType] == words.split()
 
 

@@ -104,6 +104,14 @@ def csr(
     return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
 
 
+def cert_id(certificate: x509.Certificate) -> str:
+    """RFC 9773 section 4.1, by `cryptography` alone."""
+    authority = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
+    assert authority.key_identifier is not None
+    serial = certificate.serial_number
+    return b64(authority.key_identifier) + "." + b64(serial.to_bytes(serial.bit_length() // 8 + 1, "big"))
+
+
 def general_name(name: str) -> x509.GeneralName:
     """A name or an address as a subjectAltName holds it."""
     return x509.IPAddress(ip_address(name)) if is_address(name) else x509.DNSName(name)
@@ -192,10 +200,10 @@ class AcmeClient:
             self.kid = answer.headers["Location"]
         return answer
 
-    async def order(self, *names: str) -> Answer:
+    async def order(self, *names: str, **members: Any) -> Answer:
         """newOrder."""
         identifiers = [{"type": "ip" if is_address(name) else "dns", "value": name} for name in names]
-        return await self.post("/acme/new-order", {"identifiers": identifiers})
+        return await self.post("/acme/new-order", {"identifiers": identifiers} | members)
 
     async def change_key(self, new_key: PrivateKey, **bent: Any) -> Answer:
         """keyChange to `new_key`; `bent` replaces members of the inner header or payload."""

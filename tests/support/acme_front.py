@@ -199,8 +199,12 @@ class FakeIssuance:
             .not_valid_before(now)
             .not_valid_after(now + datetime.timedelta(days=days))
         )
+        key_id = x509.SubjectKeyIdentifier.from_public_key(self.key.public_key())
+        authority = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(key_id)
         if name is not None:
-            builder = builder.add_extension(name, critical=True)
+            builder = builder.add_extension(name, critical=True).add_extension(authority, critical=False)
+        else:
+            builder = builder.add_extension(key_id, critical=False)
         return builder.sign(self.key, hashes.SHA256())
 
 

@@ -1,0 +1,88 @@
+"""What ARI needs to know of a certificate, in one look (RFC 9773), and of the orders that replace it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from acme_server import renewal_window
+from acme_server.cert_id import CertId
+from acme_server.renewal_window import Window
+from core.database import Row, Rows
+from core.issuers import key_id
+from core.settings import Renewal
+
+_names = msgspec.json.Decoder(tuple[str, ...]).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Renewable:
+    """A certificate that an account has.
+
+    `due` is the window by its life or by an open incident, whichever ends first; `incident` that incident's
+    id, None when the certificate is in none; `explanation_url` "" for none.  `revoked_at` None: it is not.
+    `incidents` tells whether any incident is open, this certificate's or not.  `chosen_life` means that its
+    order asked for a notBefore or notAfter of its own.
+    """
+
+    id: str
+    account_url: str
+    names: tuple[str, ...]
+    not_after: int
+    due: Window
+    revoked_at: int | None
+    incident: str | None
+    explanation_url: str
+    incidents: bool
+    chosen_life: bool
+
+    @property
+    def window(self) -> Window:
+        """What clients are told."""
+        return self.due if self.revoked_at is None else renewal_window.of_revoked(self.revoked_at)
+
+
+def find(rows: Rows, cert_id: CertId, settings: Renewal) -> Renewable | None:
+    """The certificate with this name; None when no account was ever issued such a one."""
+    row = rows.one(_FIND, (cert_id.serial,))
+    if row is None or key_id(row["issuer"]) != cert_id.key_id:
+        return None
+    due = renewal_window.of_life(cert_id.serial, row["not_before"], row["not_after"], settings)
+    if row["incident"] is not None:
+        due = min(due, _of_incident(row, cert_id.serial), key=lambda window: window.end)
+    return Renewable(
+        id=row["id"],
+        account_url=row["account_url"],
+        names=_names(row["names"]),
+        not_after=row["not_after"],
+        due=due,
+        revoked_at=row["revoked_at"],
+        incident=row["incident"],
+        explanation_url=row["explanation_url"] or "",
+        incidents=bool(row["incidents"]),
+        chosen_life=bool(row["chosen_life"]),
+    )
+
+
+def _of_incident(row: Row, serial: bytes) -> Window:
+    return renewal_window.of_incident(serial, row["incident"], row["added_at"], row["renew_by"])
+
+
+# Of several open incidents the most urgent one counts.  Every part is a look-up by a key or in a table of a
+# few rows.
+_FIND = """
+SELECT c.id, c.account_url, c.names, c.not_before, c.not_after, i.certificate AS issuer, r.revoked_at,
+  n.id AS incident, n.explanation_url, n.renew_by, s.added_at,
+  EXISTS (SELECT 1 FROM incidents WHERE closed_at IS NULL) AS incidents,
+  (o.not_before IS NOT NULL OR o.not_after IS NOT NULL) AS chosen_life
+FROM certificates c
+JOIN issuers i ON i.id = c.issuer_id
+LEFT JOIN revocations r ON r.serial = c.serial
+LEFT JOIN orders o ON o.id = c.request_id
+LEFT JOIN incidents n ON n.id = (
+  SELECT m.id FROM incident_serials t JOIN incidents m ON m.id = t.incident_id
+  WHERE t.serial = c.serial AND m.closed_at IS NULL ORDER BY m.renew_by, m.id LIMIT 1)
+LEFT JOIN incident_serials s ON s.serial = c.serial AND s.incident_id = n.id
+WHERE c.serial = ? AND c.account_url IS NOT NULL AND c.state IN ('precertified', 'issued', 'lost')
+""".strip()
