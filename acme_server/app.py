@@ -20,6 +20,7 @@ from acme_server.handlers import (
     certificate,
     challenge,
     directory,
+    explanation,
     key_change,
     nonce,
     order,
@@ -71,6 +72,7 @@ def build(context: Context) -> Answers:
             gate.read(Proof.ACCOUNT, "/acme/certificate/{id}/{chain}", certificate.show),
             #
             gate.signed(Proof.ACCOUNT, "/acme/authorization/{id}", authorization.show_or_deactivate),
+            gate.read(Proof.ACCOUNT, "/acme/authorization/{id}/explanation", explanation.show),
             gate.signed(Proof.ACCOUNT, "/acme/challenge/{id}", challenge.show_or_answer),
             #
             gate.signed(Proof.ACCOUNT_OR_KEY, urls.REVOKE_CERT, revocation.revoke),

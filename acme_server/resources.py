@@ -23,6 +23,7 @@ def directory(settings: Settings, urls: Urls) -> dict[str, Any]:
         "termsOfService": urls.terms,
         "caaIdentities": list(settings.ca.caa_identities),
         "externalAccountRequired": settings.acme.external_account is ExternalAccount.REQUIRED,
+        "explain": {"template": paths.EXPLANATION},
     }
     if settings.acme.website:
         meta["website"] = settings.acme.website

@@ -13,6 +13,8 @@ NEW_ORDER = "/acme/new-order"
 KEY_CHANGE = "/acme/key-change"
 REVOKE_CERT = "/acme/revoke-cert"
 RENEWAL_INFO = "/acme/renewal-info"
+EXPLANATION = "{+authorization}/explanation"
+"""RFC 6570, by an authorization's URL: our own document, not in the RFC."""
 
 
 class Urls:

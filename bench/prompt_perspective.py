@@ -20,7 +20,7 @@ class _Prompt(Checker):
     async def see_control(self, method: str, challenge: Challenge, trace: Trace) -> int:
         return 0
 
-    async def see_caa(self, base: str, issuance: caa.Issuance) -> CaaSeen:
+    async def see_caa(self, base: str, issuance: caa.Issuance, trace: Trace) -> CaaSeen:
         return CaaSeen(Result.PASS)
 
 

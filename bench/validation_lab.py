@@ -290,7 +290,7 @@ async def passes(coordinator: Perspectives, asked: CheckRequest) -> bool:
 
 async def must_pass(client: RpcClient, asked: CheckRequest) -> None:
     """One check at one perspective.  Raises RuntimeError unless all passes, `TransientError`."""
-    statement = (await client.call(CHECK, asked)).statement()
+    statement = (await client.call(CHECK, asked)).signed.statement()
     seen = {each.result for each in (statement.control, statement.caa) if each is not None}
     if seen != {Result.PASS}:
         raise RuntimeError(f"a check did not pass: {statement}")

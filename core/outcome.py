@@ -44,6 +44,7 @@ class View:
 
     `control` is None where it was not asked for (a CAA recheck); both are None when `absence` says why the
     perspective's word does not count, with `detail` for a person.  `took` in milliseconds, by its own word.
+    `facts` are what it met on its way (core/facts.py, encoded), b"" where none came.
     """
 
     perspective: str
@@ -52,6 +53,7 @@ class View:
     took: int = 0
     absence: Absence | None = None
     detail: str = ""
+    facts: bytes = b""
 
     @property
     def result(self) -> str:

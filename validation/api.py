@@ -32,6 +32,14 @@ class CheckRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class Looked:
+    """The answer: the signed statement and, unsigned beside it, the facts (core/facts.py, encoded)."""
+
+    signed: SignedStatement
+    facts: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
 class Health:
     """A perspective's account of itself; `public_key` is its SubjectPublicKeyInfo.
 
@@ -54,5 +62,5 @@ class HealthRequest:
     """Who are you?"""
 
 
-CHECK = Method("check", CheckRequest, SignedStatement)
+CHECK = Method("check", CheckRequest, Looked)
 HEALTH = Method("health", HealthRequest, Health)

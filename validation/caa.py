@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 
 from core.evidence import CaaSeen, Result
 from validation.caa_value import CaaRecord, IssueValue, MalformedValue, parse_issue_value
+from validation.dns.asking import ask
 from validation.dns.resolver import Answer, LookupFailure, Resolver, Type
 from validation.verdict import CheckFailed, Trace, printable
 
@@ -60,10 +61,7 @@ def evaluate(records: Sequence[CaaRecord], issuance: Issuance) -> None:
     for record in records:
         if record.critical and record.tag not in KNOWN_TAGS:
             raise CaaForbids(f"a critical CAA property {record.tag!r} is not known here")
-    wild = [record for record in records if record.tag == "issuewild"]
-    plain = [record for record in records if record.tag == "issue"]
-    # RFC 8659 section 4.3: issuewild replaces issue, for wildcards alone.
-    relevant = wild if issuance.wildcard and wild else plain
+    relevant = _relevant(records, issuance)
     if not relevant:
         return
     refusals = [_refusal(record, issuance) for record in relevant]
@@ -71,14 +69,29 @@ def evaluate(records: Sequence[CaaRecord], issuance: Issuance) -> None:
         raise CaaForbids(f"{len(records)} CAA records, and {refusals[0]}")
 
 
-async def check(name: str, issuance: Issuance, resolver: Resolver, *, tld_must_exist: bool) -> CaaSeen:
+def words(records: Sequence[CaaRecord], issuance: Issuance) -> list[str]:
+    """What each property says to the issuance, for a person: `evaluate` in words."""
+    relevant = _relevant(records, issuance)
+
+    def says(record: CaaRecord) -> str:
+        if record in relevant:
+            return _refusal(record, issuance) or "permits this certificate"
+        if record.critical and record.tag not in KNOWN_TAGS:
+            return f"is critical, and {record.tag} is not known here: forbids"
+        return "does not concern this certificate"
+
+    return [says(record) for record in records]
+
+
+async def check(
+    name: str, issuance: Issuance, resolver: Resolver, trace: Trace, *, tld_must_exist: bool
+) -> CaaSeen:
     """What CAA says for `name` (without "*.").
 
     `tld_must_exist`: under public rules the top level exists, so NXDOMAIN for it means that something on the
     way lies; a private name space may have no top level.  Never raises `CheckFailed`: the failure is in the
     result.  Raises `TransientError` for a fault of ours.
     """
-    trace = Trace()
     try:
         seen = await _climb(name, issuance, resolver, trace, tld_must_exist)
     except TimeoutError:
@@ -95,7 +108,7 @@ async def _climb(
     levels = [".".join(labels[position:]) for position in range(len(labels))]
     async with asyncio.timeout(CLIMB_SECONDS):
         answers = await asyncio.gather(
-            *(resolver.lookup(level, Type.CAA) for level in levels), return_exceptions=True
+            *(ask(resolver, level, Type.CAA, trace) for level in levels), return_exceptions=True
         )
     authenticated = True
     for level, answer in zip(levels, answers, strict=True):
@@ -108,6 +121,13 @@ async def _climb(
         if answer.records:
             return replace(_judge(name, level, answer, issuance), authenticated=authenticated)
     return CaaSeen(Result.PASS, authenticated=authenticated)
+
+
+def _relevant(records: Sequence[CaaRecord], issuance: Issuance) -> list[CaaRecord]:
+    wild = [record for record in records if record.tag == "issuewild"]
+    plain = [record for record in records if record.tag == "issue"]
+    # RFC 8659 section 4.3: issuewild replaces issue, for wildcards alone.
+    return wild if issuance.wildcard and wild else plain
 
 
 def _judge(name: str, level: str, answer: Answer, issuance: Issuance) -> CaaSeen:

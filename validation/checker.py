@@ -14,14 +14,15 @@ import re
 from dataclasses import replace
 from typing import TypeVar
 
+from core import facts
 from core.clock import Clock
 from core.errors import Problem, Refused, TransientError
-from core.evidence import CaaSeen, ControlSeen, Result, SignedStatement, Statement, StatementSigner
+from core.evidence import CaaSeen, ControlSeen, Result, Statement, StatementSigner
 from core.identifiers import address_of, is_address, is_local, split_wildcard
 from core.methods import METHODS
 from validation import caa
 from validation.addresses import AddressBarred
-from validation.api import CheckRequest
+from validation.api import CheckRequest, Looked
 from validation.challenge import Challenge, Tools
 from validation.dns.canary import Canary
 from validation.limiter import Limiter
@@ -83,8 +84,8 @@ class Checker:
         self._public = public
         self._canary = canary
 
-    async def check(self, request: CheckRequest) -> SignedStatement:
-        """What was seen, signed.
+    async def check(self, request: CheckRequest) -> Looked:
+        """What was seen, signed, and the facts.
 
         Raises: `Refused` for a request that no statement could answer; `TransientError` when all is busy.
         """
@@ -95,8 +96,9 @@ class Checker:
             # Read before looking, so that evidence never passes for younger than its oldest datum.
             checked_at, began = self._clock.now(), self._clock.monotonic()
             issuance = caa.Issuance(wildcard, self._identities, request.account_url, method)
+            trace, climb = Trace(), Trace()
             control, seen = await asyncio.gather(
-                self._asked_control(request, base, wildcard), self._caa(base, issuance)
+                self._asked_control(request, base, wildcard, trace), self._caa(base, issuance, climb)
             )
         statement = Statement(
             perspective=self._code,
@@ -109,7 +111,7 @@ class Checker:
             took=round(1000 * (self._clock.monotonic() - began)),
         )
         _log.info("%s", _summary(statement))
-        return self._signer.sign(statement)
+        return Looked(self._signer.sign(statement), facts.encode(trace.facts(climb)))
 
     async def unsigned_control(self, method: str, challenge: Challenge) -> ControlSeen:
         """What was seen of control: for a caller of its own, whose evidence this is not.
@@ -119,21 +121,21 @@ class Checker:
         self._require_name(challenge.name)
         self._require_method(method)
         async with self._limiter.room(challenge.name):
-            return await self._control(method, challenge)
+            return await self._control(method, challenge, Trace())
 
     async def unsigned_caa(self, base: str, issuance: caa.Issuance) -> CaaSeen:
         """What was seen of CAA; as `unsigned_control`."""
         self._require_name(base)
         async with self._limiter.room(base):
-            return await self._caa(base, issuance)
+            return await self._caa(base, issuance, Trace())
 
     async def see_control(self, method: str, challenge: Challenge, trace: Trace) -> int:
         """Returns when control is shown (challenge.Check).  Raises `CheckFailed`, `TransientError`."""
         return await CHECKS[method](challenge, self._tools, trace)
 
-    async def see_caa(self, base: str, issuance: caa.Issuance) -> CaaSeen:
+    async def see_caa(self, base: str, issuance: caa.Issuance, trace: Trace) -> CaaSeen:
         """What CAA says.  Raises `TransientError` for a fault of ours."""
-        return await caa.check(base, issuance, self._tools.resolver, tld_must_exist=self._public)
+        return await caa.check(base, issuance, self._tools.resolver, trace, tld_must_exist=self._public)
 
     async def close(self) -> None:
         """Let go of what it looks through."""
@@ -173,14 +175,16 @@ class Checker:
         if normal != name:
             raise Refused("validation.name", f"{name!r} is not in its normal form")
 
-    async def _asked_control(self, request: CheckRequest, base: str, wildcard: bool) -> ControlSeen | None:
+    async def _asked_control(
+        self, request: CheckRequest, base: str, wildcard: bool, trace: Trace
+    ) -> ControlSeen | None:
         if not request.method:
             return None
         challenge = Challenge.of(base, wildcard, request.account_url, request.token, request.thumbprint)
-        return replace(await self._control(request.method, challenge), thumbprint=request.thumbprint)
+        seen = await self._control(request.method, challenge, trace)
+        return replace(seen, thumbprint=request.thumbprint)
 
-    async def _control(self, method: str, challenge: Challenge) -> ControlSeen:
-        trace = Trace()
+    async def _control(self, method: str, challenge: Challenge, trace: Trace) -> ControlSeen:
         result, problem, detail, ttl = Result.PASS, "", "", 0
         try:
             self._require_green()
@@ -196,14 +200,14 @@ class Checker:
         seen = ControlSeen(method, challenge.name, result, problem, detail, trace.lines(), ttl=ttl)
         return await self._confirmed(seen)
 
-    async def _caa(self, base: str, issuance: caa.Issuance) -> CaaSeen:
+    async def _caa(self, base: str, issuance: caa.Issuance, trace: Trace) -> CaaSeen:
         try:
             self._require_green()
             if is_local(base, self._tools.local_names):
                 return CaaSeen(Result.PASS, exempt=LOCAL_NAME)
             if is_address(base):
                 return CaaSeen(Result.PASS, exempt=IP_ADDRESS)
-            return await self._confirmed(await self.see_caa(base, issuance))
+            return await self._confirmed(await self.see_caa(base, issuance, trace))
         except Exception as error:
             return CaaSeen(Result.INDETERMINATE, problem=INDETERMINATE_PROBLEM, detail=_own_fault(error))
 

@@ -9,12 +9,16 @@ RFC 8555 sections 6.7 and 8.2.
 from __future__ import annotations
 
 from core.errors import CaError
+from core.facts import Facts, Fetch, Handshake, Lookup
 
 LINE_LIMIT = 240
 """Characters of one trace line: enough for a URL and an address; the rest tells an auditor nothing more."""
 
 TRACE_LIMIT = 48
 """Lines of one trace: 11 hops of 4 lines fit; beyond that a hostile host would only fill the audit log."""
+
+LOOKUP_LIMIT = 24
+"""Facts of a kind: 11 hops have 22 look-ups, and 22 connections where each tries two addresses."""
 
 DETAIL_LIMIT = 400
 """Characters of a problem's detail, which reaches clients and logs."""
@@ -30,10 +34,16 @@ class CheckFailed(CaError):
 
 
 class Trace:
-    """The short lines of what was asked and answered (BR 5.4.1), escaped and capped."""
+    """What was asked and answered: short lines for the statement (BR 5.4.1), facts for the applicant.
+
+    Both are escaped and capped.
+    """
 
     def __init__(self) -> None:
         self._lines: list[str] = []
+        self.lookups: list[Lookup] = []
+        self.fetches: list[Fetch] = []
+        self.handshakes: list[Handshake] = []
 
     def add(self, line: str) -> None:
         """One more line; lines beyond the limit are dropped."""
@@ -43,6 +53,16 @@ class Trace:
     def lines(self) -> tuple[str, ...]:
         """What was written."""
         return tuple(self._lines)
+
+    def facts(self, caa: Trace) -> Facts:
+        """The facts of control, and of CAA beside them."""
+        return Facts(
+            tuple(self.lookups[:LOOKUP_LIMIT]),
+            tuple(caa.lookups[:LOOKUP_LIMIT]),
+            tuple(self.fetches[:LOOKUP_LIMIT]),
+            tuple(self.handshakes[:LOOKUP_LIMIT]),
+            cut=max(len(self.lookups), len(self.fetches), len(self.handshakes)) > LOOKUP_LIMIT,
+        )
 
 
 def printable(text: str | bytes, limit: int) -> str:

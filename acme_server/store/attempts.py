@@ -83,6 +83,22 @@ def of_authorization(rows: Rows, authorization_id: str) -> list[Attempt]:
     return [_attempt(row) for row in found]
 
 
+def newest(rows: Rows, authorization_id: str, most: int) -> list[Attempt]:
+    """The last `most` of them, the newest first."""
+    found = rows.all(
+        f"SELECT {_COLUMNS} FROM attempts WHERE authorization_id = ? ORDER BY sequence DESC LIMIT ?",
+        (authorization_id, most),
+    )
+    return [_attempt(row) for row in found]
+
+
+def recorded(rows: Rows, authorization_id: str) -> int:
+    """How many there are."""
+    row = rows.one("SELECT COUNT(*) FROM attempts WHERE authorization_id = ?", (authorization_id,))
+    assert row is not None
+    return int(row[0])
+
+
 def count(rows: Rows, authorization_id: str, challenge_id: str) -> int:
     """How often the challenge was tried."""
     row = rows.one(

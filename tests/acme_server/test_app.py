@@ -69,6 +69,7 @@ async def test_the_directory_names_what_is_offered_and_nothing_else(front: Front
             "termsOfService": "http://localhost:14080/cps/",
             "caaIdentities": ["ca.example"],
             "externalAccountRequired": False,
+            "explain": {"template": "{+authorization}/explanation"},
         },
     }
 

@@ -172,7 +172,7 @@ def test_a_perspective_asked_directly_signs_only_what_it_sees(
         thumbprint="B" * 43,
     )
     socket = next((ca.data / "run").glob("perspective-*.sock"))
-    signed = _call(socket, lambda client: client.call(CHECK, asked))
+    signed = _call(socket, lambda client: client.call(CHECK, asked)).signed
     control = signed.statement().control
     assert control is not None
     assert control.result is not Result.PASS
@@ -190,7 +190,7 @@ def test_a_caa_recheck_alone_is_no_evidence_of_control(
         caa_method="http-01",
     )
     socket = next((ca.data / "run").glob("perspective-*.sock"))
-    signed = _call(socket, lambda client: client.call(CHECK, asked))
+    signed = _call(socket, lambda client: client.call(CHECK, asked)).signed
     _refused(ca, loot, replace(loot.request, names=(VICTIM,), evidence=(signed,)))
 
 

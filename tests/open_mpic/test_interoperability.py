@@ -208,8 +208,8 @@ async def test_a_stock_perspective_serves_behind_our_gateway(
             to = channels(data, coordinator_settings(host.perspective), 15)["gateway"]
 
             async def look(name: str, method: str, thumbprint: str = THUMBPRINT) -> tuple[Result, Result]:
-                signed = await to.check(CheckRequest(name, ACCOUNT, "a", method, "", TOKEN, thumbprint))
-                statement = verify(signed, host.public_key)
+                looked = await to.check(CheckRequest(name, ACCOUNT, "a", method, "", TOKEN, thumbprint))
+                statement = verify(looked.signed, host.public_key)
                 assert statement.control is not None
                 assert statement.caa is not None
                 return statement.control.result, statement.caa.result
@@ -218,7 +218,7 @@ async def test_a_stock_perspective_serves_behind_our_gateway(
                 assert await look(NAME, method) == (Result.PASS, Result.PASS), method
                 assert await look(NAME, method, "B" * 43) == (Result.FAIL, Result.PASS), method
             recheck = CheckRequest("caa-deny.example.com", ACCOUNT, "a", "", "dns-01")
-            denied = verify(await to.check(recheck), host.public_key).caa
+            denied = verify((await to.check(recheck)).signed, host.public_key).caa
             # The stock checker passes this one: it parses accounturi and does not enforce it.
             world.set_records(
                 "gateway-caa.example.com",
@@ -226,7 +226,7 @@ async def test_a_stock_perspective_serves_behind_our_gateway(
                 [f'0 issue "{OURS}; accounturi=https://elsewhere.example/acme/account/1"'],
             )
             foreign = verify(
-                await to.check(CheckRequest("gateway-caa.example.com", ACCOUNT, "a", "", "dns-01")),
+                (await to.check(CheckRequest("gateway-caa.example.com", ACCOUNT, "a", "", "dns-01"))).signed,
                 host.public_key,
             ).caa
             assert (await to.health()).gateway == url

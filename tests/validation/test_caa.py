@@ -15,6 +15,7 @@ from tests.world.world import World
 from validation.caa import CaaForbids, Issuance, check, evaluate
 from validation.caa_value import CaaRecord
 from validation.dns.resolver import Answer, StubResolver, Type, Upstream
+from validation.verdict import Trace
 
 ACCOUNT = "https://ca.example/acme/account/1"
 PLAIN = Issuance(False, frozenset({"ca.example"}), ACCOUNT, "dns-01")
@@ -145,7 +146,7 @@ def test_a_record_may_bind_methods(value: str, permitted: bool) -> None:
 
 
 async def climb(table: dict, name: str = "a.b.example", public: bool = True):
-    return await check(name, PLAIN, TableResolver(table), tld_must_exist=public)
+    return await check(name, PLAIN, TableResolver(table), Trace(), tld_must_exist=public)
 
 
 OURS = caa(0, "issue", "ca.example")
@@ -157,7 +158,7 @@ NOBODY = caa(0, "issue", ";")
 @pytest.mark.must("rfc8659.3.climb")
 async def test_all_levels_are_asked_and_none_found_permits() -> None:
     resolver = TableResolver()
-    seen = await check("a.b.example", PLAIN, resolver, tld_must_exist=True)
+    seen = await check("a.b.example", PLAIN, resolver, Trace(), tld_must_exist=True)
     assert (seen.result, seen.records, seen.found_at) == (Result.PASS, (), "")
     assert resolver.asked == ["a.b.example CAA", "b.example CAA", "example CAA"]
 
@@ -216,7 +217,7 @@ async def test_a_climb_that_takes_too_long_is_a_failure(monkeypatch: pytest.Monk
             raise AssertionError
 
     monkeypatch.setattr("validation.caa.CLIMB_SECONDS", 0.05)
-    seen = await check("a.example", PLAIN, Stuck(), tld_must_exist=True)
+    seen = await check("a.example", PLAIN, Stuck(), Trace(), tld_must_exist=True)
     assert (seen.result, seen.problem) == (Result.FAIL, "dns")
 
 
@@ -240,7 +241,7 @@ async def test_an_answer_that_was_not_proven_below_the_deciding_set_makes_the_wh
             return replace(answer, authenticated=name != "b.example")
 
     for table, proven in (({"a.b.example CAA": [OURS]}, True), ({"example CAA": [OURS]}, False), ({}, False)):
-        seen = await check("a.b.example", PLAIN, Unsigned(table), tld_must_exist=True)
+        seen = await check("a.b.example", PLAIN, Unsigned(table), Trace(), tld_must_exist=True)
         assert (seen.result, seen.authenticated) == (Result.PASS, proven)
 
 
@@ -280,7 +281,7 @@ async def test_the_records_where_they_stood_their_ttl_and_whether_they_were_prov
             return replace(await super().lookup(name, type), authenticated=name != "b.example")
 
     table = {"b.example CAA": [OURS, caa(128, "issuewild", ";")], "example CAA": [NOBODY]}
-    seen = await check("a.b.example", PLAIN, Partly(table, ttl=7), tld_must_exist=True)
+    seen = await check("a.b.example", PLAIN, Partly(table, ttl=7), Trace(), tld_must_exist=True)
     assert (seen.records, seen.found_at, seen.ttl) == (
         ('0 issue "ca.example"', '128 issuewild ";"'),
         "b.example",
@@ -301,7 +302,7 @@ async def test_the_records_where_they_stood_their_ttl_and_whether_they_were_prov
 async def test_the_worlds_signed_and_unsigned_zones_are_told_apart(world: World) -> None:
     resolver = StubResolver([Upstream.parse(world.resolver)], SystemRandomness())
     for name, authenticated in (("caa-ours.example.com", True), ("www.insecure-example.com", False)):
-        seen = await check(name, PLAIN, resolver, tld_must_exist=True)
+        seen = await check(name, PLAIN, resolver, Trace(), tld_must_exist=True)
         assert (seen.result, seen.authenticated) == (Result.PASS, authenticated)
         assert seen.trace[0].startswith(f"dns {name} CAA: ")
 
@@ -317,7 +318,7 @@ async def test_at_each_level_aliases_are_followed_cname_and_dname(world: World) 
         ("cname.aliases.example.com", "cname.aliases.example.com"),
         ("caa-deny.tree.aliases.example.com", "caa-deny.tree.aliases.example.com"),
     ):
-        seen = await check(name, PLAIN, resolver, tld_must_exist=True)
+        seen = await check(name, PLAIN, resolver, Trace(), tld_must_exist=True)
         assert (seen.result, seen.problem, seen.found_at) == (Result.FAIL, "caa", found_at)
         assert "CNAME caa-deny.example.com" in seen.trace[0]
 
@@ -351,7 +352,7 @@ async def test_the_worlds_zones_are_judged(
 ) -> None:
     resolver = StubResolver([Upstream.parse(world.resolver)], SystemRandomness())
     issuance = Issuance(wildcard, frozenset({"ca.example"}), ACCOUNT, method)
-    seen = await check(name, issuance, resolver, tld_must_exist=True)
+    seen = await check(name, issuance, resolver, Trace(), tld_must_exist=True)
     assert (seen.result, seen.found_at) == (result, found_at)
 
 
@@ -362,5 +363,5 @@ async def test_the_climb_never_goes_up_from_an_aliass_target(world: World) -> No
     # The target's parent forbids; the name's own parents do not.
     world.set_records("climb.example.com", "CNAME", ["caa-inherited.caa-deny.example.com."])
     resolver = StubResolver([Upstream.parse(world.resolver)], SystemRandomness())
-    seen = await check("climb.example.com", PLAIN, resolver, tld_must_exist=True)
+    seen = await check("climb.example.com", PLAIN, resolver, Trace(), tld_must_exist=True)
     assert (seen.result, seen.found_at) == (Result.PASS, "")

@@ -14,6 +14,7 @@ from tests.support import caa_oracle
 from tests.support.fake_dns import TableResolver, caa, failure
 from validation.caa import CaaForbids, Issuance, check, evaluate
 from validation.caa_value import CaaRecord, IssueValue, MalformedValue, parse_issue_value
+from validation.verdict import Trace
 
 ACCOUNT = "https://ca.example/acme/account/1"
 OURS = frozenset({"ca.example", "xn--bcher-kva.example"})
@@ -193,7 +194,7 @@ def test_a_tree_is_judged_as_one_would_climb_it_by_hand(levels, wildcard: bool) 
         for name, level in zip(names, levels, strict=True)
     }
     issuance = Issuance(wildcard, OURS, ACCOUNT, "dns-01")
-    seen = asyncio.run(check(names[0], issuance, TableResolver(table), tld_must_exist=True))
+    seen = asyncio.run(check(names[0], issuance, TableResolver(table), Trace(), tld_must_exist=True))
     relevant = caa_oracle.climb(levels)
     if relevant == "failure":
         assert (seen.result, seen.problem) == (Result.FAIL, "dns")

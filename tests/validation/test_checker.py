@@ -48,7 +48,7 @@ async def check(
     checker = make_checker(
         configured or settings(), "local", PerspectiveKey(KEY), TableResolver(table), FakeClock(1_800_000_000)
     )
-    return verify(await checker.check(request), KEY.public_key())
+    return verify((await checker.check(request)).signed, KEY.public_key())
 
 
 @pytest.mark.row("methods.common")
@@ -133,7 +133,7 @@ async def test_silence_is_the_applicants_fault_only_while_our_own_line_is_well(
     request = dataclasses.replace(REQUEST, name=name, method=method)
     for cut in (False, True):
         line = Line({TXT: failure(), "example.com CAA": failure()})
-        seen = (await (await watched(line, cut=cut)).check(request)).statement()
+        seen = (await (await watched(line, cut=cut)).check(request)).signed.statement()
         assert seen.control is not None
         assert seen.caa is not None
         verdicts = [seen.control, seen.caa] if method == "dns-01" else [seen.control]
@@ -151,7 +151,7 @@ async def test_silence_is_the_applicants_fault_only_while_our_own_line_is_well(
 @pytest.mark.row("errors.server-internal")
 async def test_what_the_applicants_hosts_said_needs_no_line() -> None:
     line = Line({TXT: ["wrong"], "com CAA": [caa(0, "issue", ";")]})
-    seen = (await (await watched(line, cut=True)).check(REQUEST)).statement()
+    seen = (await (await watched(line, cut=True)).check(REQUEST)).signed.statement()
     assert seen.control is not None
     assert seen.caa is not None
     assert (seen.control.result, seen.control.problem) == (Result.FAIL, "unauthorized")

@@ -59,7 +59,7 @@ async def asking(data: DataDirectory, code: str) -> AsyncIterator[Ask]:
 
     async def ask(name: str, method: str, thumbprint: str = THUMBPRINT, account: str = ACCOUNT) -> Statement:
         request = CheckRequest(name, account, "attempt", method, "", TOKEN, thumbprint)
-        return (await channel.check(request)).statement()
+        return (await channel.check(request)).signed.statement()
 
     try:
         yield ask

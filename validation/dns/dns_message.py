@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from ipaddress import IPv6Address
 from typing import NamedTuple
 
 A, NS, CNAME, SOA, TXT, AAAA, OPT, TSIG, CAA = 1, 2, 5, 6, 16, 28, 41, 250, 257
@@ -193,6 +194,22 @@ def text(name: bytes) -> str:
         labels.append("".join(map(_character, name[at + 1 : at + 1 + length])))
         at += 1 + length
     return ".".join(labels) or "."
+
+
+def address_text(rdata: bytes) -> str:
+    """The address in the RDATA of an A or AAAA record."""
+    # By hand where it is easy: the objects of `ipaddress` cost ten times as much, and each check needs some.
+    return "{}.{}.{}.{}".format(*rdata) if len(rdata) == 4 else str(IPv6Address(rdata))
+
+
+def joined(rdata: bytes) -> bytes:
+    """The character-strings of a TXT RDATA, joined (RFC 1035 section 3.3.14)."""
+    text = b""
+    while rdata:
+        length = rdata[0]
+        text += rdata[1 : 1 + length]
+        rdata = rdata[1 + length :]
+    return text
 
 
 def _character(octet: int) -> str:

@@ -84,7 +84,7 @@ class Answer:
         """One trace line (BR 5.4.1), with the addresses: one of them is what will be connected to."""
         seen = f"{len(self.records)} records" if self.exists else "NXDOMAIN"
         if self.records and self.type in (Type.A, Type.AAAA):
-            seen = " ".join(str(ip_address(rdata)) for rdata in self.records[:DESCRIBED])
+            seen = " ".join(map(dns_message.address_text, self.records[:DESCRIBED]))
             seen += " ..." if len(self.records) > DESCRIBED else ""
         via = "".join(f" CNAME {name}" for name in self.chain)
         return f"dns {self.name} {self.type}{via}: {seen} AD={int(self.authenticated)} from {self.resolver}"
@@ -274,7 +274,7 @@ def _judge(reply: Message, asked: bytes, name: str, type: Type, upstream: str) -
         if not reply.flags & dns_message.RA and (chain.names or _is_referral(reply)):
             # An authoritative server stops where its zone does; to us that would look like "no records".
             raise LookupFailure(
-                name, type, f"{upstream} is not a recursive resolver and did not finish the answer"
+                name, type, "what answers is not a recursive resolver, and did not finish the answer"
             )
         ttl = min(ttl, dns_message.negative_ttl(reply.authority))
     elif not exists:

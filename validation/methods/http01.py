@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import re
 
+from core.facts import Fetch
 from core.identifiers import is_local
 from validation.addresses import Address
 from validation.challenge import Challenge, Tools
@@ -18,13 +20,13 @@ from validation.hosts import redirects
 from validation.hosts.http_exchange import Reply
 from validation.hosts.redirects import Hop
 from validation.methods import reach
-from validation.verdict import CheckFailed, Trace, printable
+from validation.verdict import LINE_LIMIT, CheckFailed, Trace, printable
 
 PATH = "/.well-known/acme-challenge/"
 BODY_OCTETS = 128
 """A key authorization is 65 to 90 octets; white space may follow."""
 
-SHOWN_OCTETS = 64
+_KEY_AUTHORIZATION = re.compile(rb"[A-Za-z0-9_-]{1,84}\.[A-Za-z0-9_-]{43}")
 
 
 async def check(challenge: Challenge, tools: Tools, trace: Trace) -> int:
@@ -66,7 +68,11 @@ async def _get(hop: Hop, tools: Tools, trace: Trace, *, first: bool) -> Reply:
 
     async def dial(address: Address) -> Reply:
         trace.add(f"GET {hop.url} at {address} port {port}")
-        return await tools.dialer.get(hop, address, port, BODY_OCTETS + 1)
+
+        def tell(took: int, reply: Reply | None, why: str) -> None:
+            trace.fetches.append(_fact(hop, f"{address}", port, took, reply, why))
+
+        return await reach.told(tools.dialer.get(hop, address, port, BODY_OCTETS + 1), tell)
 
     found = await reach.addresses(hop.host, tools, trace, redirected=not first)
     try:
@@ -78,12 +84,35 @@ async def _get(hop: Hop, tools: Tools, trace: Trace, *, first: bool) -> Reply:
     return reply
 
 
+def _fact(hop: Hop, address: str, port: int, took: int, reply: Reply | None, why: str) -> Fetch:
+    url = printable(hop.url, LINE_LIMIT)
+    if reply is None:
+        return Fetch(url, address, port, took, failure=why)
+    location = printable(reply.location, LINE_LIMIT) if reply.location else ""
+    return Fetch(url, address, port, took, reply.status, len(reply.body), location)
+
+
 def _compare(reply: Reply, challenge: Challenge) -> None:
     where = f"{challenge.name}: {PATH}{challenge.token}"
     if reply.status != 200:
         raise CheckFailed("unauthorized", f"{where} gave status {reply.status} instead of 200")
     if len(reply.body) > BODY_OCTETS:
         raise CheckFailed("unauthorized", f"{where} gave more than {BODY_OCTETS} octets")
-    if not hmac.compare_digest(reply.body.rstrip(b" \t\r\n"), challenge.key_authorization.encode()):
-        shown = printable(reply.body, SHOWN_OCTETS)
-        raise CheckFailed("unauthorized", f"{where} does not hold the key authorization but {shown!r}")
+    found = reply.body.rstrip(b" \t\r\n")
+    if not hmac.compare_digest(found, challenge.key_authorization.encode()):
+        raise CheckFailed(
+            "unauthorized", f"{where} does not hold the key authorization but {_kind(found, challenge)}"
+        )
+
+
+def _kind(body: bytes, challenge: Challenge) -> str:
+    """What was found instead, without a word of it: where a redirect led, it may be for our eyes alone."""
+    if not body:
+        return "nothing"
+    if body.startswith(challenge.token.encode() + b"."):
+        return "one of another account key: the file is another client's"
+    if _KEY_AUTHORIZATION.fullmatch(body):
+        return "one for another token"
+    if body.lstrip().startswith(b"<"):
+        return "a web page"
+    return f"{len(body)} other octets"

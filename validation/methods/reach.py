@@ -13,9 +13,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from ipaddress import ip_address
 from typing import TypeVar
 
+from core.errors import TransientError
 from core.identifiers import is_local
 from validation.addresses import Address, AddressBarred, parse_address
 from validation.challenge import Tools
+from validation.dns.asking import NO_TIME, ask
 from validation.dns.resolver import Answer, LookupFailure, Type
 from validation.hosts.dialer import ConnectFailed
 from validation.verdict import CheckFailed, Trace
@@ -70,10 +72,30 @@ async def first_connected(
     return await dial(last)
 
 
+async def told(dial: Awaitable[_T], tell: Callable[[int, _T | None, str], None]) -> _T:
+    """What `dial` brings; `tell` hears how long it took (ms), and what came of it or why nothing did."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    brought, why = None, NO_TIME
+    try:
+        brought = await dial
+    except CheckFailed as error:
+        why = error.detail
+        raise
+    except TransientError:
+        why = "a fault of ours"
+        raise
+    finally:
+        tell(round(1000 * (loop.time() - began)), brought, why)
+    return brought
+
+
 async def _resolve(host: str, tools: Tools, trace: Trace) -> tuple[list[Address], list[Address]]:
     """All AAAA and all A.  One family may fail; `LookupFailure` when both do, or the name does not exist."""
     answers = await asyncio.gather(
-        tools.resolver.lookup(host, Type.AAAA), tools.resolver.lookup(host, Type.A), return_exceptions=True
+        ask(tools.resolver, host, Type.AAAA, trace),
+        ask(tools.resolver, host, Type.A, trace),
+        return_exceptions=True,
     )
     families: list[list[Address]] = []
     failures: list[LookupFailure] = []

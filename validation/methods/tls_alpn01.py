@@ -17,6 +17,7 @@ from typing import Final
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
+from core.facts import Handshake
 from validation.addresses import Address, parse_address
 from validation.challenge import Challenge, Tools
 from validation.hosts.dialer import ACME_TLS, Presented
@@ -29,6 +30,7 @@ ACME_IDENTIFIER: Final = x509.ObjectIdentifier("1.3.6.1.5.5.7.1.31")
 _OCTET_STRING_OF_32: Final = b"\x04\x20"
 
 SHOWN_CHARACTERS = 100
+SHOWN_NAMES = 5
 
 
 class _Fault(Exception):
@@ -47,10 +49,7 @@ async def check(challenge: Challenge, tools: Tools, trace: Trace) -> int:
         ) from error
     except CheckFailed as error:
         raise CheckFailed(error.problem, f"{challenge.name}: {error.detail}") from error
-    trace.add(
-        f"ALPN {presented.protocol or 'none'}, certificate SHA-256 "
-        f"{hashlib.sha256(presented.certificate).hexdigest()}"
-    )
+    trace.add(f"ALPN {presented.protocol or 'none'}, certificate SHA-256 {_digest(presented)}")
     if presented.protocol != ACME_TLS:
         chosen = presented.protocol or "no protocol"
         raise CheckFailed(
@@ -76,19 +75,24 @@ def server_name(name: str) -> str:
 
 def judge(certificate: bytes, challenge: Challenge) -> None:
     """Returns when the certificate (DER) answers the challenge.  Raises `_Fault`."""
+    leaf, extensions = _read(certificate)
+    _require_self_signed(leaf)
+    _require_name(extensions, challenge.name)
+    _require_digest(extensions, challenge.digest)
+
+
+def _read(certificate: bytes) -> tuple[x509.Certificate, x509.Extensions]:
+    """The certificate (DER) and its extensions.  Raises `_Fault`."""
     try:
         with warnings.catch_warnings():
             # A serial number of zero and the like: no matter here, and nothing for our standard error.
             warnings.simplefilter("ignore")
             leaf = x509.load_der_x509_certificate(certificate)
-            extensions = leaf.extensions
+            return leaf, leaf.extensions
     except x509.DuplicateExtension as error:
         raise _Fault(f"has the extension {error.oid.dotted_string} twice") from error
     except (ValueError, TypeError, x509.UnsupportedGeneralNameType) as error:
         raise _Fault(f"cannot be read ({printable(str(error), SHOWN_CHARACTERS)})") from error
-    _require_self_signed(leaf)
-    _require_name(extensions, challenge.name)
-    _require_digest(extensions, challenge.digest)
 
 
 async def _presented(challenge: Challenge, tools: Tools, trace: Trace) -> Presented:
@@ -97,10 +101,33 @@ async def _presented(challenge: Challenge, tools: Tools, trace: Trace) -> Presen
 
     async def dial(address: Address) -> Presented:
         trace.add(f"TLS handshake {ACME_TLS} for {sni} at {address} port {port}")
-        return await tools.dialer.handshake(sni, address, port)
+
+        def tell(took: int, presented: Presented | None, why: str) -> None:
+            trace.handshakes.append(_fact(sni, f"{address}", port, took, presented, why))
+
+        return await reach.told(tools.dialer.handshake(sni, address, port), tell)
 
     found = await reach.addresses(challenge.name, tools, trace)
     return await reach.first_connected(found, dial, trace)
+
+
+def _fact(sni: str, address: str, port: int, took: int, presented: Presented | None, why: str) -> Handshake:
+    if presented is None:
+        return Handshake(sni, address, port, took, failure=why)
+    names = _shown_names(presented.certificate)
+    return Handshake(sni, address, port, took, presented.protocol, _digest(presented), names)
+
+
+def _digest(presented: Presented) -> str:
+    return hashlib.sha256(presented.certificate).hexdigest()
+
+
+def _shown_names(certificate: bytes) -> tuple[str, ...]:
+    try:
+        names = _read(certificate)[1].get_extension_for_class(x509.SubjectAlternativeName).value
+    except (_Fault, x509.ExtensionNotFound):
+        return ()
+    return tuple(printable(str(each.value), SHOWN_CHARACTERS) for each in list(names)[:SHOWN_NAMES])
 
 
 def _require_self_signed(leaf: x509.Certificate) -> None:

@@ -11,6 +11,8 @@ import hmac
 from dataclasses import dataclass
 
 from validation.challenge import Challenge, Tools
+from validation.dns.asking import ask
+from validation.dns.dns_message import joined
 from validation.dns.resolver import Type
 from validation.verdict import CheckFailed, Trace, printable
 
@@ -39,7 +41,7 @@ async def lookup(name: str, tools: Tools, trace: Trace) -> Texts:
     """
     try:
         async with asyncio.timeout(CHECK_SECONDS):
-            answer = await tools.resolver.lookup(name, Type.TXT)
+            answer = await ask(tools.resolver, name, Type.TXT, trace)
     except TimeoutError as error:
         raise CheckFailed("dns", f"looking up TXT for {name}: no answer in {CHECK_SECONDS:.0f} s") from error
     trace.add(answer.describe())
@@ -66,13 +68,3 @@ async def require_digest(name: str, challenge: Challenge, tools: Tools, trace: T
 def text_of(digest: bytes) -> bytes:
     """base64url of the key authorization's digest, without padding."""
     return base64.urlsafe_b64encode(digest).rstrip(b"=")
-
-
-def joined(rdata: bytes) -> bytes:
-    """The character-strings of a TXT RDATA, joined."""
-    text = b""
-    while rdata:
-        length = rdata[0]
-        text += rdata[1 : 1 + length]
-        rdata = rdata[1 + length :]
-    return text

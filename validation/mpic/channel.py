@@ -11,18 +11,17 @@ from typing import Protocol
 
 from core.data_directory import DataDirectory
 from core.errors import TransientError
-from core.evidence import SignedStatement
 from core.rpc import RpcClient
 from core.settings import Perspective, Settings
-from validation.api import CHECK, HEALTH, CheckRequest, Health, HealthRequest
+from validation.api import CHECK, HEALTH, CheckRequest, Health, HealthRequest, Looked
 from validation.mpic.remote_channel import CoordinatorIdentity, RemoteChannel
 
 
 class Channel(Protocol):
     """Asks one perspective."""
 
-    async def check(self, request: CheckRequest) -> SignedStatement:
-        """Its statement, unverified.
+    async def check(self, request: CheckRequest) -> Looked:
+        """Its statement, unverified, with its facts.
 
         Raises: `TransientError` when there is none to be had, `Refused` when the perspective will not answer
         this request, ValueError when what came back is no statement, `HaltIssuance` when its clock stepped
@@ -61,7 +60,7 @@ class LocalChannel:
         self._client = RpcClient(socket, timeout, owner)
         self._distrusted = ""
 
-    async def check(self, request: CheckRequest) -> SignedStatement:
+    async def check(self, request: CheckRequest) -> Looked:
         if self._distrusted:
             raise TransientError(f"it is not used: {self._distrusted}")
         return await self._client.call(CHECK, request)

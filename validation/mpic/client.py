@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 
+from core import facts
 from core.clock import Clock
 from core.data_directory import DataDirectory
 from core.errors import HaltIssuance, Refused, TransientError
@@ -162,7 +163,7 @@ class Perspectives:
     async def _ask(self, code: str, request: CheckRequest, at: int) -> Answer:
         """What one perspective says, or why its word does not count."""
         try:
-            signed = await self.channels[code].check(request)
+            looked = await self.channels[code].check(request)
         except HaltIssuance as error:
             # A remote one whose clock is wrong is one voice less; the primary shares our machine and clock.
             if code == self._primary:
@@ -175,6 +176,7 @@ class Perspectives:
         except Exception:
             _log.exception("attempt %s: a fault of ours on the way to %s", request.attempt, code)
             return Absent(Absence.TRANSPORT, "a fault of ours; the log says more")
+        signed = looked.signed
         if len(signed.payload) + len(signed.signature) > LARGEST_STATEMENT:
             return Absent(Absence.CONTRADICTION, f"its statement has {len(signed.payload)} octets")
         try:
@@ -182,7 +184,8 @@ class Perspectives:
             self._review.check(statement, code, request, at, self._clock.now())
         except (Contradiction, ValueError) as error:
             return Absent(Absence.CONTRADICTION, printable(str(error), DETAIL_LIMIT), signed)
-        return Received(statement, signed)
+        # They are for a person and decide nothing: too many of them are none.
+        return Received(statement, signed, looked.facts if len(looked.facts) <= facts.OCTETS else b"")
 
 
 def _report(request: CheckRequest, outcome: Outcome) -> None:

@@ -29,10 +29,11 @@ SECONDARY = "During secondary validation: "
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A usable statement and its signed form."""
+    """A usable statement, its signed form, and the facts that came with it."""
 
     statement: Statement
     signed: SignedStatement
+    facts: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,7 @@ def _line(code: str, answer: Answer) -> View:
     if isinstance(answer, Absent):
         return View(code, absence=answer.why, detail=answer.detail)
     statement = answer.statement
-    return View(code, _seen(statement.control), _seen(statement.caa), statement.took)
+    return View(code, _seen(statement.control), _seen(statement.caa), statement.took, facts=answer.facts)
 
 
 def _seen(part: ControlSeen | CaaSeen | None) -> Seen | None:

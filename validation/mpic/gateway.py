@@ -50,10 +50,9 @@ class Gateway(Checker):
             raise CheckFailed("unauthorized", f"{challenge.name}: {words(reply.errors or ())}")
         return 0
 
-    async def see_caa(self, base: str, issuance: Issuance) -> CaaSeen:
+    async def see_caa(self, base: str, issuance: Issuance, trace: Trace) -> CaaSeen:
         name = f"*.{base}" if issuance.wildcard else base
         reply = await self._ask("/caa", "caa", CaaRequest(name, translation.caa_parameters(issuance)))
-        trace = Trace()
         trace.add(f"open-mpic {self._peer.url}/caa: passed={reply.check_passed} {_seen(reply)}")
         shown, found_at, problem, detail = self._judged(base, issuance, reply)
         result = Result.FAIL if problem else Result.PASS

@@ -1,8 +1,9 @@
 """The Open MPIC wire: the shapes of a check's request and reply, in JSON, pure.
 
 They are those of open-mpic-core 6.5.0.  Our coordinator adds one object to the request (`attest`: what a
-statement is to say) and our perspectives one to the reply (`attestation`: the statement, signed); stock peers
-ignore both, as we ignore what we do not know.  What the words mean is in translation.py.
+statement is to say) and our perspectives two members to the reply (`attestation`: the statement, signed;
+`facts`: core/facts.py).  Stock peers ignore them, as we ignore what we do not know.  What the words mean is
+in translation.py.
 
 BR 3.2.2.9; docs/adr/0017-remote-perspectives.md has the table of methods.
 """
@@ -146,6 +147,7 @@ class CheckResponse(msgspec.Struct, frozen=True):
     timestamp_ns: int | None = None
     details: Details = Details()
     attestation: SignedStatement | None = None
+    facts: bytes | msgspec.UnsetType = msgspec.UNSET
 
 
 class Refusal(msgspec.Struct, frozen=True):

@@ -21,7 +21,7 @@ from core import evidence
 from core.errors import Refused, TransientError
 from core.evidence import Result, SignedStatement, Statement
 from core.settings import Perspective
-from validation.api import CheckRequest, Health
+from validation.api import CheckRequest, Health, Looked
 from validation.mpic import open_mpic, translation
 from validation.mpic.mutual_tls import Identity, host_name
 from validation.mpic.open_mpic import CheckError, CheckResponse, Refusal
@@ -74,7 +74,7 @@ class RemoteChannel:
         self._distrusted = ""
         self._pinned: tuple[bytes, ec.EllipticCurvePublicKey] | None = None
 
-    async def check(self, request: CheckRequest) -> SignedStatement:
+    async def check(self, request: CheckRequest) -> Looked:
         if self._distrusted:
             raise TransientError(f"it is not used: {self._distrusted}")
         asked = translation.attesting(request, self._identities)
@@ -82,10 +82,11 @@ class RemoteChannel:
         status, body = await self._peer.ask("POST", path, open_mpic.encode(asked))
         if status == 422:
             raise _refusal(body)
-        signed = _statement(decoded(status, body, CheckResponse), kind)
+        response = decoded(status, body, CheckResponse)
+        signed = _statement(response, kind)
         if self._pinned is not None:
             _must_be_by(*self._pinned, signed)
-        return signed
+        return Looked(signed, response.facts or b"")
 
     async def health(self) -> Health:
         self._own.refresh()

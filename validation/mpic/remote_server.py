@@ -142,8 +142,7 @@ class Doors:
         return _answer(translation.caa_response(seen, self._clock.now()))
 
     async def _attested(self, check: CheckRequest, method: str) -> web.Response:
-        signed = await self._checker.check(check)
-        return _answer(translation.attestation_response(signed, method))
+        return _answer(translation.attestation_response(await self._checker.check(check), method))
 
     async def _healthz(self, request: web.Request) -> web.Response:
         self._clock.now()  # one that stepped back is no health

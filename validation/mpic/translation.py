@@ -18,9 +18,9 @@ from collections.abc import Collection
 import msgspec
 
 from core.errors import Refused
-from core.evidence import CaaSeen, ControlSeen, Result, SignedStatement
+from core.evidence import CaaSeen, ControlSeen, Result
 from core.identifiers import split_wildcard
-from validation.api import CheckRequest
+from validation.api import CheckRequest, Looked
 from validation.caa import Issuance
 from validation.challenge import Challenge
 from validation.methods import dns01
@@ -203,16 +203,16 @@ def caa_response(seen: CaaSeen, at: int) -> CheckResponse:
     return _response("caa", seen.result, seen.problem, seen.detail, details, at)
 
 
-def attestation_response(signed: SignedStatement, method: str) -> CheckResponse:
-    """The reply with a statement: about control by `method`, or about CAA when that is ""."""
-    statement = signed.statement()
+def attestation_response(looked: Looked, method: str) -> CheckResponse:
+    """The reply with a statement and its facts: about control by `method`, or about CAA when that is ""."""
+    statement = looked.signed.statement()
     seen: ControlSeen | CaaSeen | None = statement.control if method else statement.caa
     if isinstance(seen, ControlSeen):
         response = control_response(seen, method, statement.checked_at)
     else:
         assert seen is not None
         response = caa_response(seen, statement.checked_at)
-    return msgspec.structs.replace(response, attestation=signed)
+    return msgspec.structs.replace(response, attestation=looked.signed, facts=looked.facts)
 
 
 def method_word(request: DcvRequest) -> str:

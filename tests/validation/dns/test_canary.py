@@ -295,7 +295,7 @@ async def test_while_it_is_red_no_check_passes_or_fails(method: str) -> None:
     request = CheckRequest("www.example.com", ACCOUNT, "attempt", method, "dns-01", TOKEN, THUMBPRINT)
 
     async def verdicts() -> Statement:
-        return (await checker.check(request)).statement()
+        return (await checker.check(request)).signed.statement()
 
     seen = await verdicts()
     for verdict in filter(None, (seen.control, seen.caa)):
@@ -398,7 +398,7 @@ async def test_a_line_that_is_cut_after_a_green_look_fails_nobody(tmp_path: Path
 
             async def seen(name: str, method: str) -> Statement:
                 request = CheckRequest(name, ACCOUNT, "attempt", method, "", TOKEN, THUMBPRINT)
-                return (await checker.check(request)).statement()
+                return (await checker.check(request)).signed.statement()
 
             await bird.look()
             well = (await seen("www.tampered-example.com", "dns-01")).control

@@ -23,6 +23,7 @@ from tests.world.world import World
 from validation import caa
 from validation.caa_value import CaaRecord
 from validation.dns import dns_message, resolver
+from validation.dns.dns_message import joined
 from validation.dns.resolver import (
     LocalNames,
     LookupFailure,
@@ -31,7 +32,6 @@ from validation.dns.resolver import (
     Upstream,
     upstreams,
 )
-from validation.methods.txt import joined
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -13,6 +13,7 @@ from tests.support.fake_dns import TableResolver, failure
 from tests.world.world import World
 from validation.addresses import AddressPolicy
 from validation.challenge import Challenge, Tools
+from validation.dns.dns_message import joined
 from validation.dns.resolver import Answer, Resolver, StubResolver, Type, Upstream
 from validation.hosts.dialer import GuardedDialer
 from validation.hosts.redirects import Ports
@@ -86,7 +87,7 @@ async def test_anything_else_is_refused(records, problem: str) -> None:
 
 @pytest.mark.row("methods.dns-01")
 def test_the_strings_of_a_record_are_joined() -> None:
-    assert txt.joined(b"\x03abc\x00\x02de") == b"abcde"
+    assert joined(b"\x03abc\x00\x02de") == b"abcde"
 
 
 @pytest.mark.row("attacks.dangling-cname")

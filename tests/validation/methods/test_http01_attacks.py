@@ -87,7 +87,7 @@ async def control(table: dict[str, list[str]] | None = None, *, opened: bool = F
     """What the perspective sees of `NAME`, which stands outside unless `table` says otherwise."""
     RESOLVER.table = {f"{NAME} A": [OUTSIDE], **(table or {})}
     request = CheckRequest(NAME, "https://ca.example/a/1", "attempt", "http-01", "", TOKEN, THUMBPRINT)
-    seen = (await CHECKERS[opened].check(request)).statement().control
+    seen = (await CHECKERS[opened].check(request)).signed.statement().control
     assert seen is not None
     return seen
 

@@ -14,12 +14,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from core.clock import ClockSteppedBack, FakeClock
 from core.data_directory import DataDirectory
 from core.errors import HaltIssuance, Refused, TransientError
-from core.evidence import CaaSeen, ControlSeen, PerspectiveKey, Result, SignedStatement, Statement
+from core.evidence import CaaSeen, ControlSeen, PerspectiveKey, Result, Statement
 from core.outcome import Absence, Outcome
 from core.randomness import SystemRandomness
 from core.rpc import RpcServer
 from core.settings import Perspective, Settings, Validation
-from validation.api import CHECK, CheckRequest
+from validation.api import CHECK, CheckRequest, Looked
 from validation.mpic import client
 from validation.mpic.client import Perspectives
 
@@ -63,7 +63,7 @@ class Fleet:
             stack.push_async_callback(server.close)
 
     def _handler(self, code: str, answer: Answer):
-        async def handle(request: CheckRequest) -> SignedStatement:
+        async def handle(request: CheckRequest) -> Looked:
             self.requests.append(request)
             control = (
                 ControlSeen(request.method, request.name, PASS, thumbprint=request.thumbprint)
@@ -76,7 +76,7 @@ class Fleet:
             if altered is None:
                 await asyncio.get_running_loop().create_future()
             assert altered is not None
-            return KEY.sign(altered)
+            return Looked(KEY.sign(altered))
 
         return handle
 
@@ -170,7 +170,7 @@ async def test_a_perspective_without_a_verdict_is_indeterminate_and_never_a_fail
 @pytest.mark.row("errors.server-internal")
 async def test_a_fault_of_ours_on_the_way_to_a_perspective_is_no_verdict(tmp_path: Path) -> None:
     class Broken:
-        async def check(self, request: CheckRequest) -> SignedStatement:
+        async def check(self, request: CheckRequest) -> Looked:
             raise RuntimeError("a bug")
 
         async def close(self) -> None:
@@ -338,7 +338,7 @@ async def test_stragglers_get_a_moment_and_are_named_as_not_corroborating(
         def __init__(self, code: str) -> None:
             self._code = code
 
-        async def check(self, request: CheckRequest) -> SignedStatement:
+        async def check(self, request: CheckRequest) -> Looked:
             try:
                 await asyncio.get_running_loop().create_future()
             finally:

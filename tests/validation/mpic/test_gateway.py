@@ -85,7 +85,7 @@ async def through(
     resolver = TableResolver()
     checker = make_checker(settings, "far", PerspectiveKey(KEY), resolver, FakeClock(1_800_000_000))
     request = CheckRequest(name, ACCOUNT, "attempt", method, "", TOKEN, THUMBPRINT)
-    statement = verify(await checker.check(request), KEY.public_key())
+    statement = verify((await checker.check(request)).signed, KEY.public_key())
     await checker.close()
     assert resolver.asked == []
     assert statement.control is not None

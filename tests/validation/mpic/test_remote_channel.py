@@ -33,7 +33,7 @@ from tests.support.elsewhere import (
     coordinator_settings,
 )
 from tests.support.fake_dns import failure
-from validation.api import CheckRequest
+from validation.api import CheckRequest, Looked
 from validation.mpic import open_mpic, peer, remote_server, translation
 from validation.mpic.channel import channels
 from validation.mpic.mutual_tls import Identity
@@ -78,8 +78,8 @@ async def channel(data: DataDirectory, url: str, timeout: float = 10) -> AsyncIt
 @pytest.mark.clause("BR 3.2.2.9")
 async def test_a_check_and_a_recheck_come_back_signed(data: DataDirectory, far: Honest) -> None:
     async with far.serving(), channel(data, far.url) as to:
-        control = verify(await to.check(CHECK), far.private_key.public_key()).control
-        recheck = verify(await to.check(RECHECK), far.private_key.public_key())
+        control = verify((await to.check(CHECK)).signed, far.private_key.public_key()).control
+        recheck = verify((await to.check(RECHECK)).signed, far.private_key.public_key())
     assert control is not None
     assert (control.result, control.method, control.thumbprint) == (Result.PASS, "dns-01", THUMBPRINT)
     assert (recheck.name, recheck.control) == ("*.example.com", None)
@@ -90,7 +90,7 @@ async def test_a_check_and_a_recheck_come_back_signed(data: DataDirectory, far: 
 async def test_a_failure_is_signed_evidence_too(data: DataDirectory, far: Honest) -> None:
     far.resolver.table[TXT] = ["wrong"]
     async with far.serving(), channel(data, far.url) as to:
-        control = (await to.check(CHECK)).statement().control
+        control = (await to.check(CHECK)).signed.statement().control
     assert control is not None
     assert (control.result, control.problem) == (Result.FAIL, "unauthorized")
 
@@ -140,7 +140,7 @@ async def test_a_check_that_was_not_completed_corroborates_nothing(data: DataDir
 async def test_a_lookup_that_fails_is_a_completed_check(data: DataDirectory, far: Honest) -> None:
     far.resolver.table[TXT] = failure()
     async with far.serving(), channel(data, far.url) as to:
-        control = (await to.check(CHECK)).statement().control
+        control = (await to.check(CHECK)).signed.statement().control
     assert control is not None
     assert (control.result, control.problem) == (Result.FAIL, "dns")
 
@@ -238,7 +238,7 @@ def answering(**change: object) -> Reply:
         wanted = translation.attested(open_mpic.decode(body, DcvRequest), ["ca.example"])
         assert wanted is not None
         signed = key.sign(passing(wanted))
-        honest = json.loads(open_mpic.encode(translation.attestation_response(signed, "acme-dns-01")))
+        honest = json.loads(open_mpic.encode(translation.attestation_response(Looked(signed), "acme-dns-01")))
         return web.json_response({**honest, **change})
 
     return reply
@@ -257,7 +257,7 @@ async def test_the_hostile_host_is_believed_when_it_does_not_lie(
     data: DataDirectory, pki: Pki, tmp_path: Path
 ) -> None:
     async with hostile(data, pki, tmp_path, answering()) as to:
-        assert (await to.check(CHECK)).statement().attempt == "attempt"
+        assert (await to.check(CHECK)).signed.statement().attempt == "attempt"
 
 
 @pytest.mark.row("mpic.coordinator", "attacks.rogue-perspective")

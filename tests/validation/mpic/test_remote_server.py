@@ -12,10 +12,9 @@ import aiohttp
 import pytest
 
 from core.clock import FakeClock, SystemClock
-from core.evidence import SignedStatement
 from tests.support.elsewhere import ACCOUNT, DIGEST, OURS, THUMBPRINT, TOKEN, ZONE, Honest, Pki
 from tests.support.fake_dns import caa, failure
-from validation.api import CheckRequest
+from validation.api import CheckRequest, Looked
 from validation.mpic import open_mpic, remote_server, translation
 from validation.mpic.mutual_tls import COORDINATOR, Identity
 
@@ -268,7 +267,7 @@ async def test_a_check_that_takes_too_long_ends(
 ) -> None:
     monkeypatch.setattr(remote_server, "REQUEST_SECONDS", 0.2)
 
-    async def never(check: CheckRequest) -> SignedStatement:
+    async def never(check: CheckRequest) -> Looked:
         await asyncio.get_running_loop().create_future()
         raise AssertionError
 
