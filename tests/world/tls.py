@@ -8,24 +8,18 @@ from __future__ import annotations
 
 import ipaddress
 import ssl
-import tempfile
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
+from tests.support import tls
 from tests.world.addresses import INTERNET
 from tests.world.applicant import TOKEN
 
-ACME_IDENTIFIER = x509.ObjectIdentifier("1.3.6.1.5.5.7.1.31")
-ACME = ("acme-tls/1",)
+ACME = (tls.ALPN,)
 
 _REVERSE = ipaddress.ip_address(INTERNET.web).reverse_pointer
 
@@ -109,43 +103,17 @@ def old() -> ssl.SSLContext:
 
 def _context(site: Site, name: str, digest: bytes) -> ssl.SSLContext:
     key = ec.generate_private_key(ec.SECP256R1())
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    if site.protocols:
-        context.set_alpn_protocols(list(site.protocols))
-    with tempfile.NamedTemporaryFile() as file:  # the ssl module reads files only
-        pem = _certificate(site, name, digest, key).public_bytes(serialization.Encoding.PEM)
-        Path(file.name).write_bytes(
-            pem
-            + key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            )
-        )
-        context.load_cert_chain(file.name)
-    return context
-
-
-def _certificate(site: Site, name: str, digest: bytes, key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
-    now = datetime.now(UTC)
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "acme")])
-    other = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "another")])
-    start = now - timedelta(days=400 if site.expired else 1)
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject if site.own_name_as_issuer else other)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(start)
-        .not_valid_after(start + timedelta(days=90))
-    )
+    shown: tuple[str, ...] = ()
     if not site.no_name:
-        names = [] if site.no_dns_name else [x509.DNSName(each) for each in site.names or (name,)]
-        addresses = [x509.IPAddress(ipaddress.ip_address(each)) for each in site.addresses]
-        builder = builder.add_extension(x509.SubjectAlternativeName([*names, *addresses]), critical=False)
+        shown = (*(() if site.no_dns_name else site.names or (name,)), *site.addresses)
     value = site.extension(digest)
-    if value is not None:
-        builder = builder.add_extension(x509.UnrecognizedExtension(ACME_IDENTIFIER, value), site.critical)
-    signer = key if site.signed_by_itself else ec.generate_private_key(ec.SECP256R1())
-    return builder.sign(signer, hashes.SHA256())
+    extensions = [] if value is None else [(tls.octets(value), site.critical)]
+    made = tls.certificate(
+        tls.names(*shown),
+        *extensions,
+        key=key,
+        signed_by=None if site.signed_by_itself else tls.OTHER_KEY,
+        issuer=None if site.own_name_as_issuer else "another",
+        age=400 if site.expired else 0,
+    )
+    return tls.context(tls.der(made), key, site.protocols)
