@@ -17,17 +17,13 @@ from acme_server.states import (
     Event,
     OrderStatus,
 )
-from core.identifiers import is_address
+from core.identifiers import type_of
 from core.outcome import Outcome
-
-DNS = "dns"
-IP = "ip"
-"""The identifier types (RFC 8555 section 9.7.7; RFC 8738 section 3)."""
 
 
 def identifier(name: str) -> dict[str, str]:
-    """`name` as the identifier of an order: no dNSName can look like an address, so it tells its own type."""
-    return {"type": IP if is_address(name) else DNS, "value": name}
+    """`name` as the identifier of an order."""
+    return {"type": type_of(name), "value": name}
 
 
 @dataclass(frozen=True, slots=True)

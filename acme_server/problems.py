@@ -1,4 +1,4 @@
-"""Problem documents: the error types of RFC 8555 section 6.7 and the HTTP status that each one has.
+"""Problem documents: the error types of RFC 8555 section 6.7 and of later ones, each with its HTTP status.
 
 Must never: invent a type in the `urn:ietf:params:acme:error:` namespace, which IANA keeps (section 9.7.2);
 carry a traceback, a path or a word of another subscriber's data.
@@ -46,6 +46,7 @@ class ErrorType(StrEnum):
     UNSUPPORTED_IDENTIFIER = "unsupportedIdentifier"
     USER_ACTION_REQUIRED = "userActionRequired"
     ALREADY_REPLACED = "alreadyReplaced"  # RFC 9773 section 7.4
+    INVALID_PROFILE = "invalidProfile"  # draft-ietf-acme-profiles-00 section 6.3
 
 
 # Section 6.7 leaves the status to the server but for two types; 400 says "do not send this again as it is".

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -17,13 +17,14 @@ from core.methods import METHODS
 from core.settings import ExternalAccount, Settings
 
 
-def directory(settings: Settings, urls: Urls) -> dict[str, Any]:
-    """Section 7.1.1.  What is not offered is not there: newAuthz."""
+def directory(settings: Settings, urls: Urls, profiles: Mapping[str, str]) -> dict[str, Any]:
+    """Section 7.1.1, with each profile's description.  What is not offered is not there: newAuthz."""
     meta: dict[str, Any] = {
         "termsOfService": urls.terms,
         "caaIdentities": list(settings.ca.caa_identities),
         "externalAccountRequired": settings.acme.external_account is ExternalAccount.REQUIRED,
         "explain": {"template": paths.EXPLANATION},
+        "profiles": profiles,
     }
     if settings.acme.website:
         meta["website"] = settings.acme.website
@@ -52,15 +53,19 @@ def account(account: Account, urls: Urls) -> dict[str, Any]:
 
 
 def order(order: Order, authorization_ids: Sequence[str], urls: Urls, now: int) -> dict[str, Any]:
-    """Section 7.1.3."""
+    """Section 7.1.3; draft-ietf-acme-profiles-00 section 4."""
     status = order.status_at(now)
     members: dict[str, Any] = {
         "status": status,
         "expires": timestamp(order.expires),
         "identifiers": [identifier(name) for name in order.names],
+        "profile": order.profile,
         "authorizations": [urls.authorization(each) for each in authorization_ids],
         "finalize": urls.finalize(order.id),
     }
+    for name, at in (("notBefore", order.not_before), ("notAfter", order.not_after)):
+        if at is not None:
+            members[name] = timestamp(at)
     if order.replaces is not None:
         members["replaces"] = order.replaces  # RFC 9773 section 5: in every answer
     if order.error is not None:

@@ -16,9 +16,9 @@ from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from core import corroboration, limit_checks, renewal_checks, validation_checks
+from core import corroboration, limit_checks, profile_checks, renewal_checks, validation_checks
 from core.methods import METHODS
-from core.refusal import CODE, HOST_NAME, url, wrong
+from core.refusal import HOST_NAME, url, wrong
 from core.requirements import DAY, HOUR, Limit, row
 from core.settings import CtMode, Rules, Settings
 
@@ -62,7 +62,7 @@ def undated(settings: Settings) -> None:
     limit_checks.undated(settings)
     _periods(settings)
     _approved_tokens(settings)
-    _profiles(settings)
+    profile_checks.undated(settings)
     renewal_checks.undated(settings.renewal)
     _ct(settings)
     if settings.ca.rules is Rules.PUBLIC:
@@ -76,6 +76,13 @@ def dated(settings: Settings, at: int) -> None:
 
     Private rules have no dates; under them every setting passes.
     """
+    dated_for_all(settings, at)
+    for name in settings.profiles:
+        profile_checks.dated(settings, name, at)
+
+
+def dated_for_all(settings: Settings, at: int) -> None:
+    """As `dated`, of all that no single profile is to blame for."""
     if settings.ca.rules is not Rules.PUBLIC:
         return
     most = {
@@ -93,12 +100,6 @@ def dated(settings: Settings, at: int) -> None:
         # A challenge's token is never older than its order.
         "acme.order_lifetime": (settings.acme.order_lifetime, Limit.TOKEN_LIFETIME),
     }
-    for name, profile in settings.profiles.items():
-        revocable = profile.crl or profile.ocsp
-        most[f"profiles.{name}.validity"] = (
-            profile.validity,
-            Limit.LEAF_VALIDITY if revocable else Limit.SHORT_LIVED_VALIDITY,
-        )
     for key, (value, name) in most.items():
         rule = row(name, at)
         if value > rule.value:
@@ -223,17 +224,6 @@ def _approved_tokens(settings: Settings) -> None:
                 each.module_sha256,
                 "it is 64 hexadecimal digits: sha256sum of the module's file",
             )
-
-
-def _profiles(settings: Settings) -> None:
-    if not settings.profiles:
-        raise wrong("profiles", "{}", "add at least one section [profiles.NAME]")
-    for name in settings.profiles:
-        if not CODE.fullmatch(name):
-            raise wrong("profiles", name, "a profile's name uses a-z, 0-9 and -, at most 32 characters")
-        for issuer in settings.profiles[name].issuers:
-            if not CODE.fullmatch(issuer):
-                raise wrong(f"profiles.{name}.issuers", issuer, "name issuing CAs by their ids, like ec-1")
 
 
 def _public(settings: Settings) -> None:

@@ -14,7 +14,7 @@ import re
 import tomllib
 import typing
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import asdict, fields, is_dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ import msgspec
 
 from core import checks
 from core.errors import ConfigurationError
-from core.settings import Settings
+from core.settings import Settings, shipped_profiles
 
 _PROFILES = "profiles"
 
@@ -38,13 +38,19 @@ def load(path: Path | None, overrides: Sequence[str] = ()) -> Settings:
     """
     raw = {} if path is None else _read(path)
     where = "--set" if path is None else str(path)
-    # The file's profiles, when it has any, are all the profiles; without them the default one stays, so
-    # that `--set profiles.NAME.validity=` can turn it.
-    raw.setdefault(_PROFILES, {name: {} for name in Settings().profiles})
+    # The file's profiles, when it has any, are all the profiles; without them the shipped ones stay, so
+    # that `--set profiles.NAME.validity=` can turn one.
+    raw.setdefault(_PROFILES, {name: {} for name in shipped_profiles()})
     _refuse_unknown(raw, Settings, "", where)
     for override in overrides:
         _override(raw, override)
     _refuse_unknown(raw, Settings, "", "--set")
+    # What a section leaves out of a shipped profile has the default of that profile.
+    shipped, written = shipped_profiles(), raw[_PROFILES]
+    if isinstance(written, dict):
+        raw[_PROFILES] = {
+            name: (asdict(shipped[name]) if name in shipped else {}) | each for name, each in written.items()
+        }
     settings = _convert(raw)
     checks.undated(settings)
     return settings

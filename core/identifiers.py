@@ -22,6 +22,10 @@ from core.errors import Problem
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
+DNS, IP = "dns", "ip"
+TYPES = (DNS, IP)
+"""The identifier types (RFC 8555 section 9.7.7; RFC 8738 section 3)."""
+
 MAX_NAME = 253
 """Characters: 255 octets on the wire (RFC 1035 section 3.1) less the root label and the first length."""
 
@@ -61,6 +65,11 @@ def address_of(name: str) -> Address | None:
 def is_address(name: str) -> bool:
     """Whether an identifier, as text, is an IP address."""
     return address_of(name) is not None
+
+
+def type_of(name: str) -> str:
+    """The type of the identifier: no dNSName can look like an address, so a name tells its own."""
+    return IP if is_address(name) else DNS
 
 
 def normalise_ip(value: str) -> str:

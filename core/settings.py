@@ -263,13 +263,29 @@ class Renewal:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """[profiles.NAME]  A certificate profile."""
+    """[profiles.NAME]  A certificate profile (draft-ietf-acme-profiles).
 
+    `identifiers` are the types of identifiers that its certificates may have (core.identifiers.TYPES);
+    `description` is what clients show people, "" for a sentence that is made of the rest.
+    """
+
+    description: str = ""
     validity: int = 90 * 86400
+    identifiers: tuple[str, ...] = ("dns",)
+    client_auth: bool = False
     key_encipherment: bool = True
     ocsp: bool = True
     crl: bool = True
     issuers: tuple[str, ...] = ()
+
+
+def shipped_profiles() -> dict[str, Profile]:
+    """The profiles of a CA whose settings name none, the preferred one first (docs/adr/0024)."""
+    return {
+        "tlsserver": Profile(),
+        "ip": Profile(validity=6 * 86400, identifiers=("dns", "ip")),
+        "shortlived": Profile(validity=6 * 86400, identifiers=("dns", "ip"), ocsp=False, crl=False),
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,4 +305,4 @@ class Settings:
     metrics: Metrics = field(default_factory=Metrics)
     limits: Limits = field(default_factory=Limits)
     renewal: Renewal = field(default_factory=Renewal)
-    profiles: dict[str, Profile] = field(default_factory=lambda: {"tlsserver": Profile()})
+    profiles: dict[str, Profile] = field(default_factory=shipped_profiles)

@@ -64,7 +64,7 @@ def gather(invocation: Invocation) -> dict[str, Any]:
         "not_conforming": [
             *_not_conforming(data, settings.vault.pin_file, walls, state),
             *_untransparent(settings),
-            *filter(None, [today.refusal(settings, now)]),
+            *today.refusals(settings, now),
         ],
         **_from_database(data),
     }

@@ -12,7 +12,7 @@ from core.clock import Clock
 from core.errors import HaltIssuance
 from core.requirements import DAY, HOUR
 from core.settings import Settings
-from core.today import Today, coming
+from core.today import Today, coming, profile_refusals
 
 LOOK_EVERY = HOUR
 """Seconds between two looks, besides one at midnight UTC, when rules begin.  What halts is told each time."""
@@ -50,6 +50,8 @@ class RuleWatch:
         except HaltIssuance as error:  # the clock, or the rules
             _log.critical("ISSUANCE HALTED: %s", error)
             return LOOK_EVERY
+        for name, why in profile_refusals(self._settings, now).items():
+            _log.critical("NOTHING IS ISSUED UNDER PROFILE %s: %s; then start the CA again", name, why)
         if now // DAY != self._warned_on:
             self._warned_on = now // DAY
             for sentence in coming(self._settings, now):

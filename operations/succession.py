@@ -131,7 +131,10 @@ def alarms(found: list[Outlook], settings: Settings, now: int) -> list[tuple[int
     for name in settings.profiles:
         if all(each.profile != name for each in found):
             said.append(
-                (logging.CRITICAL, f"no issuing CA signs under profile {name}: see its setting issuers")
+                (
+                    logging.CRITICAL,
+                    f"no issuing CA signs under profile {name}: see its settings issuers and client_auth",
+                )
             )
     for each in found:
         left = each.full_until - now

@@ -17,6 +17,7 @@ from functools import lru_cache
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import load_der_public_key
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from core.errors import Refused, TransientError
 from core.settings import Profile
@@ -73,7 +74,10 @@ def choose(
     """
     known = [each for each in issuers if _serves(each, family, profile)]
     if not known:
-        raise Refused("issuer.missing", f"no issuing CA for {family} keys: hold a ceremony that makes one")
+        clients = " and clients' certificates" if profile.client_auth else ""
+        raise Refused(
+            "issuer.missing", f"no issuing CA for {family} keys{clients}: hold a ceremony that makes one"
+        )
     signing = [each for each in known if _signs_at(each, now)]
     able = [each for each in signing if _begins(each) <= wanted.not_before]
     if signing and not able:
@@ -128,6 +132,7 @@ def _serves(issuer: IssuerInfo, family: str, profile: Profile) -> bool:
         issuer.use is KeyUse.ISSUING
         and issuer.algorithm.startswith(family)
         and (not profile.issuers or issuer.id in profile.issuers)
+        and (not profile.client_auth or _may_certify_clients(issuer.certificate))
     )
 
 
@@ -146,6 +151,17 @@ def _begins(issuer: IssuerInfo) -> int:
 
 def _ends(issuer: IssuerInfo) -> int:
     return _dates(issuer.certificate).not_after
+
+
+@lru_cache(maxsize=64)
+def _may_certify_clients(certificate: bytes) -> bool:
+    """Relying parties take a CA's extKeyUsage for a limit of what it signs; without one there is none."""
+    extensions = x509.load_der_x509_certificate(certificate).extensions
+    try:
+        uses = extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except x509.ExtensionNotFound:
+        return True
+    return ExtendedKeyUsageOID.CLIENT_AUTH in uses
 
 
 @lru_cache(maxsize=64)

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from acme_server import resources
 from acme_server.context import Context
 from acme_server.exchange import ByAccount, Reply
+from acme_server.registration.profiles import advertised
 
 
 async def show(context: Context, path: Mapping[str, str]) -> Reply:
     """GET."""
-    return Reply(content=resources.directory(context.settings, context.urls))
+    return Reply(content=resources.directory(context.settings, context.urls, advertised(context.settings)))
 
 
 async def show_to_account(context: Context, request: ByAccount) -> Reply:

@@ -21,7 +21,7 @@ PAGE = 100
 async def create(context: Context, request: ByAccount) -> Reply:
     """A new order (201), or once more the open one that replaces the same certificate."""
     settings, now = context.settings, context.clock.now()
-    wanted = new_order.read(request.members, settings)
+    wanted = new_order.read(request.members, settings, now)
     replacement = await context.database.read(
         lambda reader: replacing.find(reader, request.account, wanted, settings, now)
     )
@@ -70,7 +70,9 @@ async def finalize_order(context: Context, request: ByAccount) -> Reply:
     order_id = request.path["id"]
     order = await _own_order(context, request, order_id)
     der = jws.decode_base64url(text(request.members, "csr"), "csr")
-    finalize.must_be_ready(order, context.clock.now())
+    now = context.clock.now()
+    finalize.must_be_ready(order, now)
+    finalize.must_still_fit(order, context.settings, now)
     requested = csr.read(der, context.blocklist)
     csr.must_match(requested, order.names)
 

@@ -19,8 +19,8 @@ from cryptography import x509
 from acme_server import problems
 from acme_server.exchange import ByAccount
 from acme_server.objects import Account, Authorization, Order, identifier
-from acme_server.problems import ErrorType, refusal, unauthorized
-from acme_server.registration import csr
+from acme_server.problems import ErrorType, malformed, refusal, unauthorized
+from acme_server.registration import csr, profiles, validity
 from acme_server.registration.caa_recheck import CaaRecheck
 from acme_server.registration.validate import Perspectives
 from acme_server.states import AUTHORIZATION, AccountStatus, AuthorizationStatus, Event, OrderStatus
@@ -73,6 +73,16 @@ def must_be_ready(order: Order, now: int) -> None:
         )
 
 
+def must_still_fit(order: Order, settings: Settings, now: int) -> None:
+    """The order's profile and times can still be had, as section 7.4 and draft-ietf-acme-profiles-00 ask.
+
+    Raises `Problem` (invalidProfile, malformed).
+    """
+    profiles.must_fit(order.profile, order.names, settings, now)
+    wish = validity.Wish(order.not_before, order.not_after)
+    validity.must_hold(wish, order.profile, settings.profiles[order.profile].validity, now)
+
+
 def accept(tx: Transaction, order_id: str, der: bytes, requested: csr.Requested, request: ByAccount) -> Order:
     """Take the CSR and begin issuance; of two finalize requests at once only one gets here.
 
@@ -112,6 +122,7 @@ class IssueJob:
         self._recheck_caa = CaaRecheck(database, perspectives)
         self._issuance = issuance
         self._clock = clock
+        self._settings = settings
         self._today = Today(settings)
 
     async def __call__(self, order_id: str) -> None:
@@ -133,6 +144,7 @@ class IssueJob:
         try:
             _check_time(order, now)
             _check_account(account)
+            must_still_fit(order, self._settings, now)
             _check_authorizations(order, held, now)
             self._today.require(now)
             steps.reached("1 authorized", order_id)
@@ -239,6 +251,10 @@ def _told(refused: Refused) -> Problem:
     room = _room(refused)
     if room == "key":
         return refusal(ErrorType.BAD_CSR, f"the key cannot be certified: {refused.detail}")
+    if refused.code == "profile.unknown":
+        return profiles.invalid("the profile of the order was withdrawn; place a new order")
+    if refused.code in _DATES:
+        return malformed(f"{refused.detail}; place a new order")
     if room in _EVIDENCE:
         return unauthorized(f"the validation is not good enough: {refused.detail}; place a new order")
     return refusal(ErrorType.SERVER_INTERNAL, "issuance was refused by our own checks; please tell us")
@@ -247,6 +263,9 @@ def _told(refused: Refused) -> Problem:
 def _room(refused: Refused) -> str:
     return refused.code.partition(".")[0]
 
+
+_DATES = ("issuer.begins", "issuer.ends")
+"""Refusals that say: no issuing CA has a life that holds the notBefore or notAfter of the order."""
 
 _EVIDENCE = ("evidence", "quorum")
 """Refusals that say: these validations prove nothing."""

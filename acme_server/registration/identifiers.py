@@ -5,10 +5,9 @@ from __future__ import annotations
 from ipaddress import ip_address
 from typing import Any
 
-from acme_server.objects import DNS, IP
 from acme_server.problems import ErrorType, joined, malformed, refusal
 from core.errors import Problem
-from core.identifiers import normalise_dns, normalise_ip
+from core.identifiers import DNS, IP, normalise_dns, normalise_ip
 from core.settings import Rules, Settings
 from validation.addresses import AddressBarred, AddressPolicy
 

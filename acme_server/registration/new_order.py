@@ -1,6 +1,6 @@
 """What newOrder asks for, read and judged by itself: before any row, limit or other order is looked at.
 
-RFC 8555 section 7.4; draft-ietf-acme-profiles; RFC 9773 section 5.
+RFC 8555 section 7.4; draft-ietf-acme-profiles-00; RFC 9773 section 5.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from typing import Any
 from acme_server import cert_id
 from acme_server.cert_id import CertId
 from acme_server.exchange import array, text
-from acme_server.problems import malformed
-from acme_server.registration import identifiers
+from acme_server.registration import identifiers, profiles, validity
 from core.settings import Settings
 
 
@@ -33,11 +32,11 @@ class Wanted:
     replaces: CertId | None = None
 
 
-def read(members: Mapping[str, Any], settings: Settings) -> Wanted:
-    """The order that the payload asks for.  Raises `Problem`."""
+def read(members: Mapping[str, Any], settings: Settings, now: int) -> Wanted:
+    """The order that the payload asks for at `now`.  Raises `Problem`."""
     names = identifiers.check(array(members, "identifiers"), settings)
-    if "notBefore" in members or "notAfter" in members:
-        # Section 7.4: honour or reject, never ignore.
-        raise malformed("notBefore and notAfter cannot be asked for; the profile fixes the validity")
+    profile = profiles.chosen(members, names, settings, now)
+    wish = validity.read(members)
+    validity.must_hold(wish, profile, settings.profiles[profile].validity, now, named="profile" in members)
     replaces = cert_id.read(text(members, "replaces")) if "replaces" in members else None
-    return Wanted(names, next(iter(settings.profiles)), replaces=replaces)
+    return Wanted(names, profile, wish.not_before, wish.not_after, replaces)

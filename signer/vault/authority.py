@@ -9,6 +9,7 @@ import hashlib
 from dataclasses import dataclass, field
 
 from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from core import der
 from signer.vault import algorithms
@@ -18,7 +19,8 @@ from signer.vault import algorithms
 class Issuer:
     """`name` is the DER subject of the issuer's certificate, `key_id` its subjectKeyIdentifier, `key_bits`
     the octets of its public key's BIT STRING (RFC 6960 CertID); `not_before` and `not_after` in
-    POSIX seconds.
+    POSIX seconds.  `client_auth` tells whether what it signs may be a client's: relying parties take the
+    extKeyUsage of a CA for a limit of all below it.
 
     `crl_url_template` holds "{shard}".
     """
@@ -30,6 +32,7 @@ class Issuer:
     key_bits: bytes
     not_before: int
     not_after: int
+    client_auth: bool
     algorithm: algorithms.SignatureAlgorithm
     ocsp_url: str
     ca_issuers_url: str
@@ -57,6 +60,7 @@ class Issuer:
             key_bits=[*der.elements(key_info)][1].content[1:],
             not_before=int(certificate.not_valid_before_utc.timestamp()),
             not_after=int(certificate.not_valid_after_utc.timestamp()),
+            client_auth=_may_certify_clients(extensions),
             algorithm=algorithm,
             ocsp_url=ocsp_url,
             ca_issuers_url=ca_issuers_url,
@@ -75,3 +79,11 @@ class Issuer:
     def key_hash(self, hash_name: str) -> bytes:
         """CertID issuerKeyHash: over the BIT STRING's octets, without tag, length and unused bits."""
         return hashlib.new(hash_name, self.key_bits).digest()
+
+
+def _may_certify_clients(extensions: x509.Extensions) -> bool:
+    try:
+        uses = extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except x509.ExtensionNotFound:
+        return True
+    return ExtendedKeyUsageOID.CLIENT_AUTH in uses

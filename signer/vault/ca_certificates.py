@@ -90,14 +90,17 @@ def issuing(
     urls: Urls,
     *,
     policies: Sequence[str],
+    client_auth: bool = False,
     lifetime: int = ISSUING_LIFETIME,
 ) -> bytes:
-    """A subordinate CA for subscriber certificates: serverAuth only, pathLenConstraint 0.
+    """A subordinate CA for subscriber certificates, pathLenConstraint 0.
 
-    `urls` are the parent's.  `policies` as in the leaf profile; empty leaves the extension out, which only
-    the private rules allow.
+    `urls` are the parent's.  `policies` as in the leaf profile; empty leaves the extension out, and
+    `client_auth` adds clientAuth to serverAuth: both only the private rules allow.
     """
-    builder = _subordinate(parent, public_key, subject, serial, not_before, lifetime, urls)
+    builder = _subordinate(
+        parent, public_key, subject, serial, not_before, lifetime, urls, client_auth=client_auth
+    )
     if policies:
         information = [x509.PolicyInformation(x509.ObjectIdentifier(oid), None) for oid in policies]
         builder = builder.add_extension(x509.CertificatePolicies(information), critical=False)
@@ -113,11 +116,13 @@ def cross(
     urls: Urls,
     *,
     policies: Sequence[str],
+    client_auth: bool = False,
     lifetime: int = ISSUING_LIFETIME,
 ) -> bytes:
     """A cross-certificate: `parent` certifies the CA of the certificate `of`, by its subject and key.
 
-    basicConstraints and subjectKeyIdentifier are those of `of`, so that every chain through either fits.
+    basicConstraints and subjectKeyIdentifier are those of `of`, so that every chain through either fits;
+    `client_auth` as in `issuing`.
     Raises ValueError when `of` is not a CA's.
     """
     other, above = x509.load_der_x509_certificate(of), x509.load_der_x509_certificate(parent)
@@ -131,7 +136,7 @@ def cross(
     builder = (
         builder.add_extension(x509.BasicConstraints(True, constraints.path_length), critical=True)
         .add_extension(_CA_KEY_USAGE, critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(_uses(client_auth=client_auth), critical=False)
         .add_extension(x509.SubjectKeyIdentifier(identifier.digest), critical=False)
         .add_extension(_authority_key_identifier(above), critical=False)
     )
@@ -198,17 +203,25 @@ def _subordinate(
     not_before: int,
     lifetime: int,
     urls: Urls,
+    *,
+    client_auth: bool = False,
 ) -> x509.CertificateBuilder:
     certificate = x509.load_der_x509_certificate(parent)
     builder = _builder(certificate.subject, subject.name(), public_key, serial, not_before, lifetime)
     builder = (
         builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_CA_KEY_USAGE, critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(_uses(client_auth=client_auth), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
         .add_extension(_authority_key_identifier(certificate), critical=False)
     )
     return _published(builder, urls)
+
+
+def _uses(*, client_auth: bool) -> x509.ExtendedKeyUsage:
+    """Relying parties take it for a limit of everything below."""
+    also = [ExtendedKeyUsageOID.CLIENT_AUTH] if client_auth else []
+    return x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, *also])
 
 
 def _published(builder: x509.CertificateBuilder, urls: Urls) -> x509.CertificateBuilder:

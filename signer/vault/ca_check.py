@@ -57,6 +57,8 @@ _RESPONDER_LIFETIME = 30 * 86400
 _RESERVED_DV, _ANY_POLICY = der.oid("2.23.140.1.2.1"), der.oid("2.5.29.32.0")
 _HTTP = re.compile(rb"http://[!-~]+")
 _CA_ISSUERS = der.oid("1.3.6.1.5.5.7.48.2")
+_SERVER_AUTH = bytes.fromhex("300a06082b06010505070301")
+_SERVER_AND_CLIENT_AUTH = bytes.fromhex("301406082b0601050507030106082b06010505070302")
 _PRINTABLE, _UTF8 = 0x13, 0x0C
 
 Judge = Callable[[bytes, Rules], bool]
@@ -114,6 +116,11 @@ def _policies(value: bytes, rules: Rules) -> bool:
     return bool(listed) and reserved and _ANY_POLICY not in listed and len(set(listed)) == len(listed)
 
 
+def _uses(value: bytes, rules: Rules) -> bool:
+    """BR 7.1.2.10.6: serverAuth alone; under private rules clientAuth after it, or not."""
+    return value == _SERVER_AUTH or (rules is Rules.PRIVATE and value == _SERVER_AND_CLIENT_AUTH)
+
+
 def _any(value: bytes, rules: Rules) -> bool:
     return True
 
@@ -124,10 +131,9 @@ _OF_ALL_CAS = {
     _SKI: _Extension(False, _key_id),
     _AKI: _Extension(False, _authority_key_id),
 }
-_SERVER_AUTH = _Extension(False, _one_of("300a06082b06010505070301"))
 _OF_SUBORDINATES = _OF_ALL_CAS | {
     "2.5.29.19": _Extension(True, _one_of("30060101ff020100")),  # cA TRUE, pathLenConstraint 0
-    "2.5.29.37": _SERVER_AUTH,
+    "2.5.29.37": _Extension(False, _uses),
     "1.3.6.1.5.5.7.1.1": _Extension(False, _information_access),
     "2.5.29.31": _Extension(False, _distribution_points),
 }
@@ -142,7 +148,8 @@ PROFILES: dict[Kind, dict[str, _Extension]] = {
         _POLICIES: _Extension(False, _policies, required=False),
     },
     # pkilint judges the names; that there is a constraint, and that it binds, is judged here.
-    Kind.LOCAL_SERVICE_ISSUER: _OF_SUBORDINATES | {"2.5.29.30": _Extension(True, _any)},
+    Kind.LOCAL_SERVICE_ISSUER: _OF_SUBORDINATES
+    | {"2.5.29.30": _Extension(True, _any), "2.5.29.37": _Extension(False, _one_of(_SERVER_AUTH.hex()))},
     Kind.OCSP_RESPONDER: {
         "2.5.29.15": _Extension(True, _one_of("03020780")),  # keyUsage: digitalSignature
         "2.5.29.37": _Extension(False, _one_of("300a06082b06010505070309")),  # OCSPSigning

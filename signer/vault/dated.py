@@ -19,6 +19,8 @@ from signer.vault.profiles import LeafProfile
 
 def must_suit_leaf(request: LeafRequest, profile: LeafProfile, now: int, until: int) -> None:
     """Signed at `now` or `until` (POSIX seconds), or in between.  Raises `Refused("dated.*")`."""
+    if profile.client_auth:  # not by date: stricter than BR 7.1.2.7.10, as Chrome's policy comes to be
+        raise Refused("dated.client-auth", "public certificates are for servers only: use another profile")
     skew = row(Limit.NOT_BEFORE_SKEW, until)
     if max(abs(at - request.not_before) for at in (now, until)) > skew.value:
         raise Refused("dated.not-before", f"notBefore is more than {skew.value} s from now ({skew.clause})")

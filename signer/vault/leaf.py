@@ -29,7 +29,7 @@ _EMPTY_NAME = der.sequence()
 _RSA_KEY = der.algorithm("1.2.840.113549.1.1.1", der.NULL)
 _DIGITAL_SIGNATURE, _KEY_ENCIPHERMENT = 0, 2
 
-_SERVER_AUTH = der.extension("2.5.29.37", der.sequence(der.oid("1.3.6.1.5.5.7.3.1")))
+_SERVER_AUTH, _CLIENT_AUTH = der.oid("1.3.6.1.5.5.7.3.1"), der.oid("1.3.6.1.5.5.7.3.2")
 _NOT_A_CA = der.extension("2.5.29.19", der.sequence(), critical=True)
 _SAN_HEAD = der.oid("2.5.29.17") + der.TRUE
 _ADDRESS_CHARACTERS = frozenset("0123456789abcdef.:")
@@ -70,9 +70,10 @@ def _constant_extensions(issuer: Issuer, profile: LeafProfile, rsa: bool, shard:
     bits = [_DIGITAL_SIGNATURE]
     if rsa and profile.key_encipherment:
         bits.append(_KEY_ENCIPHERMENT)
+    uses = [_SERVER_AUTH, _CLIENT_AUTH] if profile.client_auth else [_SERVER_AUTH]
     parts = [
         der.extension("2.5.29.15", der.named_bits(*bits), critical=True),
-        _SERVER_AUTH,
+        der.extension("2.5.29.37", der.sequence(*uses)),
         _NOT_A_CA,
         der.extension("2.5.29.35", der.sequence(der.implicit(0, issuer.key_id))),
         _authority_information_access(issuer, profile),

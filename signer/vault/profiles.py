@@ -27,6 +27,7 @@ from cryptography.x509.oid import (
 
 from core import der
 from core.errors import Refused
+from core.identifiers import DNS, IP, TYPES
 from core.public_keys import WeakKey
 from core.public_keys import check as check_key
 from core.settings import CtMode, Rules, Settings
@@ -36,7 +37,7 @@ from signer.vault.authority import Issuer
 RESERVED_DV_POLICY = "2.23.140.1.2.1"
 """CA/Browser Forum domain-validated (BR 7.1.6.1): MUST under the public rules, a false claim under others."""
 
-VERSION = 4
+VERSION = 5
 """Of the rules here and in ca_check.py, crl_check.py and ocsp_check.py; recorded with every issuance."""
 
 LOCAL_SERVICE = "local-service"
@@ -62,7 +63,8 @@ class LeafProfile:
 
     `validity` is the longest validity in seconds, counted inclusive of both ends (BR 6.3.2: notAfter =
     notBefore + validity - 1).  `policies` are the certificatePolicies OIDs in order, none when the extension
-    is absent.  `key_encipherment` concerns RSA keys only.
+    is absent.  `key_encipherment` concerns RSA keys only.  `identifiers` are the types of names that it may
+    have; `client_auth` adds clientAuth to serverAuth.
     """
 
     name: str
@@ -71,6 +73,8 @@ class LeafProfile:
     key_encipherment: bool
     ocsp: bool
     crl: bool
+    identifiers: tuple[str, ...] = TYPES
+    client_auth: bool = False
     ct: bool = False
     """First a precertificate, then the certificate with SCTs (RFC 6962 section 3.1)."""
 
@@ -92,6 +96,8 @@ def from_settings(settings: Settings) -> dict[str, LeafProfile]:
             key_encipherment=profile.key_encipherment,
             ocsp=profile.ocsp,
             crl=profile.crl,
+            identifiers=profile.identifiers,
+            client_auth=profile.client_auth,
             ct=settings.ct.mode is CtMode.ON,
         )
         for name, profile in settings.profiles.items()
@@ -146,7 +152,12 @@ def admit(request: LeafRequest, profile: LeafProfile, issuer: Issuer, *, now: in
         "the certificate would be older than its issuer: ask for a later notBefore",
     )
     _must(request.crl_shard >= 0, "profile.crl-shard", "a CRL shard is a number from 0")
-    _must_be_names(request.names)
+    _must(
+        issuer.client_auth or not profile.client_auth,
+        "profile.client-auth",
+        f"{issuer.id} may not certify clients: a ceremony under private rules makes a CA that may",
+    )
+    _must_be_names(request.names, profile)
     try:
         check_key(request.public_key)
     except WeakKey as error:
@@ -232,7 +243,7 @@ def _must(holds: bool, code: str, detail: str) -> None:
         raise Refused(code, detail)
 
 
-def _must_be_names(names: Sequence[str]) -> None:
+def _must_be_names(names: Sequence[str], profile: LeafProfile) -> None:
     _must(
         0 < len(names) <= MAX_NAMES and len(set(names)) == len(names),
         "profile.names",
@@ -240,18 +251,20 @@ def _must_be_names(names: Sequence[str]) -> None:
     )
     for name in names:
         address = _address(name)
+        kind = DNS if address is None else IP
         if address is not None:
             _must(str(address) == name, "profile.names", f"{name} is no address in its canonical form")
-            continue
-        # BR 7.1.2.7.12: LDH labels (of the reserved ones only xn--), a wildcard as the whole leftmost label
-        # only; no all-numeric TLD, which some software takes for an IPv4 address.
-        _must(
-            len(name) <= 253
-            and _DNS_NAME.fullmatch(name) is not None
-            and not name.rsplit(".", 1)[-1].isdigit(),
-            "profile.names",
-            f"{name!r} is not a dNSName of lower-case LDH labels",
-        )
+        else:
+            # BR 7.1.2.7.12: LDH labels (of the reserved ones only xn--), a wildcard as the whole leftmost
+            # label only; no all-numeric TLD, which some software takes for an IPv4 address.
+            _must(
+                len(name) <= 253
+                and _DNS_NAME.fullmatch(name) is not None
+                and not name.rsplit(".", 1)[-1].isdigit(),
+                "profile.names",
+                f"{name!r} is not a dNSName of lower-case LDH labels",
+            )
+        _must(kind in profile.identifiers, "profile.identifiers", f"the profile has no {kind} names: {name}")
 
 
 def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
@@ -298,9 +311,12 @@ def _constant_extensions(
     profile: LeafProfile, issuer: Issuer, rsa: bool, crl_shard: int
 ) -> dict[bytes, tuple[bytes, bytes]]:
     uri = x509.UniformResourceIdentifier
+    uses = [ExtendedKeyUsageOID.SERVER_AUTH]
+    if profile.client_auth:
+        uses.append(ExtendedKeyUsageOID.CLIENT_AUTH)
     wanted: list[tuple[bool, x509.ExtensionType]] = [
         (True, _key_usage(key_encipherment=rsa and profile.key_encipherment)),
-        (False, x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])),
+        (False, x509.ExtendedKeyUsage(uses)),
         (True, x509.BasicConstraints(ca=False, path_length=None)),
         (False, x509.AuthorityKeyIdentifier(issuer.key_id, None, None)),
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from cryptography import x509
 
+from acme_server.registration.profiles import advertised
 from core import metrics
 from tests.support.acme_client import AcmeClient, b64, csr, ec_key, thumbprint
 from tests.support.acme_front import BASE, Front
@@ -70,6 +71,7 @@ async def test_the_directory_names_what_is_offered_and_nothing_else(front: Front
             "caaIdentities": ["ca.example"],
             "externalAccountRequired": False,
             "explain": {"template": "{+authorization}/explanation"},
+            "profiles": advertised(front.context.settings),
         },
     }
 

@@ -58,14 +58,6 @@ REFUSED: dict[str, tuple[Any, str]] = {
         {"identifiers": [{"type": "dns", "value": f"{n}.example.com"} for n in range(101)]},
         "malformed",
     ),
-    "notBefore": (
-        {"identifiers": [{"type": "dns", "value": NAME}], "notBefore": "2026-12-01T00:00:00Z"},
-        "malformed",
-    ),
-    "notAfter": (
-        {"identifiers": [{"type": "dns", "value": NAME}], "notAfter": "2026-12-01T00:00:00Z"},
-        "malformed",
-    ),
 }
 
 

@@ -36,7 +36,7 @@ def test_rules_that_come_and_rules_that_bind_are_named_to_a_person() -> None:
         "perspectives": {"elsewhere": [], "alarms": []},
         "vault": {"says": []}, "isolated": True,
         "coming": today.coming(public(4), FIVE_REMOTES - 1),
-        "not_conforming": [today.refusal(public(4), FIVE_REMOTES)],
+        "not_conforming": today.refusals(public(4), FIVE_REMOTES),
     }  # fmt: skip
     shown = report.screen(found)
     assert "WARNING  from 2026-12-15 on nothing can be issued with these settings" in shown

@@ -93,7 +93,8 @@ def test_an_alarm_sounds_in_time_and_once_a_day(
 def test_an_alarm_becomes_critical_in_the_last_quarter_of_the_notice() -> None:
     def level(left: int) -> list[int]:
         found = [Outlook("ec", "tlsserver", 10**9 + left)]
-        return [level for level, _ in alarms(found, Settings(), 10**9)]
+        settings = replace(Settings(), profiles={"tlsserver": Profile()})
+        return [level for level, _ in alarms(found, settings, 10**9)]
 
     assert level(NOTICE) == []
     assert level(NOTICE - 1) == [logging.WARNING]
@@ -106,7 +107,10 @@ def test_a_profile_that_no_issuer_serves_is_told_of() -> None:
     settings = replace(Settings(), profiles={"tlsserver": Profile(), "other": Profile(issuers=("ec-9",))})
     found = [Outlook("ec", "tlsserver", 2 * 10**9), Outlook("rsa", "tlsserver", 2 * 10**9)]
     assert alarms(found, settings, 10**9) == [
-        (logging.CRITICAL, "no issuing CA signs under profile other: see its setting issuers")
+        (
+            logging.CRITICAL,
+            "no issuing CA signs under profile other: see its settings issuers and client_auth",
+        )
     ]
 
 

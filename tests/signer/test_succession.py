@@ -21,7 +21,14 @@ PROFILE = Profile()
 
 
 @cache
-def issuer(id: str, begins: int, lifetime: int = 3 * YEAR, algorithm: str = "ec-p256") -> IssuerInfo:
+def issuer(
+    id: str,
+    begins: int,
+    lifetime: int = 3 * YEAR,
+    algorithm: str = "ec-p256",
+    *,
+    client_auth: bool = False,
+) -> IssuerInfo:
     """An active issuing CA whose certificate begins at `begins`."""
     ca = software_ca()
     certificate = ca_certificates.issuing(
@@ -33,6 +40,7 @@ def issuer(id: str, begins: int, lifetime: int = 3 * YEAR, algorithm: str = "ec-
         begins,
         URLS,
         policies=(),
+        client_auth=client_auth,
         lifetime=lifetime,
     )
     return IssuerInfo(id, KeyUse.ISSUING, algorithm, certificate, (certificate, ca.root), b"", b"", b"", b"")
@@ -50,6 +58,16 @@ def chosen(
 OLD, NEW = issuer("ec-1", NOW), issuer("ec-2", NOW + 2 * YEAR)
 RSA = issuer("rsa-1", NOW, 3 * YEAR, "rsa-2048")
 FULL = PROFILE.validity
+
+
+def test_a_clients_certificate_is_signed_by_the_newest_issuer_that_may() -> None:
+    may, newer = issuer("ec-3", NOW, client_auth=True), issuer("ec-4", NOW + DAY)
+    clients = Profile(client_auth=True)
+    assert chosen([may, newer], NOW + 2 * DAY) == ("ec-4", FULL)
+    assert chosen([may, newer], NOW + 2 * DAY, profile=clients) == ("ec-3", FULL)
+    assert outlook([newer], {"clients": clients}, NOW + 2 * DAY) == []
+    with pytest.raises(Refused, match=r"issuer\.missing.*clients' certificates.*ceremony"):
+        chosen([newer], NOW + 2 * DAY, profile=clients)
 
 
 def test_a_leaf_is_signed_by_an_issuer_of_its_keys_own_family() -> None:

@@ -76,6 +76,7 @@ def software_ca(algorithm: str = "ec-p256", rules: Rules = Rules.PUBLIC) -> Soft
         BEGINS,
         URLS,
         policies=(profiles.RESERVED_DV_POLICY,) if rules is Rules.PUBLIC else (),
+        client_auth=rules is Rules.PRIVATE,
     )
     issuer = leaf.Issuer.from_certificate(
         algorithm,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from core.errors import ConfigurationError
-from core.settings import Settings
+from core.settings import Rules, Settings
 from signer.api import KeyUse
 from signer.vault import ca_certificates, keys, profiles
 from signer.vault.ca_certificates import PrivateKey
@@ -127,6 +127,7 @@ class IssuingCertificate:
                 not_before,
                 urls(room.settings),
                 policies=policies(room.settings),
+                client_auth=room.settings.ca.rules is Rules.PRIVATE,
                 lifetime=self.days * DAY,
             )
             must_outlive(room.draft.root, made)

@@ -13,6 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from core.errors import ConfigurationError, Refused
+from core.settings import Rules
 from signer.vault import ca_certificates
 from signer.vault.ca_certificates import PrivateKey
 from signer.vault.ceremony.certificate_steps import policies, urls
@@ -71,6 +72,7 @@ class CrossCertificate:
                 not_before,
                 urls(room.settings),
                 policies=policies(room.settings),
+                client_auth=room.settings.ca.rules is Rules.PRIVATE,
                 lifetime=self.days * DAY,
             )
             must_outlive(room.draft.root, made)

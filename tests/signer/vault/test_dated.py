@@ -199,6 +199,17 @@ def test_a_validation_is_reused_as_long_as_the_day_of_signing_allows(
         _evidence(now, age, method, "evidence.too-old", accepted=accepted)
 
 
+@pytest.mark.clause("BR 7.1.2.7.10")
+async def test_the_vault_itself_certifies_no_client_under_public_rules(tmp_path: Path) -> None:
+    profiles = {"tlsserver": Profile(client_auth=True)}
+    world = _world(tmp_path, replace(SETTINGS, profiles=profiles), at("2026-11-24"))
+    # Not even were the hierarchy such that its issuers could.
+    by = world.service._issuers["ec-p256"]
+    world.service._issuers["ec-p256"] = replace(by, issuer=replace(by.issuer, client_auth=True))  # type: ignore[index]
+    await judged(world, at("2026-11-24"), accepted=False, code="dated.client-auth")
+    world.journal.close()
+
+
 @pytest.mark.row("methods.ip")
 @pytest.mark.clause("BR 4.2.2")
 @pytest.mark.parametrize(

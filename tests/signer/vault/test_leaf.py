@@ -43,6 +43,8 @@ def built_by_cryptography(
     """The oracle.  The order of the extensions is a choice, so it is the same here."""
     rsa = hasattr(load_der_public_key(request.public_key), "encrypt")
     issuer = x509.load_der_x509_certificate(ca.certificate)
+    uses = [ExtendedKeyUsageOID.SERVER_AUTH]
+    uses += [ExtendedKeyUsageOID.CLIENT_AUTH] if profile.client_auth else []
     builder = (
         x509.CertificateBuilder()
         .serial_number(int.from_bytes(request.serial, "big"))
@@ -57,7 +59,7 @@ def built_by_cryptography(
             ),
             critical=True,
         )
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.ExtendedKeyUsage(uses), critical=False)
         .add_extension(x509.BasicConstraints(False, None), critical=True)
         .add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_public_key(ca.key.public_key()), critical=False
@@ -94,6 +96,7 @@ def test_the_template_writes_what_the_builder_writes(data: st.DataObject) -> Non
         key_encipherment=data.draw(st.booleans()),
         ocsp=data.draw(st.booleans()),
         crl=data.draw(st.booleans()),
+        client_auth=data.draw(st.booleans()),
     )
     serial = data.draw(st.integers(1, (1 << 159) - 1))
     not_before = data.draw(

@@ -42,8 +42,9 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 CA = software_ca()
 
 
-def leaf_der(rules: Rules, name: str = "tlsserver", **changes: object) -> bytes:
-    tbs = leaf.build_tbs(CA.issuer, profile(rules, name), leaf_request(**changes))
+def leaf_der(rules: Rules, name: str = "tlsserver", *, client_auth: bool = False, **changes: object) -> bytes:
+    kind = profile(rules, name, client_auth=client_auth)
+    tbs = leaf.build_tbs(CA.issuer, kind, leaf_request(**changes))
     return leaf.dummy_signed(tbs, CA.issuer)
 
 
@@ -119,6 +120,18 @@ async def test_everything_that_we_make_passes_under_both_rules(pool: tuple[LintP
     assert lint.linters[0].startswith("pkilint ")
     assert lint.linters[1].startswith("profile ")
     assert {record.lint_set for record in records} == {f"{rules} {kind}" for kind, _ in everything}
+
+
+async def test_a_clients_certificate_passes_twice_and_by_pkilint_alone(
+    pool: tuple[LintPool, Rules],
+) -> None:
+    lint, rules = pool
+    for key in ("rsa-2048", "ec-p256"):
+        octets = leaf_der(Rules.PRIVATE, client_auth=True, public_key=spki(private_key(key)))
+        if rules is Rules.PUBLIC:
+            continue  # profiles.py and dated.py never let it come so far
+        first = await lint.lint(octets, Kind.LEAF)
+        assert await lint.lint(octets, Kind.LEAF) == await lint.lint(octets, Kind.LEAF, plain=True) == first
 
 
 async def test_a_record_names_the_rules_the_kind_and_the_day(pool: tuple[LintPool, Rules]) -> None:

@@ -78,6 +78,48 @@ def test_what_the_template_builds_is_admitted_and_passes(subject: str, rules: Ru
     profiles.check(leaf.build_tbs(issuer, kind, request), kind, request, issuer)
 
 
+@pytest.mark.parametrize("subject", ["rsa-2048", "ec-p256"])
+def test_a_clients_certificate_is_admitted_and_passes_under_an_issuer_that_may(subject: str) -> None:
+    issuer, kind = software_ca(rules=Rules.PRIVATE).issuer, profile(Rules.PRIVATE, client_auth=True)
+    request = leaf_request(public_key=spki(private_key(subject)))
+    profiles.admit(request, kind, issuer, now=NOW, longest=LONGEST)
+    tbs = leaf.build_tbs(issuer, kind, request)
+    profiles.check(tbs, kind, request, issuer)
+    # serverAuth, then clientAuth: one certificate for a host that calls others (RFC 5280 section 4.2.1.12).
+    assert bytes.fromhex("301406082b0601050507030106082b06010505070302") in tbs
+    with pytest.raises(Refused, match=r"profile\.extension"):
+        profiles.check(tbs, profile(Rules.PRIVATE), request, issuer)
+
+
+@pytest.mark.clause("BR 7.1.2.10.6")
+def test_an_issuer_for_servers_only_certifies_no_client() -> None:
+    assert not software_ca().issuer.client_auth
+    with pytest.raises(Refused, match=r"profile\.client-auth.*ceremony"):
+        admit(leaf_request(), client_auth=True)
+
+
+@pytest.mark.parametrize(
+    ("types", "names", "admitted"),
+    [
+        (("dns",), ("www.acme-shop.com", "*.acme-shop.com"), True),
+        (("dns",), ("www.acme-shop.com", "9.9.9.9"), False),
+        (("dns",), ("2620:fe::9",), False),
+        (("ip",), ("9.9.9.9", "2620:fe::9"), True),
+        (("ip",), ("9.9.9.9", "www.acme-shop.com"), False),
+        (("dns", "ip"), ("9.9.9.9", "www.acme-shop.com"), True),
+    ],
+)
+def test_names_of_a_type_that_the_profile_has_not_are_refused(
+    types: tuple[str, ...], names: tuple[str, ...], admitted: bool
+) -> None:
+    request = replace(leaf_request(), names=names)
+    if admitted:
+        admit(request, identifiers=types)
+    else:
+        with pytest.raises(Refused, match=r"profile\.identifiers"):
+            admit(request, identifiers=types)
+
+
 def test_local_service_names_may_be_addresses() -> None:
     issuer, kind = software_ca().issuer, profile(name="local-service")
     request = leaf_request(
@@ -183,7 +225,7 @@ def test_octets_that_differ_from_the_request_are_refused(code: str, change: dict
 
 @pytest.mark.parametrize(
     "change",
-    [{"key_encipherment": False}, {"ocsp": False}, {"crl": False}, {"policies": ()}],
+    [{"key_encipherment": False}, {"ocsp": False}, {"crl": False}, {"policies": ()}, {"client_auth": True}],
 )
 def test_octets_built_by_another_profile_are_refused(change: dict[str, object]) -> None:
     request = leaf_request(public_key=spki(private_key("rsa-2048")))

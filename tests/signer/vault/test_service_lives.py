@@ -113,6 +113,23 @@ async def test_the_vault_itself_holds_a_profile_to_its_issuers(tmp_path: Path) -
         world.journal.close()
 
 
+@pytest.mark.parametrize(
+    ("profile", "code"),
+    [
+        (Profile(identifiers=("ip",)), "profile.identifiers"),
+        (Profile(client_auth=True), "profile.client-auth"),
+    ],
+)
+async def test_the_vault_itself_holds_a_profile_to_its_identifiers_and_its_issuer(
+    tmp_path: Path, profile: Profile, code: str
+) -> None:
+    world = _world(tmp_path, replace(Settings(), profiles={"tlsserver": profile}))
+    try:
+        await refused(world, code, lambda: world.service.prepare(request()))
+    finally:
+        world.journal.close()
+
+
 async def test_a_retired_local_service_issuer_certifies_no_server_of_ours(world: World) -> None:
     from signer.api import KeyUse
 

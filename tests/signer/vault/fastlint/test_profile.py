@@ -47,6 +47,8 @@ def certificates(kind: CertificateType | None) -> list[bytes]:
             ("ec-p384", ("10.1.2.3", "localhost", "www.acme-shop.com")),
         )
     ]
+    if rules is Rules.PRIVATE:
+        ours.append(leaf.build_tbs(CA.issuer, profile(rules, client_auth=True), leaf_request()))
     extra = {
         CertificateType.DV_FINAL_CERTIFICATE: der.extension(
             "1.3.6.1.4.1.11129.2.4.2", sct_list(random.Random(1))
