@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from acme_server.store import incidents
 from core import certificates, today
 from core.clock import SystemClock
 from core.data_directory import DataDirectory
@@ -31,6 +32,9 @@ from validation.mpic.channel import channels
 
 _ROOT_TOKEN = "root"
 """The directory of the root's token unless the ceremony's script names another place."""
+
+_INCIDENTS = 20
+"""Incidents that are looked at: the open ones come first."""
 
 _PATIENCE = 5.0
 """Seconds for the vault's answer; a vault that hangs must not hang the report."""
@@ -80,6 +84,11 @@ def screen(found: dict[str, Any]) -> str:
     lines += [f"  ALARM  {alarm}" for alarm in found["perspectives"]["alarms"]]
     counts = ", ".join(f"{count} {state}" for state, count in found["certificates"].items()) or "none yet"
     lines += ["", f"  certificates  {counts}; {found['revocations']} revoked; {found['jobs']} jobs waiting"]
+    for each in found["incidents"]:
+        lines.append(
+            f"  incident {each['id']}  {each['title']}: {each['certificates']} certificates, "
+            f"to be renewed by {each['renew_by']}"
+        )
     for crl in found["crls"]:
         lines.append(f"  CRL {crl['scope']:<12} number {crl['number']}, next update {crl['next_update']}")
     for id, state in found["succession"]["issuers"].items():
@@ -193,7 +202,7 @@ def _pid(path: Path) -> int | None:
 
 def _from_database(data: DataDirectory) -> dict[str, Any]:
     if not data.database.exists() or not os.access(data.database, os.R_OK):
-        return {"certificates": {}, "revocations": 0, "jobs": 0, "crls": []}
+        return {"certificates": {}, "revocations": 0, "jobs": 0, "crls": [], "incidents": []}
     reader = Reader(data.database)
     try:
         states = reader.all("SELECT state, COUNT(*) AS n FROM certificates GROUP BY state ORDER BY state")
@@ -206,6 +215,16 @@ def _from_database(data: DataDirectory) -> dict[str, Any]:
             "certificates": {row["state"]: row["n"] for row in states},
             "revocations": _count(reader, "revocations"),
             "jobs": _count(reader, "jobs"),
+            "incidents": [
+                {
+                    "id": each.id,
+                    "title": each.title,
+                    "certificates": each.total,
+                    "renew_by": datetime.fromtimestamp(each.renew_by, UTC).isoformat(" ", "minutes"),
+                }
+                for each in incidents.newest(reader, _INCIDENTS)
+                if each.closed_at is None
+            ],
             "revocation_version": certificates.revocation_version(reader),
             "crls": [
                 {

@@ -17,7 +17,18 @@ import typer
 
 from core.causes import PROVING, REASONS, RULES, SUBSCRIBERS, Cause
 from core.errors import ConfigurationError, Refused, TransientError
-from operations import words
+from operations import choosing, words
+from operations.choosing import (
+    Account,
+    Binding,
+    Issued,
+    IssuerId,
+    Key,
+    MethodName,
+    ProfileName,
+    SerialsFile,
+    Validated,
+)
 from operations.command import DATA, Config, Data, Json, Set, exit_with, invocation, say
 from operations.process import Exit
 
@@ -94,27 +105,15 @@ def revoke(
     learned_at: Annotated[
         str, typer.Option(help="When the CA learned of it, like 2026-12-01T09:30Z: the time runs from then.")
     ] = "",
-    serials_file: Annotated[
-        str,
-        typer.Option(
-            "--serials", metavar="FILE", help="Serial numbers, one a line; - reads them from stdin."
-        ),
-    ] = "",
-    account: Annotated[str, typer.Option(help="All certificates of this account (its URL).")] = "",
-    binding: Annotated[str, typer.Option(help="Of all accounts of this external account key (kid).")] = "",
-    key: Annotated[
-        str,
-        typer.Option(help="With this key: a file, or SHA-256 of its SubjectPublicKeyInfo in hex."),
-    ] = "",
-    issuer: Annotated[str, typer.Option(help="Of this issuing CA, by its id in `status`.")] = "",
-    profile: Annotated[str, typer.Option(help="Of this profile.")] = "",
-    method: Annotated[str, typer.Option(help="With a name validated by this method, like http-01.")] = "",
-    issued: Annotated[
-        str, typer.Option(metavar="FROM..UNTIL", help="Issued in this time; either end may be left out.")
-    ] = "",
-    validated: Annotated[
-        str, typer.Option(metavar="FROM..UNTIL", help="With a name validated in this time (by --method).")
-    ] = "",
+    serials_file: SerialsFile = "",
+    account: Account = "",
+    binding: Binding = "",
+    key: Key = "",
+    issuer: IssuerId = "",
+    profile: ProfileName = "",
+    method: MethodName = "",
+    issued: Issued = "",
+    validated: Validated = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count, and do nothing.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     config: Config = None,
@@ -129,31 +128,12 @@ def revoke(
     """
 
     def ask() -> int:
-        from acme_server.store.selection import Selection
         from operations.revoke import decided
 
         given = invocation(config, data, set_)
         named = words.serials(serials or [], serials_file)
-        issued_from, issued_until = words.period("--issued", issued)
-        validated_from, validated_until = words.period("--validated", validated)
-        chosen = Selection(
-            issuer_id=issuer,
-            account_url=account,
-            binding_kid=binding,
-            spki_sha256=words.spki(key),
-            profile=profile,
-            method=method,
-            issued_from=issued_from,
-            issued_until=issued_until,
-            validated_from=validated_from,
-            validated_until=validated_until,
-        )
-        if bool(named) is not chosen.open:
-            raise ConfigurationError(
-                "choose serial numbers or conditions (--account, --key, --method, --issued ...), not both"
-                if named
-                else "nothing is chosen: name a SERIAL, --serials FILE, --account, --key, --method, --issued"
-            )
+        chosen = choosing.selection(account, binding, key, issuer, profile, method, issued, validated)
+        choosing.must_be_one_way(named, chosen)
         if cause is None and not dry_run:
             raise ConfigurationError(f"--cause says why (it sets reason and deadline): {', '.join(Cause)}")
         since = words.time("--learned-at", learned_at) if learned_at else None

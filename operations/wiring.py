@@ -35,7 +35,7 @@ from core.errors import CaError, ConfigurationError, HaltIssuance, TransientErro
 from core.jobs import Handler, JobRunner, hasten
 from core.randomness import Randomness
 from core.settings import CtMode, Settings
-from operations import bindings, local_api, observation
+from operations import bindings, incident, local_api, observation
 from operations import revoke as revoking
 from operations.perspective_watch import PerspectiveWatch
 from operations.records import record_start, record_stop
@@ -175,6 +175,7 @@ async def serve(
         operator = local_api.server(database, crls.wake, jobs.wake)
         bindings.serve(operator, database, clock, secret, settings.acme.external_account, randomness)
         revoking.serve(operator, database, clock, randomness, jobs.wake)
+        incident.serve(operator, database, clock, randomness)
         await operator.listen(data.app_socket)
         closing.push_async_callback(operator.close)
 

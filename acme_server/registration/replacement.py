@@ -76,7 +76,7 @@ def _same(order: Order, wanted: Wanted, now: int) -> bool:
 
 
 def _in_time(certificate: Renewable, wanted: Wanted, now: int) -> bool:
-    """Inside of the window or after it, while the certificate lives, for its names or fewer.
+    """Inside of the window, soon before it or after it, while the certificate lives, for its names or fewer.
 
     A certificate that its holder revoked is no reason, nor is one whose life its holder chose: either would
     make windows, and orders without limits, at will.
@@ -84,7 +84,7 @@ def _in_time(certificate: Renewable, wanted: Wanted, now: int) -> bool:
     own_life = certificate.incident is not None or not certificate.chosen_life
     return (
         own_life
-        and certificate.due.start <= now <= certificate.not_after
+        and certificate.free_from <= now <= certificate.not_after
         and set(wanted.names) <= set(certificate.names)
     )
 

@@ -13,6 +13,10 @@ from core.database import Row, Rows
 from core.issuers import key_id
 from core.settings import Renewal
 
+EARLY = 86400
+"""Seconds: a client that wakes once a day renews up to so long before the time that it chose in the window
+(RFC 9773 section 4.2, step 5)."""
+
 _names = msgspec.json.Decoder(tuple[str, ...]).decode
 
 
@@ -20,8 +24,9 @@ _names = msgspec.json.Decoder(tuple[str, ...]).decode
 class Renewable:
     """A certificate that an account has.
 
-    `due` is the window by its life or by an open incident, whichever ends first; `incident` that incident's
-    id, None when the certificate is in none; `explanation_url` "" for none.  `revoked_at` None: it is not.
+    `due` is the window by its life or by an open incident, whichever ends first; from `free_from` on no rate
+    limit holds a renewal up.  `incident` is that incident's id, None when the certificate is in none;
+    `explanation_url` "" for none.  `revoked_at` None: it is not.
     `incidents` tells whether any incident is open, this certificate's or not.  `chosen_life` means that its
     order asked for a notBefore or notAfter of its own.
     """
@@ -31,6 +36,7 @@ class Renewable:
     names: tuple[str, ...]
     not_after: int
     due: Window
+    free_from: int
     revoked_at: int | None
     incident: str | None
     explanation_url: str
@@ -49,14 +55,17 @@ def find(rows: Rows, cert_id: CertId, settings: Renewal) -> Renewable | None:
     if row is None or key_id(row["issuer"]) != cert_id.key_id:
         return None
     due = renewal_window.of_life(cert_id.serial, row["not_before"], row["not_after"], settings)
+    free_from = due.start - min(EARLY, (row["not_after"] - row["not_before"]) // 10)
     if row["incident"] is not None:
         due = min(due, _of_incident(row, cert_id.serial), key=lambda window: window.end)
+        free_from = min(free_from, row["added_at"])
     return Renewable(
         id=row["id"],
         account_url=row["account_url"],
         names=_names(row["names"]),
         not_after=row["not_after"],
         due=due,
+        free_from=free_from,
         revoked_at=row["revoked_at"],
         incident=row["incident"],
         explanation_url=row["explanation_url"] or "",

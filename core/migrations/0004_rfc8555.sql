@@ -37,6 +37,7 @@ CREATE TABLE incidents (           -- sets of certificates that must be renewed 
   renew_by INTEGER NOT NULL,       -- their windows end before this
   opened_at INTEGER NOT NULL,
   opened_by TEXT NOT NULL,
+  total INTEGER NOT NULL,          -- certificates in it
   closed_at INTEGER
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX incidents_open ON incidents (renew_by) WHERE closed_at IS NULL;

@@ -189,9 +189,9 @@ async def test_a_renewal_is_in_time_from_the_beginning_of_its_window_to_the_end_
 ) -> None:
     named = await certified(front, subscriber)
     assert not (await look(front, subscriber, named)).in_time
-    front.clock.at += 54 * DAY - 1
+    front.clock.at += 53 * DAY - 1
     assert not (await look(front, subscriber, named)).in_time
-    front.clock.at += 11 * DAY
+    front.clock.at += 12 * DAY
     assert (await look(front, subscriber, named)).in_time
     assert (await look(front, subscriber, named, NAMES[0])).in_time
     front.clock.at += 25 * DAY

@@ -32,7 +32,7 @@ def test_a_root_token_that_was_not_brought_to_its_safe_is_named(tmp_path: Path) 
 def test_rules_that_come_and_rules_that_bind_are_named_to_a_person() -> None:
     found = {
         "data": "d", "rules": "public", "directory": "u", "processes": {}, "certificates": {},
-        "revocations": 0, "jobs": 0, "crls": [], "succession": {"issuers": {}, "alarms": []},
+        "revocations": 0, "jobs": 0, "crls": [], "incidents": [], "succession": {"issuers": {}, "alarms": []},
         "perspectives": {"elsewhere": [], "alarms": []},
         "vault": {"says": []}, "isolated": True,
         "coming": today.coming(public(4), FIVE_REMOTES - 1),
