@@ -19,6 +19,7 @@ from acme_server.exchange import Reply
 from acme_server.http import Headers, Request, Response
 from acme_server.problems import ErrorType, refusal
 from acme_server.routes import Routes
+from core import metrics
 from core.errors import HaltIssuance, Problem, TransientError
 from core.metrics import REGISTRY, SECONDS
 
@@ -91,6 +92,10 @@ class Answers:
         headers = (*problem.headers.items(), ("Content-Type", problems.CONTENT_TYPE))
         if problem.retry_after is not None:
             headers += (("Retry-After", str(problem.retry_after)),)
+        if problem.type == ErrorType.RATE_LIMITED:
+            metrics.LIMITED.labels(problem.extra["limit"]).inc()
+            # Section 6.6: where the limit is documented.
+            headers += (("Link", f'<{self._context.urls.limits}#{problem.extra["limit"]}>;rel="help"'),)
         return Response(problem.status, headers, _encode(problems.as_dict(problem)))
 
 

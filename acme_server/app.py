@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 
 from acme_server import urls
+from acme_server.addresses import Addresses
 from acme_server.answers import Answers, conditional, render
 from acme_server.authentication import Authentication, Proof
 from acme_server.changes import Changes
 from acme_server.context import Context
-from acme_server.exchange import ByAccount, Reply
+from acme_server.exchange import ByAccount, ByKey, Reply, Signed
 from acme_server.handlers import (
     account,
     authorization,
@@ -22,6 +23,8 @@ from acme_server.handlers import (
     directory,
     explanation,
     key_change,
+    limits,
+    limits_page,
     nonce,
     order,
     renewal_info,
@@ -30,12 +33,14 @@ from acme_server.handlers import (
 from acme_server.handlers import terms as terms_page
 from acme_server.handlers.terms import Terms
 from acme_server.http import Request, Response
-from acme_server.problems import Recorded, malformed
+from acme_server.problems import ErrorType, Recorded, malformed
 from acme_server.registration import finalize, validate
 from acme_server.routes import Route, Routes, Serve
+from acme_server.strangers import UNKNOWN_KEY, Strangers
 from acme_server.urls import check_base
 from core.clock import Clock
 from core.database import Database
+from core.errors import Problem
 from core.settings import Settings
 
 Handler = Callable[..., Awaitable[Reply]]
@@ -48,7 +53,8 @@ def build(context: Context) -> Answers:
     """
     check_base(context.database.reader, context.urls)
     terms = Terms(context)
-    gate = Gate(context, Authentication(context, terms))
+    strangers = Strangers(context.settings, context.clock, Addresses(context.settings.acme))
+    gate = Gate(context, Authentication(context, terms), strangers)
     routes = Routes(
         [
             gate.open("GET", urls.DIRECTORY, directory.show),
@@ -78,6 +84,9 @@ def build(context: Context) -> Answers:
             gate.signed(Proof.ACCOUNT_OR_KEY, urls.REVOKE_CERT, revocation.revoke),
             gate.cached("GET", urls.RENEWAL_INFO + "/{certid}", renewal_info.show),
             gate.cached("HEAD", urls.RENEWAL_INFO + "/{certid}", renewal_info.show),
+            #
+            gate.signed(Proof.ACCOUNT, urls.LIMITS, limits.show),
+            gate.open("GET", urls.LIMITS_PAGE, limits_page.show),
         ]
     )
     return Answers(context, routes)
@@ -114,14 +123,16 @@ def _announcing(
 class Gate:
     """Makes route lines: each says how its requests are authenticated."""
 
-    def __init__(self, context: Context, authentication: Authentication) -> None:
+    def __init__(self, context: Context, authentication: Authentication, strangers: Strangers) -> None:
         self._context = context
         self._authentication = authentication
+        self._strangers = strangers
 
     def open(self, method: str, path: str, handler: Handler) -> Route:
         """Anyone may ask."""
 
         async def serve(request: Request, values: Mapping[str, str]) -> Response:
+            self._strangers.admit(request.remote)
             return render(await handler(self._context, values))
 
         return Route(method, path, serve)
@@ -130,6 +141,7 @@ class Gate:
         """Anyone may ask, and a cache that has the answer already is told so (RFC 9110 section 13.1.2)."""
 
         async def serve(request: Request, values: Mapping[str, str]) -> Response:
+            self._strangers.admit(request.remote)
             return conditional(request, render(await handler(self._context, values)))
 
         return Route(method, path, serve)
@@ -144,7 +156,7 @@ class Gate:
 
     def _serve(self, proof: Proof, handler: Handler, *, read_only: bool) -> Serve:
         async def serve(request: Request, values: Mapping[str, str]) -> Response:
-            signed = await self._authentication.authenticate(request, values, proof)
+            signed = await self._authenticated(request, values, proof)
             if read_only and signed.payload is not None:
                 raise malformed("this resource can only be read: the payload must be empty, not {}")
             try:
@@ -162,3 +174,17 @@ class Gate:
             return render(reply)
 
         return serve
+
+    async def _authenticated(self, request: Request, values: Mapping[str, str], proof: Proof) -> Signed:
+        """The verified request.  Raises `Problem`, and counts what comes from no account."""
+        self._strangers.must_be_heard(request.remote)
+        try:
+            signed = await self._authentication.authenticate(request, values, proof)
+        except Problem as problem:
+            if problem.type != ErrorType.USER_ACTION_REQUIRED:  # else it is a valid account
+                self._strangers.charge(request.remote)
+            raise
+        if isinstance(signed, ByKey):
+            self._strangers.admit(request.remote, UNKNOWN_KEY)
+            self._strangers.admit_key(signed.key.thumbprint)
+        return signed

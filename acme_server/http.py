@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -23,6 +24,7 @@ from aiohttp.http_exceptions import LineTooLong
 from aiohttp.web_protocol import RequestHandler
 from multidict import CIMultiDict
 
+from acme_server.addresses import Addresses, canonical
 from acme_server.problems import malformed
 from core.errors import Problem
 from core.settings import Limits
@@ -89,25 +91,40 @@ class Access(Protocol):
 class Front(web.Server):
     """Makes the connections of one application; to be used by the loop that serves it."""
 
-    def __init__(self, application: Application, limits: Limits, access: Access) -> None:
+    def __init__(
+        self, application: Application, limits: Limits, access: Access, addresses: Addresses
+    ) -> None:
         super().__init__(self._serve, request_factory=self._received)
         self._application = application
         self._limits = limits
         self._access = access
+        self.addresses = addresses
+        self._by_block: Counter[str] = Counter()
 
     def __call__(self) -> Connection:
         """The protocol of a new connection."""
         return Connection(self, self._limits, self._loop)
 
-    @property
-    def full(self) -> bool:
-        """Whether another connection would be one too many."""
-        return len(self.connections) >= self._limits.connections
+    def came(self, block: str | None) -> bool:
+        """A connection from this block of addresses is there; whether it is one too many."""
+        full = len(self.connections) >= self._limits.connections
+        if block is None:
+            return full
+        self._by_block[block] += 1
+        return full or self._by_block[block] > self._limits.connections_address
+
+    def went(self, block: str | None) -> None:
+        """It is gone."""
+        if block is not None:
+            self._by_block[block] -= 1
+            if not self._by_block[block]:
+                del self._by_block[block]
 
     def refused(self, request: web.BaseRequest, problem: Problem) -> web.Response:
         """A refusal after which the connection ends."""
         response = self._application.refuse(problem)
-        self._access(Request(request.method, request.raw_path, {}, b"", request.remote or ""), response, 0.0)
+        unread = Request(request.method, request.raw_path, {}, b"", self._client(request))
+        self._access(unread, response, 0.0)
         written = _written(response)
         written.force_close()
         return written
@@ -145,13 +162,21 @@ class Front(web.Server):
             connection.wait_for(None)
         began = self._loop.time()
         target = _origin_form(received.raw_path)
-        request = Request(received.method, target, received.headers, body, received.remote or "")
+        request = Request(received.method, target, received.headers, body, self._client(received))
         response = await self._application.answer(request)
         self._access(request, response, self._loop.time() - began)
         written = _written(response)
         if "Upgrade" in received.headers:
             written.force_close()  # what follows is another protocol, which we do not speak
         return written
+
+    def _client(self, received: web.BaseRequest) -> str:
+        """The client's address, in its canonical form."""
+        connection = received.protocol
+        assert isinstance(connection, Connection)
+        if connection.is_proxy:
+            return self.addresses.client(connection.peer, received.headers)
+        return connection.peer
 
     def _unacceptable(self, received: web.BaseRequest) -> Problem | None:
         """What aiohttp lets through and the RFC, or our limits, do not."""
@@ -167,9 +192,12 @@ class Front(web.Server):
 
 
 class Connection(RequestHandler):
-    """One client's connection.  `deadline` is the loop's time at which the server ends it (`expire`)."""
+    """One client's connection.  `deadline` is the loop's time at which the server ends it (`expire`).
 
-    __slots__ = ("_body", "_front", "_timeout", "deadline")
+    `peer` is the address at the other end, which `is_proxy` when it is a trusted proxy's.
+    """
+
+    __slots__ = ("_block", "_body", "_front", "_timeout", "deadline", "is_proxy", "peer")
 
     def __init__(self, front: Front, limits: Limits, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(
@@ -184,16 +212,26 @@ class Connection(RequestHandler):
             auto_decompress=False,
         )
         self._front = front
+        self._block: str | None = None
         self._body: StreamReader | None = None
+        self.is_proxy, self.peer = False, ""
         self._timeout = limits.request_timeout
         # For the head of the first request; aiohttp's keep-alive limit minds those after it.
         self.deadline = loop.time() + limits.request_timeout
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        full = self._front.full
+        addresses = self._front.addresses
+        self.peer = canonical((transport.get_extra_info("peername") or ("",))[0])
+        self.is_proxy = addresses.is_proxy(self.peer)
+        self._block = addresses.block(self.peer)
+        too_many = self._front.came(self._block)
         super().connection_made(transport)
-        if full:
+        if too_many:
             self.force_close()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._front.went(self._block)
+        super().connection_lost(exc)
 
     def wait_for(self, body: StreamReader | None) -> None:
         """A body is to come, within the time limit; None when it has."""

@@ -24,6 +24,7 @@ def directory(settings: Settings, urls: Urls, profiles: Mapping[str, str]) -> di
         "caaIdentities": list(settings.ca.caa_identities),
         "externalAccountRequired": settings.acme.external_account is ExternalAccount.REQUIRED,
         "explain": {"template": paths.EXPLANATION},
+        "limits": {"url": urls.base + paths.LIMITS, "documentation": urls.limits},
         "profiles": profiles,
     }
     if settings.acme.website:

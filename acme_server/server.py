@@ -12,16 +12,20 @@ import ssl
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
+from acme_server.addresses import Addresses
 from acme_server.http import Application, Connection, Front, Request, Response
 from core.clock import Clock
 from core.errors import CaError, ConfigurationError
-from core.settings import Limits
+from core.settings import Acme, Limits
 
 SHUTDOWN = 10
 """Seconds that requests under way are given to end."""
 
 LOOK = 0.5
 """Seconds between two looks at the connections; also how fine the access log's time is."""
+
+DIRECT = Addresses(Acme())
+"""No proxies in front."""
 
 
 class Server:
@@ -35,13 +39,18 @@ class Server:
         limits: Limits,
         clock: Clock,
         access: Callable[[str], None],
+        addresses: Addresses = DIRECT,
     ) -> None:
-        """`listen` holds "host:port" and "[v6]:port"; port 0 takes a free one.  `tls` None is for tests."""
+        """`listen` holds "host:port" and "[v6]:port"; port 0 takes a free one.  `tls` None is for tests.
+
+        `addresses` knows the proxies in front.
+        """
         self._addresses = [address(each) for each in listen]
         self._tls = tls
         self._limits = limits
         self._clock = clock
         self._access = access
+        self._clients = addresses
         self._stamp = ""
         self._application = application
         self._front: Front | None = None
@@ -52,7 +61,7 @@ class Server:
         """Listen.  Raises `ConfigurationError` when an address cannot be had."""
         loop = asyncio.get_running_loop()
         self._tell_time()
-        self._front = Front(self._application, self._limits, self._answered)
+        self._front = Front(self._application, self._limits, self._answered, self._clients)
         handshake = float(self._limits.request_timeout) if self._tls is not None else None
         for host, port in self._addresses:
             try:

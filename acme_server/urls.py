@@ -15,6 +15,8 @@ REVOKE_CERT = "/acme/revoke-cert"
 RENEWAL_INFO = "/acme/renewal-info"
 EXPLANATION = "{+authorization}/explanation"
 """RFC 6570, by an authorization's URL: our own document, not in the RFC."""
+LIMITS = "/acme/limits"
+LIMITS_PAGE = "/limits"
 
 
 class Urls:
@@ -23,6 +25,7 @@ class Urls:
     def __init__(self, settings: Settings) -> None:
         self.base = settings.acme.base_url.rstrip("/")
         self.directory = self.base + DIRECTORY
+        self.limits = self.base + LIMITS_PAGE
         self.terms = settings.repository.base_url.rstrip("/") + "/cps/"
         self._account = f"{self.base}/acme/account/"
 

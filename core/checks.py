@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
+from ipaddress import ip_network
 from typing import Any
 
 from core import corroboration, limit_checks, profile_checks, renewal_checks, validation_checks
@@ -179,6 +180,15 @@ def _addresses(settings: Settings) -> None:
         "http",
         "OCSP and CRLs must be reachable without TLS, whose certificates they judge (BR 7.1.2.11.2)",
     )
+    for each in settings.acme.trusted_proxies:
+        try:
+            ip_network(each)
+        except ValueError as error:
+            raise wrong(
+                "acme.trusted_proxies", each, f"{error}; write networks like 192.0.2.0/28 or 2001:db8::7"
+            ) from error
+    if settings.acme.proxy_header.lower() not in ("x-forwarded-for", "forwarded"):
+        raise wrong("acme.proxy_header", settings.acme.proxy_header, 'write "X-Forwarded-For" or "Forwarded"')
     if not settings.acme.tls_names:
         raise wrong("acme.tls_names", "[]", "name the host of acme.base_url")
 

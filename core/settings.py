@@ -82,6 +82,8 @@ class Acme:
     listen: tuple[str, ...] = ("127.0.0.1:14000",)
     base_url: str = "https://localhost:14000"
     tls_names: tuple[str, ...] = ("localhost", "127.0.0.1", "::1")
+    trusted_proxies: tuple[str, ...] = ()
+    proxy_header: str = "X-Forwarded-For"
     order_lifetime: int = 7 * 86400
     authorization_lifetime: int = 30 * 86400
     authorization_reuse: int = 0
@@ -230,11 +232,14 @@ class Limits:
     identifiers_per_order: int = 100
     contacts_per_account: int = 10
     connections: int = 10000
+    connections_address: int = 500
     request_timeout: int = 30
     validations_waiting: int = 1000
     failures_free: int = 5
     failure_wait: int = 900
     failure_wait_most: int = 86400
+    requests_address: int = 1000
+    requests_address_period: int = 10
     new_account_address: int = 10
     new_account_address_period: int = 3 * 3600
     new_account_binding: int = 1000
@@ -245,6 +250,8 @@ class Limits:
     certificate_domain_period: int = 7 * 86400
     certificate_set: int = 10
     certificate_set_period: int = 7 * 86400
+    limits_account: int = 60
+    limits_account_period: int = 60
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from typing import Any
 
 from acme_server import app
 from acme_server.access_log import AccessLog
+from acme_server.addresses import Addresses
 from acme_server.changes import Changes
 from acme_server.context import Context
 from acme_server.registration import binding_secret, finalize, revocation_run, validate
@@ -167,7 +168,13 @@ async def serve(
             blocklist=blocklist,
         )
         front = Server(
-            app.build(context), settings.acme.listen, tls.context, settings.limits, clock, access_log.add
+            app.build(context),
+            settings.acme.listen,
+            tls.context,
+            settings.limits,
+            clock,
+            access_log.add,
+            Addresses(settings.acme),
         )
         if tls.usable.is_set():
             await front.start()

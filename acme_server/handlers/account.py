@@ -8,7 +8,7 @@ from acme_server.context import Context
 from acme_server.exchange import ByAccount, ByKey, Reply, flag
 from acme_server.objects import Account
 from acme_server.problems import ErrorType, refusal, unauthorized
-from acme_server.registration import binding, contacts
+from acme_server.registration import binding, contacts, rate_limits
 from acme_server.registration.compromise import must_suit_an_account
 from acme_server.registration.deactivate import deactivate_account
 from acme_server.states import ACCOUNT, AccountStatus
@@ -75,7 +75,11 @@ async def create(context: Context, request: ByKey) -> Reply:
         )
         return account, True
 
-    account, made = await context.database.write(unit)
+    kid = None if bound is None else bound.kid
+    async with rate_limits.new_account(context, request.remote, kid) as spent:
+        account, made = await context.database.write(unit)
+        if not made:
+            await spent.give_back()
     return _reply(context, account, 201) if made else _existing(context, account)
 
 

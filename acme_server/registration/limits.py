@@ -9,10 +9,13 @@ Must never: count a fault of our own, or make a name wait for what another accou
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from acme_server.registration.rates import moment, refused
 from acme_server.store import attempts, authorizations
 from core import jobs
 from core.database import Rows, Transaction
+from core.errors import Problem
 from core.registered_domain import registered_domain
 from core.settings import Limits
 
@@ -47,19 +50,46 @@ def must_have_room(rows: Rows, kind: str, account_id: str, limits: Limits) -> No
         )
 
 
+@dataclass(frozen=True, slots=True)
+class BackOff:
+    """Failures in a row of an account below `domain`; the next validation may begin at `frees_at`."""
+
+    domain: str
+    failed: int
+    newest: int
+    frees_at: int
+
+    @property
+    def sentence(self) -> str:
+        """What failed, and until when it has to wait."""
+        return (
+            f"{self.failed} validations of names below {self.domain} failed for this account, the last at "
+            f"{moment(self.newest)}; the next may begin at {moment(self.frees_at)}. Mend first what their "
+            "errors said"
+        )
+
+
+def back_off_of(rows: Rows, account_id: str, domain: str, limits: Limits, now: int) -> BackOff:
+    """How the account stands below a registered domain."""
+    failed, newest = attempts.failures(rows, account_id, domain, remembered(limits, now))
+    return BackOff(domain, failed, newest, newest + back_off(failed, limits) if failed else 0)
+
+
+def remembered(limits: Limits, now: int) -> int:
+    """Failures before this time are forgotten."""
+    return now - 2 * limits.failure_wait_most
+
+
 def must_not_back_off(tx: Transaction, account_id: str, value: str, limits: Limits) -> None:
     """The account may have `value` (without "*.") validated now.  Raises `Problem` (rateLimited)."""
-    domain = registered_domain(value)
-    since = tx.now - 2 * limits.failure_wait_most
-    count, newest = attempts.failures(tx, account_id, domain, since)
-    frees_at = newest + back_off(count, limits)
-    if count and frees_at > tx.now:
-        raise refused(
-            "failures",
-            f"{count} validations of names below {domain} failed for this account, the last at "
-            f"{moment(newest)}; the next may begin at {moment(frees_at)}. Mend first what their errors said",
-            frees_at - tx.now,
-        )
+    found = back_off_of(tx, account_id, registered_domain(value), limits, tx.now)
+    if found.frees_at > tx.now:
+        raise refused_by(found, tx.now)
+
+
+def refused_by(found: BackOff, now: int) -> Problem:
+    """The refusal while it has to wait."""
+    return refused("failures", found.sentence, found.frees_at - now)
 
 
 def must_be_tried(tx: Transaction, authorization_id: str, challenge_id: str, expires: int) -> None:

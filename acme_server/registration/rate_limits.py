@@ -13,16 +13,61 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
+from acme_server.addresses import Addresses
 from acme_server.context import Context
 from acme_server.objects import Account, Order
 from acme_server.registration import rates
 from acme_server.registration.new_order import Wanted
 from acme_server.registration.rates import Claim, Limit, Rates
 from acme_server.store import overrides
+from core.ephemeral import Spend
 from core.errors import TransientError
 
 _log = logging.getLogger(__name__)
+
+
+SITE = 10
+"""So many times what a /64 of IPv6 may, all of a /48 may together: a site has 65536 of the former."""
+
+
+@dataclass(slots=True)
+class Spent:
+    """What a request has spent, until it is given back."""
+
+    context: Context
+    spends: list[Spend]
+    at: int
+
+    async def give_back(self) -> None:
+        """The request did nothing."""
+        spends, self.spends = [each for each in self.spends if each.cost], []
+        try:
+            await self.context.buckets.give_back(spends, self.at)
+        except TransientError as error:
+            _log.warning("what a request had spent for nothing could not be given back: %s", error)
+
+
+@asynccontextmanager
+async def new_account(context: Context, remote: str, binding_kid: str | None) -> AsyncIterator[Spent]:
+    """Around the transaction that makes an account: counted by its binding key or, without, its address.
+
+    Raises `Problem`, `TransientError`.
+    """
+    claims: list[Claim] = []
+    if binding_kid is not None:
+        kid = binding_kid
+        found = await context.database.read(lambda rows: overrides.of_binding(rows, kid))
+        by_key = Rates(context.settings.limits, found)
+        claims = by_key.claim(Limit.NEW_ACCOUNT_BINDING, kid, 1, kid)
+    else:
+        addresses, by_default = Addresses(context.settings.acme), Rates(context.settings.limits)
+        for block, times in ((addresses.block(remote), 1), (addresses.site(remote), SITE)):
+            if block is not None:
+                claims += by_default.claim(Limit.NEW_ACCOUNT_ADDRESS, block, 1, block, times=times)
+    async with _spent(context, claims) as spent:
+        yield spent
 
 
 @asynccontextmanager
@@ -60,6 +105,14 @@ async def certificate(context: Context, order: Order) -> AsyncIterator[None]:
         yield
 
 
+@asynccontextmanager
+async def looking(context: Context, account: Account) -> AsyncIterator[Spent]:
+    """Around a look at the account's limits.  Raises `Problem`, `TransientError`."""
+    found = await of_account(context, account.id)
+    async with _spent(context, found.claim(Limit.LIMITS_ACCOUNT, account.id, 1)) as spent:
+        yield spent
+
+
 async def of_account(context: Context, account_id: str) -> Rates:
     """How fast the limits fill for the account."""
     found = await context.database.read(lambda rows: overrides.of_account(rows, account_id))
@@ -67,17 +120,15 @@ async def of_account(context: Context, account_id: str) -> Rates:
 
 
 @asynccontextmanager
-async def _spent(context: Context, claims: Sequence[Claim]) -> AsyncIterator[None]:
+async def _spent(context: Context, claims: Sequence[Claim]) -> AsyncIterator[Spent]:
     now = context.clock.now()
-    spends = [each.spend for each in claims]
-    refused = rates.reached(claims, await context.buckets.spend(spends, now), now)
-    if refused is not None:
-        raise refused
+    spent = Spent(context, [each.spend for each in claims], now)
+    if claims:
+        refused = rates.reached(claims, await context.buckets.spend(spent.spends, now), now)
+        if refused is not None:
+            raise refused
     try:
-        yield
+        yield spent
     except Exception:  # not when cancelled: then nobody knows whether the transaction was done
-        try:
-            await context.buckets.give_back([each for each in spends if each.cost], now)
-        except TransientError as error:
-            _log.warning("what a refused request had spent could not be given back: %s", error)
+        await spent.give_back()
         raise

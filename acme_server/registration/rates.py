@@ -14,11 +14,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
+from operator import attrgetter
 
 from acme_server.objects import identifier
 from acme_server.problems import ErrorType, refusal
 from acme_server.store.overrides import Override
-from core import metrics
 from core.ephemeral import Bucket, Rate, Spend
 from core.errors import Problem, Subproblem
 from core.registered_domain import registered_domain
@@ -36,6 +37,7 @@ class Limit(StrEnum):
     NEW_ORDER_ACCOUNT = "new-order-account"
     CERTIFICATE_DOMAIN = "certificate-domain"
     CERTIFICATE_SET = "certificate-set"
+    LIMITS_ACCOUNT = "limits-account"
 
 
 COUNTS: Mapping[Limit, str] = {
@@ -44,8 +46,27 @@ COUNTS: Mapping[Limit, str] = {
     Limit.NEW_ORDER_ACCOUNT: "names in new orders of this account",
     Limit.CERTIFICATE_DOMAIN: "certificates with names below {subject}",
     Limit.CERTIFICATE_SET: "certificates for exactly {subject}",
+    Limit.LIMITS_ACCOUNT: "looks at the limits of this account",
 }
-"""What each counts, in the plural."""
+"""What each counts, in the plural, for a subject."""
+
+GENERAL: Mapping[Limit, str] = {
+    Limit.NEW_ACCOUNT_ADDRESS: "new accounts from one address (a /64 of IPv6, ten times as many from a /48)",
+    Limit.NEW_ACCOUNT_BINDING: "new accounts by one binding key",
+    Limit.NEW_ORDER_ACCOUNT: "names in new orders of one account",
+    Limit.CERTIFICATE_DOMAIN: "certificates with names below one registered domain",
+    Limit.CERTIFICATE_SET: "certificates for exactly the same names",
+    Limit.LIMITS_ACCOUNT: "looks at the limits of one account",
+}
+"""The same for no subject."""
+
+_SETTINGS = {
+    each: (attrgetter(each.replace("-", "_")), attrgetter(each.replace("-", "_") + "_period"))
+    for each in Limit
+}
+"""How count and period are called among the settings."""
+
+_rate = lru_cache(maxsize=1024)(Rate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,22 +97,34 @@ class Rates:
     limits: Limits
     overrides: Mapping[str, Override] = field(default_factory=dict)
 
-    def claim(
-        self, limit: Limit, key: str, cost: int, subject: str = "", names: tuple[str, ...] = ()
-    ) -> list[Claim]:
-        """The claim of `cost` on the bucket `key` of `limit`; none when the limit is off.
-
-        A full bucket grants any one request: an order is never larger than its limit.
-        """
+    def rate(self, limit: Limit) -> tuple[int, int]:
+        """Its count, 0 when it is off, and its period in seconds."""
         override = self.overrides.get(limit)
         if override is not None:
-            count, period = override.count, override.period
-        else:
-            setting = limit.replace("-", "_")
-            count, period = getattr(self.limits, setting), getattr(self.limits, f"{setting}_period")
+            return override.count, override.period
+        count, period = _SETTINGS[limit]
+        return count(self.limits), period(self.limits)
+
+    def claim(
+        self,
+        limit: Limit,
+        key: str,
+        cost: int,
+        subject: str = "",
+        names: tuple[str, ...] = (),
+        *,
+        times: int = 1,
+    ) -> list[Claim]:
+        """The claim of `cost` on the bucket `key` of `limit`, which holds `times` as much as set.
+
+        None when the limit is off.  A full bucket grants any one request: no order is larger than its limit.
+        """
+        override = self.overrides.get(limit)
+        count, period = self.rate(limit)
+        count *= times
         if count == 0:
             return []
-        spend = Spend(f"{limit}:{key}", Rate(count, period), min(cost, count))
+        spend = Spend(f"{limit.value}:{key}", _rate(count, period), min(cost, count))
         return [Claim(limit, subject, spend, names, "" if override is None else override.subject)]
 
 
@@ -132,11 +165,10 @@ def reached(claims: Sequence[Claim], stands: Sequence[Bucket], now: int) -> Prob
 def refused(
     limit: str, detail: str, retry_after: int, subproblems: Iterable[tuple[dict[str, str], str]] = ()
 ) -> Problem:
-    """rateLimited by `limit`, which is free again in `retry_after` seconds; counted in the metrics.
+    """rateLimited by `limit`, which is free again in `retry_after` seconds.
 
-    `acme_server.answers` adds where the limit is documented (Link rel="help").
+    `acme_server.answers` counts it, and adds where the limit is documented (Link rel="help").
     """
-    metrics.LIMITED.labels(limit).inc()
     kind = ErrorType.RATE_LIMITED
     return refusal(
         kind,
@@ -155,6 +187,14 @@ def sentence(claim: Claim, frees_at: int) -> str:
         f"{spend.rate.count} {claim.counted} in {span(spend.rate.period)} are the limit;"
         f" {asked} free at {moment(frees_at)}"
     )
+
+
+def state(claim: Claim, bucket: Bucket) -> str:
+    """How the bucket stands, in words."""
+    rate = claim.spend.rate
+    if bucket.remain < max(claim.spend.cost, 1):
+        return sentence(claim, bucket.frees_at)
+    return f"{bucket.remain} of {rate.count} {claim.counted} in {span(rate.period)} are left"
 
 
 def moment(at: int) -> str:

@@ -145,6 +145,16 @@ def failures(rows: Rows, account_id: str, domain: str, since: int) -> tuple[int,
     return int(row[0]), int(row[1] or 0)
 
 
+def domains_that_failed(rows: Rows, account_id: str, since: int, most: int) -> list[str]:
+    """Registered domains below which a validation of the account failed after `since`."""
+    found = rows.all(
+        "SELECT DISTINCT domain FROM attempts WHERE challenge_id IS NOT NULL AND account_id = ?"
+        " AND result = 'fail' AND at > ? LIMIT ?",
+        (account_id, since, most),
+    )
+    return [row["domain"] for row in found]
+
+
 def evidence_of_order(rows: Rows, order_id: str) -> tuple[SignedStatement, ...]:
     """The statements by which the order's authorizations became valid, in the order of its identifiers."""
     found = rows.all(

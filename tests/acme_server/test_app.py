@@ -71,6 +71,7 @@ async def test_the_directory_names_what_is_offered_and_nothing_else(front: Front
             "caaIdentities": ["ca.example"],
             "externalAccountRequired": False,
             "explain": {"template": "{+authorization}/explanation"},
+            "limits": {"url": f"{BASE}/acme/limits", "documentation": f"{BASE}/limits"},
             "profiles": advertised(front.context.settings),
         },
     }

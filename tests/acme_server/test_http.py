@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 import pytest
 
 from acme_server import problems
+from acme_server.addresses import Addresses
 from acme_server.http import FIELDS, LINE_OCTETS, Request, Response
 from acme_server.server import Server
 from core.clock import FakeClock
 from core.errors import Problem
-from core.settings import Limits
+from core.settings import Acme, Limits
 
 BODY_OCTETS = 1000
 GET = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -242,3 +243,50 @@ async def test_requests_under_way_are_answered_before_the_server_ends() -> None:
     echo.gate.set()
     await closing
     assert bodies(await asking) == [b"/wait "]
+
+
+class NoMachine(Addresses):
+    """Counts this machine's own addresses, too."""
+
+    def block(self, address: str) -> str | None:
+        return address
+
+
+async def connected(port: int, source: str) -> bool:
+    """Whether a connection from the address is answered."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(source, 0))
+    writer.write(GET)
+    answered = False
+    with contextlib.suppress(ConnectionResetError):
+        answered = bool(await reader.readline())
+    writer.close()
+    with contextlib.suppress(ConnectionError):
+        await writer.wait_closed()
+    return answered
+
+
+async def test_one_address_has_so_many_connections_and_leaves_room_for_others() -> None:
+    server = Server(
+        Echo(),
+        ["127.0.0.1:0"],
+        None,
+        Limits(connections_address=2),
+        FakeClock(1_795_392_000),
+        [].append,
+        NoMachine(Acme()),
+    )
+    await server.start()
+    port = server.ports[0]
+    held = [await asyncio.open_connection("127.0.0.1", port, local_addr=("127.0.0.9", 0)) for _ in range(2)]
+    for _, writer in held:
+        writer.write(GET)
+    assert [(await reader.readline())[:12] for reader, _ in held] == [b"HTTP/1.1 200"] * 2
+    assert not await connected(port, "127.0.0.9")
+    assert await connected(port, "127.0.0.8")
+    held[0][1].close()
+    await held[0][1].wait_closed()
+    async with asyncio.timeout(5):
+        while not await connected(port, "127.0.0.9"):  # until the server has seen the end
+            await asyncio.sleep(0.01)
+    held[1][1].close()
+    await server.close()

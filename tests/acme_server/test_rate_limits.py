@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from acme_server.registration.rates import Limit
 from core.ephemeral import Bucket, Spend
 from core.ephemeral.memory_buckets import MemoryBuckets
 from core.errors import TransientError
+from core.metrics import LIMITED
 from core.settings import Settings
-from tests.support.acme_client import AcmeClient, Answer, b64, csr, ec_key
-from tests.support.acme_front import running
+from tests.support.acme_client import JOSE, AcmeClient, Answer, b64, csr, ec_key, sign
+from tests.support.acme_front import Front, running
 
 LIMITS = {
     "new_account_address": 0,
@@ -37,6 +41,7 @@ def limited(answer: Answer, limit: str) -> int:
     return int(answer.headers["Retry-After"])
 
 
+@pytest.mark.must("rfc8555.6.6.rate-limited", "rfc8555.6.6.retry-after")
 @pytest.mark.clause("RFC 8555 section 6.6")
 async def test_an_account_orders_as_many_names_as_the_limit_says_and_the_next_when_it_frees(
     tmp_path: Path,
@@ -100,6 +105,7 @@ async def test_certificates_for_exactly_the_same_names_are_counted_when_they_are
         limited(await client.order("a.example.com", "b.example.com"), "certificate-set")
 
 
+@pytest.mark.must("rfc8555.6.7.1.identifier", "rfc8555.6.7.1.not-on-top")
 @pytest.mark.clause("RFC 8555 section 6.7.1")
 async def test_of_several_domains_subproblems_tell_which_cannot_be_ordered(tmp_path: Path) -> None:
     change = with_limits(certificate_domain=1, certificate_domain_period=60)
@@ -190,3 +196,89 @@ async def test_without_the_buckets_home_nothing_is_served(tmp_path: Path) -> Non
         assert (answer.status, answer.problem) == (503, "serverInternal")
         assert int(answer.headers["Retry-After"]) > 0
         assert front.counts() == before
+
+
+def behind_a_proxy(**change: int) -> Callable[[Settings], Settings]:
+    def turned(settings: Settings) -> Settings:
+        acme = replace(settings.acme, trusted_proxies=("127.0.0.1",))
+        return with_limits(**change)(replace(settings, acme=acme))
+
+    return turned
+
+
+async def register(client: AcmeClient, address: str, **members: Any) -> Answer:
+    payload = json.dumps({"termsOfServiceAgreed": True} | members).encode()
+    body = sign(client.key, await client.protected("/acme/new-account"), payload)
+    return await client.send("/acme/new-account", body, JOSE | {"X-Forwarded-For": address})
+
+
+@pytest.mark.clause("RFC 8555 section 6.6")
+async def test_an_address_makes_as_many_accounts_as_the_limit_says(tmp_path: Path) -> None:
+    change = behind_a_proxy(new_account_address=2, new_account_address_period=600)
+    async with running(tmp_path, change) as front:
+        first = front.client()
+        assert (await register(first, "198.51.100.7")).status == 201
+        assert (await register(front.client(), "198.51.100.7")).status == 201
+        before = front.counts()
+        refused = await register(front.client(), "198.51.100.7")
+        assert limited(refused, "new-account-address") == 300
+        assert "2 new accounts from 198.51.100.7 in 10 minutes" in refused.body["detail"]
+        assert front.counts() == before
+        # An account that is there is found, as is one from another address.
+        assert (await register(first, "198.51.100.7")).status == 200
+        assert (await register(front.client(), "198.51.100.8")).status == 201
+        front.clock.at += 300
+        assert (await register(front.client(), "198.51.100.7")).status == 201
+        limited(await register(front.client(), "198.51.100.7"), "new-account-address")
+
+
+async def test_a_request_for_an_account_that_is_refused_costs_nothing(tmp_path: Path) -> None:
+    async with running(tmp_path, behind_a_proxy(new_account_address=1)) as front:
+        await front.issued(await front.subscriber(), "www.example.com", key=(taken := ec_key()))
+        for _ in range(3):
+            refused = await register(front.client(taken), "198.51.100.7")
+            assert refused.problem == "badPublicKey"
+        key = ec_key()
+        beside = [register(front.client(key), "198.51.100.7") for _ in range(4)]
+        # One key at once from several places is one account; what was found to be there has cost nothing.
+        statuses = sorted([each.status for each in await asyncio.gather(*beside)])
+        assert (statuses.count(201), set(statuses) <= {200, 201, 429}) == (1, True)
+
+
+async def test_a_64_of_ipv6_counts_as_one_address_and_a_48_as_ten(tmp_path: Path) -> None:
+    async with running(tmp_path, behind_a_proxy(new_account_address=1)) as front:
+        assert (await register(front.client(), "2001:db8:1::1")).status == 201
+        limited(await register(front.client(), "2001:db8:1::ffff:2"), "new-account-address")
+        for link in range(1, 10):
+            assert (await register(front.client(), f"2001:db8:1:{link}::1")).status == 201
+        refused = await register(front.client(), "2001:db8:1:a::1")
+        limited(refused, "new-account-address")
+        assert "from 2001:db8:1::/48" in refused.body["detail"]
+        assert (await register(front.client(), "2001:db8:2::1")).status == 201
+
+
+async def test_this_machine_makes_accounts_without_a_limit_by_address(tmp_path: Path) -> None:
+    async with running(tmp_path, with_limits(new_account_address=1)) as front:
+        for _ in range(3):
+            await front.subscriber()
+
+
+@pytest.mark.clause("RFC 8555 section 6.6")
+async def test_a_refusal_leads_to_the_line_of_its_limit(tmp_path: Path) -> None:
+    async with running(tmp_path, with_limits(new_order_account=1)) as front:
+        client = await front.subscriber()
+        await client.order("a.example.com")
+        counted = LIMITED.labels("new-order-account")._value.get()
+        refused = await client.order("a.example.com")
+        assert LIMITED.labels("new-order-account")._value.get() == counted + 1
+        url, _, anchor = refused.links("help")[0].partition("#")
+        page = await client.get(url)
+        assert page.status == 200
+        assert "text/html" in page.headers["Content-Type"]
+        assert f'id="{anchor}"><th>new-order-account<td>1 names in new orders' in page.octets.decode()
+
+
+async def test_every_limit_has_its_line(front: Front) -> None:
+    text = (await front.client().get("/limits")).octets.decode()
+    for limit in [*Limit, "requests-address", "failures", "validations-waiting", "attempts"]:
+        assert f'<tr id="{limit}">' in text

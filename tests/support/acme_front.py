@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from acme_server import app
+from acme_server.addresses import Addresses
 from acme_server.changes import Changes
 from acme_server.context import Context
 from acme_server.registration.binding_secret import BindingSecret
@@ -324,7 +325,15 @@ async def running(
             blocked_keys.KIND: tell_vault,
         }
         lines: list[str] = []
-        server = Server(app.build(context), ["127.0.0.1:0"], None, settings.limits, clock, lines.append)
+        server = Server(
+            app.build(context),
+            ["127.0.0.1:0"],
+            None,
+            settings.limits,
+            clock,
+            lines.append,
+            Addresses(settings.acme),
+        )
         await server.start()
         at = f"http://127.0.0.1:{server.ports[0]}"
         try:

@@ -1,0 +1,106 @@
+"""What one address may ask of us before it has shown whose account it is: the outer bound on our own work.
+
+Counted are requests that nobody signed, those signed by a key that we do not know, which cost us more, and
+those that turn out not to be from an account.  An address that is over its bound is not heard at all until it
+frees.  Each process counts for itself, in memory: a home across a network would cost more than most of what
+is bounded here (docs/adr/0022).
+
+Must never: count what a valid account asks for.
+
+RFC 8555 section 6.6.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+from acme_server.addresses import Addresses
+from acme_server.registration.rates import moment, refused, span
+from core.clock import Clock
+from core.settings import Settings
+
+LIMIT = "requests-address"
+
+UNKNOWN_KEY = 10
+"""Requests that one counts as whose key we do not know: making the key and verifying by it costs as much."""
+
+MOST = 1 << 18
+"""Blocks of addresses, and keys, that are remembered; beyond, the longest untouched one is forgotten."""
+
+
+@dataclass(slots=True)
+class Strangers:
+    """One process's count.
+
+    A block is remembered as the time at which its bucket is full again, in 1/count seconds
+    (`core.ephemeral.gcra`).
+    """
+
+    settings: Settings
+    clock: Clock
+    addresses: Addresses
+    _full: OrderedDict[str, int] = field(default_factory=OrderedDict)
+
+    def admit(self, remote: str, cost: int = 1) -> None:
+        """Count a request of this address.  Raises `Problem` (rateLimited) when that is too much."""
+        block = self.addresses.block(remote)
+        if block is not None:
+            self._admit(block, f"from {block}", cost)
+
+    def admit_key(self, thumbprint: str) -> None:
+        """The same for a key that has signed, whatever address it comes from."""
+        self._admit(thumbprint, "by one key without an account", 1)
+
+    def must_be_heard(self, remote: str) -> None:
+        """Raises `Problem` (rateLimited) while the address is over its bound; nothing is counted."""
+        block = self.addresses.block(remote)
+        if block is not None and block in self._full:
+            self._admit(block, f"from {block}", 0)
+
+    def charge(self, remote: str) -> None:
+        """Count a request of this address that came to nothing."""
+        block = self.addresses.block(remote)
+        count, period = self._rate
+        if block is not None and count:
+            now = self.clock.now()
+            full = max(self._full.get(block, 0), now * count)
+            self._keep(block, min(full + period, (now + period) * count), now * count)
+
+    def __len__(self) -> int:
+        """How many blocks and keys are remembered."""
+        return len(self._full)
+
+    @property
+    def _rate(self) -> tuple[int, int]:
+        limits = self.settings.limits
+        return limits.requests_address, limits.requests_address_period
+
+    def _admit(self, key: str, whose: str, cost: int) -> None:
+        count, period = self._rate
+        if not count:
+            return
+        now = self.clock.now()
+        full = max(self._full.get(key, 0), now * count)
+        lacking = full + min(max(cost, 1), count) * period - (now + period) * count
+        if lacking > 0:
+            seconds = -(-lacking // count)
+            raise refused(
+                LIMIT,
+                f"{count} requests {whose} in {span(period)} are the limit; the next is free at"
+                f" {moment(now + seconds)}",
+                seconds,
+            )
+        if cost:
+            self._keep(key, full + min(cost, count) * period, now * count)
+
+    def _keep(self, key: str, full: int, now: int) -> None:
+        self._full[key] = full
+        self._full.move_to_end(key)
+        for _ in range(2):  # more than are added, so that full ones do not pile up
+            key, full = next(iter(self._full.items()))
+            if full > now and len(self._full) <= MOST:
+                return
+            del self._full[key]
+            if not self._full:
+                return
