@@ -52,6 +52,7 @@ def build(context: Context) -> Answers:
     Raises `ConfigurationError` when acme.base_url is not the one that accounts were made under.
     """
     check_base(context.database.reader, context.urls)
+    settings = context.settings
     terms = Terms(context)
     strangers = Strangers(context.settings, context.clock, Addresses(context.settings.acme))
     gate = Gate(context, Authentication(context, terms), strangers)
@@ -77,6 +78,10 @@ def build(context: Context) -> Answers:
             gate.read(Proof.ACCOUNT, "/acme/certificate/{id}", certificate.show),
             gate.read(Proof.ACCOUNT, "/acme/certificate/{id}/{chain}", certificate.show),
             #
+            *gate.only_if(
+                settings.acme.authorization_reuse > 0,  # else no order could make use of it
+                gate.signed(Proof.AGREED_ACCOUNT, urls.NEW_AUTHORIZATION, authorization.create),
+            ),
             gate.signed(Proof.ACCOUNT, "/acme/authorization/{id}", authorization.show_or_deactivate),
             gate.read(Proof.ACCOUNT, "/acme/authorization/{id}/explanation", explanation.show),
             gate.signed(Proof.ACCOUNT, "/acme/challenge/{id}", challenge.show_or_answer),
@@ -153,6 +158,10 @@ class Gate:
     def read(self, proof: Proof, path: str, handler: Handler) -> Route:
         """A POST-as-GET only: the payload is empty (section 6.3)."""
         return Route("POST", path, self._serve(proof, handler, read_only=True))
+
+    def only_if(self, offered: bool, route: Route) -> list[Route]:
+        """The route, where the settings offer it."""
+        return [route] if offered else []
 
     def _serve(self, proof: Proof, handler: Handler, *, read_only: bool) -> Serve:
         async def serve(request: Request, values: Mapping[str, str]) -> Response:

@@ -18,7 +18,7 @@ from core.settings import ExternalAccount, Settings
 
 
 def directory(settings: Settings, urls: Urls, profiles: Mapping[str, str]) -> dict[str, Any]:
-    """Section 7.1.1, with each profile's description.  What is not offered is not there: newAuthz."""
+    """Section 7.1.1, with each profile's description.  What is not offered is not there."""
     meta: dict[str, Any] = {
         "termsOfService": urls.terms,
         "caaIdentities": list(settings.ca.caa_identities),
@@ -29,15 +29,17 @@ def directory(settings: Settings, urls: Urls, profiles: Mapping[str, str]) -> di
     }
     if settings.acme.website:
         meta["website"] = settings.acme.website
-    return {
+    resources = {
         "newNonce": urls.base + paths.NEW_NONCE,
         "newAccount": urls.base + paths.NEW_ACCOUNT,
         "newOrder": urls.base + paths.NEW_ORDER,
         "keyChange": urls.base + paths.KEY_CHANGE,
         "revokeCert": urls.base + paths.REVOKE_CERT,
         "renewalInfo": urls.base + paths.RENEWAL_INFO,
-        "meta": meta,
     }
+    if settings.acme.authorization_reuse > 0:
+        resources["newAuthz"] = urls.base + paths.NEW_AUTHORIZATION
+    return {**resources, "meta": meta}
 
 
 def account(account: Account, urls: Urls) -> dict[str, Any]:

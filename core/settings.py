@@ -86,7 +86,7 @@ class Acme:
     proxy_header: str = "X-Forwarded-For"
     order_lifetime: int = 7 * 86400
     authorization_lifetime: int = 30 * 86400
-    authorization_reuse: int = 0
+    authorization_reuse: int = 7 * 3600
     poll_interval: int = 1
     hold: int = 2
     website: str = ""

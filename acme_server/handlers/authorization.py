@@ -1,4 +1,4 @@
-"""Authorizations: shown and deactivated (RFC 8555 sections 7.5, 7.5.2)."""
+"""Authorizations: asked for beforehand, shown and deactivated (RFC 8555 sections 7.4.1, 7.5, 7.5.2)."""
 
 from __future__ import annotations
 
@@ -8,10 +8,35 @@ from acme_server.context import Context
 from acme_server.exchange import ByAccount, Reply, text
 from acme_server.objects import Authorization, Challenge
 from acme_server.problems import malformed
+from acme_server.registration import authorizations as rules
+from acme_server.registration import pre_authorization, rate_limits
 from acme_server.registration.deactivate import deactivate_authorization
 from acme_server.states import AUTHORIZATION, ChallengeStatus, Event
 from acme_server.store import authorizations
 from core.database import Rows, Transaction
+
+
+async def create(context: Context, request: ByAccount) -> Reply:
+    """newAuthz: an authorization before any order (201); the account's own, where it has a usable one."""
+    name = pre_authorization.name(request.members.get("identifier"), context.settings)
+
+    def unit(tx: Transaction) -> tuple[Authorization, list[Challenge]]:
+        made = rules.for_name(tx, request.account, name, context.settings, context.randomness)
+        tx.audit(
+            "authorization.requested",
+            f"account:{request.account.id}",
+            {"authorization": made.id, "name": name, "status": made.status},
+        )
+        return made, authorizations.challenges_of(tx, made.id)
+
+    async with rate_limits.new_authorization(context, request.account):
+        made, challenges = await context.database.write(unit)
+    now = context.clock.now()
+    return Reply(
+        201,
+        resources.authorization(made, challenges, request.account, context.settings, context.urls, now),
+        headers={"Location": context.urls.authorization(made.id)},
+    )
 
 
 async def show_or_deactivate(context: Context, request: ByAccount) -> Reply:

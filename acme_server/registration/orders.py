@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from acme_server.objects import Account, Authorization, Challenge, Order
-from acme_server.problems import ErrorType, refusal
-from acme_server.registration import limits
+from acme_server.objects import Account, Order
+from acme_server.registration import authorizations
 from acme_server.registration import replacement as replacing
 from acme_server.registration.new_order import Wanted
-from acme_server.states import AUTHORIZATION, CHALLENGE, ORDER, AuthorizationStatus, Event
-from acme_server.store import authorizations, orders
+from acme_server.states import ORDER, AuthorizationStatus, Event
+from acme_server.store import orders
 from core.database import Transaction
-from core.identifiers import is_address, split_wildcard
-from core.methods import METHODS, Method
 from core.randomness import Randomness, token
 from core.settings import Settings
 
@@ -36,7 +33,7 @@ def place(
     renewal = replacement is not None and replacement.in_time
     expires = tx.now + settings.acme.order_lifetime
     needed = [
-        _authorization(tx, account, name, expires, settings, randomness, renewal=renewal)
+        authorizations.for_name(tx, account, name, settings, randomness, renewal=renewal)
         for name in wanted.names
     ]
     all_valid = all(each.status is AuthorizationStatus.VALID for each in needed)
@@ -64,58 +61,3 @@ def place(
         told["replaces"] = order.predecessor
     tx.audit("order.created", f"account:{account.id}", told)
     return order, ids
-
-
-def _authorization(
-    tx: Transaction,
-    account: Account,
-    name: str,
-    expires: int,
-    settings: Settings,
-    randomness: Randomness,
-    *,
-    renewal: bool,
-) -> Authorization:
-    value, wildcard = split_wildcard(name)
-    if settings.acme.authorization_reuse > 0:
-        since = tx.now - settings.acme.authorization_reuse
-        found = authorizations.reusable(tx, account.id, value, wildcard, since)
-        if found is not None and found.status_at(tx.now) is AuthorizationStatus.VALID:
-            return found
-    if not renewal:
-        limits.must_not_back_off(tx, account.id, value, settings.limits)
-    methods = [each for each in settings.validation.methods if _shows(METHODS[each], value, wildcard)]
-    if not methods:
-        raise refusal(ErrorType.REJECTED_IDENTIFIER, f"no validation method is offered here for {name}")
-    authorization = Authorization(
-        id=token(randomness),
-        account_id=account.id,
-        status=AUTHORIZATION.initial,
-        value=value,
-        wildcard=wildcard,
-        expires=min(expires, tx.now + settings.acme.authorization_lifetime),
-        method=None,
-        adn=None,
-        oldest_datum=None,
-        attempt=None,
-    )
-    challenges = tuple(
-        Challenge(
-            id=token(randomness),
-            authorization_id=authorization.id,
-            type=method,
-            status=CHALLENGE.initial,
-            token=token(randomness) if METHODS[method].key_authorization else "",
-            validated=None,
-            error=None,
-            attempts=0,
-        )
-        for method in methods
-    )
-    authorizations.insert(tx, authorization, challenges)
-    return authorization
-
-
-def _shows(method: Method, value: str, wildcard: bool) -> bool:
-    """Whether the method can show control of such an identifier (RFC 8738 section 7; BR 3.2.2.4)."""
-    return (method.wildcard or not wildcard) and (method.address or not is_address(value))

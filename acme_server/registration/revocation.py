@@ -80,8 +80,7 @@ def _prove(rows: Rows, certificate: Certificate, request: ByAccount | ByKey, now
         raise _nobody("the request's key is not the certificate's key")
     if request.account.url == certificate.account_url:
         return Proof.ACCOUNT
-    held = authorizations.valid_names(rows, request.account.id, now)
-    if set(certificate.names) <= held:
+    if all(authorizations.holds(rows, request.account.id, name, now) for name in certificate.names):
         return Proof.AUTHORIZATIONS
     raise _nobody("the certificate was issued to another account")
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from acme_server.objects import Attempt, Authorization, Challenge, identifier
 from acme_server.states import AUTHORIZATION, CHALLENGE, AuthorizationStatus, ChallengeStatus, Event
 from core.database import Row, Rows, Transaction
+from core.identifiers import split_wildcard
 
 _CHALLENGE = "id, authorization_id, type, status, token, validated, error, attempts"
 _COLUMNS = (
@@ -70,20 +71,35 @@ def reusable(rows: Rows, account_id: str, value: str, wildcard: bool, since: int
     """The account's newest valid authorization for the name whose oldest datum is not before `since`."""
     row = rows.one(
         f"SELECT {_COLUMNS} FROM authorizations z WHERE z.account_id = ? AND z.value = ? AND z.wildcard = ?"
-        " AND z.status = 'valid' AND z.oldest_datum >= ? ORDER BY z.oldest_datum DESC LIMIT 1",
+        " AND z.status = 'valid' AND z.oldest_datum >= ?"
+        # Not one of an order that a person has yet to judge, or has refused.
+        " AND NOT EXISTS (SELECT 1 FROM order_authorizations o JOIN holds h ON h.order_id = o.order_id"
+        " WHERE o.authorization_id = z.id AND h.decision IS NOT 'approved')"
+        " ORDER BY z.oldest_datum DESC LIMIT 1",
         (account_id, value, int(wildcard), since),
     )
     return None if row is None else _authorization(row)
 
 
-def valid_names(rows: Rows, account_id: str, now: int) -> set[str]:
-    """The names (wildcards with "*.") that the account holds valid authorizations for."""
-    found = rows.all(
-        "SELECT value, wildcard FROM authorizations"
-        " WHERE account_id = ? AND status = 'valid' AND expires > ?",
-        (account_id, now),
+def waiting(rows: Rows, account_id: str, value: str, wildcard: bool, least: int) -> Authorization | None:
+    """The account's pending authorization for the name that lives longest, if at least until `least`."""
+    row = rows.one(
+        f"SELECT {_COLUMNS} FROM authorizations z WHERE z.account_id = ? AND z.value = ? AND z.wildcard = ?"
+        " AND z.status = 'pending' AND z.expires >= ? ORDER BY z.expires DESC LIMIT 1",
+        (account_id, value, int(wildcard), least),
     )
-    return {f"*.{row['value']}" if row["wildcard"] else row["value"] for row in found}
+    return None if row is None else _authorization(row)
+
+
+def holds(rows: Rows, account_id: str, name: str, now: int) -> bool:
+    """Whether the account holds a valid authorization for `name` (a wildcard with "*.")."""
+    value, wildcard = split_wildcard(name)
+    row = rows.one(
+        "SELECT 1 FROM authorizations WHERE account_id = ? AND value = ? AND wildcard = ?"
+        " AND status = 'valid' AND expires > ? LIMIT 1",
+        (account_id, value, int(wildcard), now),
+    )
+    return row is not None
 
 
 def under_validation(rows: Rows, kind: str, account_id: str) -> int:

@@ -66,6 +66,7 @@ async def test_the_directory_names_what_is_offered_and_nothing_else(front: Front
         "keyChange": f"{BASE}/acme/key-change",
         "revokeCert": f"{BASE}/acme/revoke-cert",
         "renewalInfo": f"{BASE}/acme/renewal-info",
+        "newAuthz": f"{BASE}/acme/new-authz",
         "meta": {
             "termsOfService": "http://localhost:14080/cps/",
             "caaIdentities": ["ca.example"],

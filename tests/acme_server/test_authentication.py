@@ -139,7 +139,7 @@ async def sql_in_a_url(client: AcmeClient) -> Answer:
 
 
 async def unknown_path(client: AcmeClient) -> Answer:
-    return await client.post("/acme/new-authz", ORDER)
+    return await client.post("/acme/no-such-resource", ORDER)
 
 
 ATTACKS: list[tuple[Attack, int, str]] = [

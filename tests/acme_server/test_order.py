@@ -547,27 +547,3 @@ async def test_a_key_that_was_compromised_is_never_certified_again(
     order = await front.authorized(subscriber, NAME)
     answer = await subscriber.post(order.body["finalize"], {"csr": b64(csr(key, [NAME]))})
     assert (answer.status, answer.problem) == (400, "badCSR")
-
-
-@pytest.mark.clause("RFC 8555 section 7.4")
-@pytest.mark.must("rfc8555.7.1.3.shared", "rfc8555.7.1.3.all-authorizations")
-async def test_valid_authorizations_are_reused_when_the_operator_says_so(tmp_path: Path) -> None:
-    def reuse(settings: Settings) -> Settings:
-        return replace(settings, acme=replace(settings.acme, authorization_reuse=3600))
-
-    async with running(tmp_path, reuse) as front:
-        client = await front.subscriber()
-        first = await front.authorized(client, NAME)
-        second = await client.order(NAME)
-        assert second.body["status"] == "ready"
-        assert second.body["authorizations"] == first.body["authorizations"]
-        front.clock.at += 3601
-        third = await client.order(NAME)
-        assert third.body["status"] == "pending"
-        other = await (await front.subscriber()).order(NAME)
-        assert other.body["status"] == "pending"
-
-
-async def test_authorizations_are_not_reused_by_default(front: Front, subscriber: AcmeClient) -> None:
-    await front.authorized(subscriber, NAME)
-    assert (await subscriber.order(NAME)).body["status"] == "pending"

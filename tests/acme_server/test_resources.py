@@ -72,8 +72,8 @@ async def test_every_challenge_has_a_token_of_its_own_of_128_bits(
 async def test_no_url_of_a_resource_can_be_guessed_from_another(front: Front, subscriber: AcmeClient) -> None:
     other = await front.subscriber()
     found = [subscriber.kid, other.kid]
-    for _ in range(2):
-        order = await subscriber.order(NAME)
+    for name in (NAME, f"other.{NAME}"):
+        order = await subscriber.order(name)
         authorization = order.body["authorizations"][0]
         challenges = (await subscriber.post(authorization)).body["challenges"]
         found += [order.headers["Location"], authorization, *(each["url"] for each in challenges)]
