@@ -12,6 +12,7 @@ from core.blocklist import Blocklist
 from core.clock import Clock
 from core.database import Database
 from core.ephemeral import Buckets, Nonces
+from core.high_risk import HighRisk
 from core.randomness import Randomness
 from core.settings import Settings
 
@@ -24,7 +25,8 @@ class Context:
     certificate and leaves its trust anchor out.  It grows with a rollover.  `wake_jobs` tells
     the job runner that a row is waiting, `on_revocation` the CRL updater; both return at once.  `changes` is
     what `app.job_handlers` was given, so that polls hear of finished jobs.  `binding_secret` is what the keys
-    of external accounts are derived from.  `blocklist` are the keys that the operator wants nobody to use.
+    of external accounts are derived from.  `blocklist` are the keys that the operator wants nobody to use,
+    `high_risk` the names for which an order waits for a person.
     """
 
     settings: Settings
@@ -40,3 +42,4 @@ class Context:
     on_revocation: Callable[[], None]
     binding_secret: BindingSecret
     blocklist: Blocklist = field(default_factory=Blocklist)
+    high_risk: HighRisk = field(default_factory=HighRisk)

@@ -21,14 +21,12 @@ import logging
 import os
 from pathlib import Path
 
+from core import followed_file
 from core.errors import ConfigurationError, TransientError
 from core.public_keys import number
 
 RECORD = 16
 HASH = 15
-
-LOOK_EVERY = 10
-"""Seconds between two looks whether the file has changed."""
 
 _CHUNK = 65536 * RECORD
 _log = logging.getLogger(__name__)
@@ -102,16 +100,7 @@ class Blocklist:
 
     async def follow(self) -> None:
         """Take a changed file into use, until cancelled.  One that is not in order is reported, not used."""
-        told = ""
-        while True:
-            await asyncio.sleep(LOOK_EVERY)
-            try:
-                await self.reload()
-                told = ""
-            except ConfigurationError as error:
-                if str(error) != told:
-                    _log.critical("the list that was read before stays in use: %s", error)
-                told = str(error)
+        await followed_file.follow(self.reload)
 
     async def reload(self) -> bool:
         """Read the file if it has changed; whether it had.  Raises as the constructor, changing nothing."""
@@ -141,10 +130,9 @@ class Blocklist:
 def _seen(path: Path) -> tuple[int, ...]:
     """What tells one file from its successor."""
     try:
-        status = path.stat()
+        return followed_file.seen(path)
     except OSError as error:
         raise _wrong(path, error.strerror or str(error)) from error
-    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def _wrong(path: Path, why: str) -> ConfigurationError:

@@ -291,6 +291,12 @@ def _production(settings: Settings) -> None:
             '""',
             "BR 6.1.1.3 (5) has Debian's weak keys refused: name a list in badkeys' format that holds them",
         )
+    if settings.ca.rules is Rules.PUBLIC and not settings.ca.high_risk:
+        raise wrong(
+            "ca.high_risk",
+            '""',
+            "BR 4.2.1 has high-risk requests looked at by people: name a file of such names",
+        )
     if settings.vault.pin_file:
         raise wrong(
             "vault.pin_file",

@@ -63,6 +63,7 @@ class Ca:
     cps_version: str = "1.0"
     contact: str = "mailto:pki@ca.example"
     blocklist: str = ""
+    high_risk: str = ""
     rollover_notice: int = 180 * 86400
 
 

@@ -22,6 +22,7 @@ from operations import (
     activation_commands,
     ceremony_commands,
     eab_commands,
+    hold_commands,
     incident_commands,
     keys_commands,
     mpic_commands,
@@ -50,6 +51,7 @@ application = typer.Typer(
 )
 application.add_typer(ceremony_commands.application)
 application.add_typer(eab_commands.application)
+application.add_typer(hold_commands.application)
 application.add_typer(keys_commands.application)
 application.add_typer(mpic_commands.application)
 application.add_typer(incident_commands.application)

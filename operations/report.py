@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from acme_server.store import incidents
+from acme_server.store import holds, incidents
 from core import certificates, today
 from core.clock import SystemClock
 from core.data_directory import DataDirectory
@@ -35,6 +35,9 @@ _ROOT_TOKEN = "root"
 
 _INCIDENTS = 20
 """Incidents that are looked at: the open ones come first."""
+
+_NO_HOLDS = {"waiting": 0, "oldest": None}
+"""Orders that wait for a person; POSIX seconds."""
 
 _PATIENCE = 5.0
 """Seconds for the vault's answer; a vault that hangs must not hang the report."""
@@ -88,6 +91,12 @@ def screen(found: dict[str, Any]) -> str:
         lines.append(
             f"  incident {each['id']}  {each['title']}: {each['certificates']} certificates, "
             f"to be renewed by {each['renew_by']}"
+        )
+    if waiting := found["holds"]["waiting"]:
+        since = datetime.fromtimestamp(found["holds"]["oldest"], UTC)
+        lines.append(
+            f"  holds         {waiting} orders wait for a person, the oldest since "
+            f"{since:%Y-%m-%d %H:%M} UTC: acme-server holds list"
         )
     for crl in found["crls"]:
         lines.append(f"  CRL {crl['scope']:<12} number {crl['number']}, next update {crl['next_update']}")
@@ -202,7 +211,14 @@ def _pid(path: Path) -> int | None:
 
 def _from_database(data: DataDirectory) -> dict[str, Any]:
     if not data.database.exists() or not os.access(data.database, os.R_OK):
-        return {"certificates": {}, "revocations": 0, "jobs": 0, "crls": [], "incidents": []}
+        return {
+            "certificates": {},
+            "revocations": 0,
+            "jobs": 0,
+            "holds": _NO_HOLDS,
+            "crls": [],
+            "incidents": [],
+        }
     reader = Reader(data.database)
     try:
         states = reader.all("SELECT state, COUNT(*) AS n FROM certificates GROUP BY state ORDER BY state")
@@ -225,6 +241,7 @@ def _from_database(data: DataDirectory) -> dict[str, Any]:
                 for each in incidents.newest(reader, _INCIDENTS)
                 if each.closed_at is None
             ],
+            "holds": dict(zip(_NO_HOLDS, holds.count(reader), strict=True)),
             "revocation_version": certificates.revocation_version(reader),
             "crls": [
                 {

@@ -28,6 +28,7 @@ from core.clock import Clock
 from core.configuration import load
 from core.data_directory import DataDirectory
 from core.errors import CaError, ConfigurationError
+from core.high_risk import HighRisk
 from core.settings import Settings
 from core.today import coming
 from operations import children, isolation, vault_notice
@@ -113,6 +114,7 @@ def check_prerequisites(settings: Settings, data: DataDirectory) -> None:
 
         eyes.check(settings)
     Blocklist(settings.ca.blocklist).close()
+    HighRisk(settings.ca.high_risk)
     perspectives = (
         data.perspective_socket(one.code) for one in settings.validation.perspectives if not one.url
     )

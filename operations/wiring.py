@@ -33,10 +33,11 @@ from core.database import Database
 from core.ephemeral.memory import MemoryNonces
 from core.ephemeral.memory_buckets import MemoryBuckets
 from core.errors import CaError, ConfigurationError, HaltIssuance, TransientError
+from core.high_risk import HighRisk
 from core.jobs import Handler, JobRunner, hasten
 from core.randomness import Randomness
 from core.settings import CtMode, Settings
-from operations import bindings, incident, local_api, observation
+from operations import bindings, holds, incident, local_api, observation
 from operations import revoke as revoking
 from operations.perspective_watch import PerspectiveWatch
 from operations.records import record_start, record_stop
@@ -114,6 +115,7 @@ async def serve(
 
         blocklist = Blocklist(settings.ca.blocklist)
         closing.callback(blocklist.close)
+        high_risk = HighRisk(settings.ca.high_risk)
         perspectives = Perspectives(data, settings, clock, randomness)
         closing.push_async_callback(perspectives.close)
         pinned = dict(zip(description.perspectives, description.perspective_keys, strict=False))
@@ -166,6 +168,7 @@ async def serve(
             on_revocation=crls.wake,
             binding_secret=secret,
             blocklist=blocklist,
+            high_risk=high_risk,
         )
         front = Server(
             app.build(context),
@@ -183,6 +186,7 @@ async def serve(
         bindings.serve(operator, database, clock, secret, settings.acme.external_account, randomness)
         revoking.serve(operator, database, clock, randomness, jobs.wake)
         incident.serve(operator, database, clock, randomness)
+        holds.serve(operator, database, settings, jobs.wake)
         await operator.listen(data.app_socket)
         closing.push_async_callback(operator.close)
 
@@ -217,6 +221,7 @@ async def serve(
                 rules.run(),
                 _front_when_usable(front, tls),
                 blocklist.follow(),
+                high_risk.follow(),
             ):
                 loops.create_task(_for_ever(loop))
             ready()

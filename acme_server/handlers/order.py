@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from acme_server import jws, resources
 from acme_server.authentication import must_be_owner, own
 from acme_server.context import Context
@@ -10,12 +12,15 @@ from acme_server.objects import Order
 from acme_server.registration import csr, finalize, new_order, rate_limits
 from acme_server.registration import orders as rules
 from acme_server.registration import replacement as replacing
+from acme_server.registration.holds import RETRY_AFTER
 from acme_server.states import OrderStatus
-from acme_server.store import orders
+from acme_server.store import holds, orders
 from core.database import Transaction
 
 PAGE = 100
 """Orders in one answer of the list: some 6 KiB."""
+
+_log = logging.getLogger(__name__)
 
 
 async def create(context: Context, request: ByAccount) -> Reply:
@@ -27,7 +32,7 @@ async def create(context: Context, request: ByAccount) -> Reply:
     )
     if replacement is not None and replacement.again is not None:
         again = replacement.again
-        return _reply(context, again, await _authorization_ids(context, again), 201)
+        return await _shown(context, again, 201)
     renewal = replacement is not None and replacement.in_time
 
     def unit(tx: Transaction) -> tuple[Order, list[str]]:
@@ -62,7 +67,7 @@ async def show(context: Context, request: ByAccount) -> Reply:
         order = await _own_order(context, request, order_id)
         if order.status is OrderStatus.PROCESSING and await moved.within(context.settings.acme.hold):
             order = await _own_order(context, request, order_id)
-    return _reply(context, order, await _authorization_ids(context, order))
+    return await _shown(context, order)
 
 
 async def finalize_order(context: Context, request: ByAccount) -> Reply:
@@ -76,28 +81,39 @@ async def finalize_order(context: Context, request: ByAccount) -> Reply:
     requested = csr.read(der, context.blocklist)
     csr.must_match(requested, order.names)
 
+    high_risk = context.high_risk.found(order.names)
     with context.changes.watch(order_id) as moved:
         async with rate_limits.certificate(context, order):
             order = await context.database.write(
-                lambda tx: finalize.accept(tx, order_id, der, requested, request)
+                lambda tx: finalize.accept(tx, order_id, der, requested, request, high_risk)
             )
+        if high_risk:
+            _log.warning("order %s waits for a person: acme-server holds list", order_id)
+            return await _shown(context, order)
         context.wake_jobs()
         if await moved.within(context.settings.acme.hold):
             order = await _own_order(context, request, order_id)
-    return _reply(context, order, await _authorization_ids(context, order))
+    return await _shown(context, order)
 
 
 async def _own_order(context: Context, request: ByAccount, order_id: str) -> Order:
     return own(request, await context.database.read(lambda reader: orders.by_id(reader, order_id)), "order")
 
 
-async def _authorization_ids(context: Context, order: Order) -> list[str]:
-    return await context.database.read(lambda reader: orders.authorization_ids(reader, order.id))
+async def _shown(context: Context, order: Order, status: int = 200) -> Reply:
+    retry_after = 0
+    if order.status is OrderStatus.PROCESSING:
+        waits = await context.database.read(lambda reader: holds.is_waiting(reader, order.id))
+        retry_after = RETRY_AFTER if waits else context.settings.acme.poll_interval
+    ids = await context.database.read(lambda reader: orders.authorization_ids(reader, order.id))
+    return _reply(context, order, ids, status, retry_after)
 
 
-def _reply(context: Context, order: Order, authorization_ids: list[str], status: int = 200) -> Reply:
+def _reply(
+    context: Context, order: Order, authorization_ids: list[str], status: int, retry_after: int = 0
+) -> Reply:
     headers = {"Location": context.urls.order(order.id)}
     if order.status is OrderStatus.PROCESSING:
-        headers["Retry-After"] = str(context.settings.acme.poll_interval)
+        headers["Retry-After"] = str(retry_after)
     content = resources.order(order, authorization_ids, context.urls, context.clock.now())
     return Reply(status, content, headers=headers)

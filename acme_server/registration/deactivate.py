@@ -9,6 +9,7 @@ from __future__ import annotations
 from acme_server import problems
 from acme_server.objects import Account, Authorization
 from acme_server.problems import unauthorized
+from acme_server.registration import holds
 from acme_server.states import ORDER, Event
 from acme_server.store import accounts, authorizations, orders
 from core.database import Transaction
@@ -45,5 +46,6 @@ def _end(tx: Transaction, account: Account, event: Event, told: str) -> None:
     error = problems.to_json(unauthorized(told))
     for order in orders.open_of_account(tx, account.id):
         orders.move(tx, order, Event.DEACTIVATED, error)
+    holds.end_of_account(tx, account.id)
     for authorization in authorizations.pending_of_account(tx, account.id):
         authorizations.move(tx, authorization, Event.DEACTIVATED)

@@ -10,7 +10,7 @@ leave a certificate valid that its order did not deliver.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -20,7 +20,7 @@ from acme_server import problems
 from acme_server.exchange import ByAccount
 from acme_server.objects import Account, Authorization, Order, identifier
 from acme_server.problems import ErrorType, malformed, refusal, unauthorized
-from acme_server.registration import csr, profiles, validity
+from acme_server.registration import csr, holds, profiles, validity
 from acme_server.registration.caa_recheck import CaaRecheck
 from acme_server.registration.validate import Perspectives
 from acme_server.states import AUTHORIZATION, AccountStatus, AuthorizationStatus, Event, OrderStatus
@@ -36,7 +36,7 @@ from signer import steps
 from signer.api import Applicant
 from signer.issuance import Approved
 
-KIND = "issue"
+KIND = holds.ISSUE
 
 PATIENCE = 3600
 """Seconds after its expiry in which an order that was finalized in time is still tried.  Then it ends,
@@ -83,10 +83,18 @@ def must_still_fit(order: Order, settings: Settings, now: int) -> None:
     validity.must_hold(wish, order.profile, settings.profiles[order.profile].validity, now)
 
 
-def accept(tx: Transaction, order_id: str, der: bytes, requested: csr.Requested, request: ByAccount) -> Order:
+def accept(
+    tx: Transaction,
+    order_id: str,
+    der: bytes,
+    requested: csr.Requested,
+    request: ByAccount,
+    high_risk: Mapping[str, str],
+) -> Order:
     """Take the CSR and begin issuance; of two finalize requests at once only one gets here.
 
-    `request` is kept as it was signed: the vault believes the account, not us (docs/adr/0012).
+    With `high_risk` names (BR 4.2.1) the order waits for a person instead.  `request` is kept as it was
+    signed: the vault believes the account, not us (docs/adr/0012).
     Raises `Problem` (orderNotReady, badCSR), which leaves the order as it is.
     """
     order = _order(tx, order_id)
@@ -98,7 +106,10 @@ def accept(tx: Transaction, order_id: str, der: bytes, requested: csr.Requested,
         raise refusal(ErrorType.BAD_CSR, "the key of the CSR is known to be compromised; make a new key")
     applicant = Applicant(request.key.json.encode(), request.body, _key_changes(tx, order))
     accepted = orders.finalize(tx, order, der, _encode(applicant))
-    jobs.add(tx, KIND, order.id)
+    if high_risk:
+        holds.hold(tx, order, high_risk)
+    else:
+        jobs.add(tx, KIND, order.id)
     tx.audit(
         "issuance.requested",
         f"account:{order.account_id}",
@@ -137,18 +148,19 @@ class IssueJob:
             await self._withdraw(order)
             return
         account = accounts.by_id(reader, order.account_id)
-        held = authorizations.of_order(reader, order_id)
+        authorized = authorizations.of_order(reader, order_id)
         evidence = attempts.evidence_of_order(reader, order_id)
         assert account is not None
         now = self._clock.now()
         try:
             _check_time(order, now)
             _check_account(account)
+            holds.must_be_decided(reader, order, self._settings, now)
             must_still_fit(order, self._settings, now)
-            _check_authorizations(order, held, now)
+            _check_authorizations(order, authorized, now)
             self._today.require(now)
             steps.reached("1 authorized", order_id)
-            evidence += await self._recheck_caa(order, account, held, now)
+            evidence += await self._recheck_caa(order, account, authorized, now)
             steps.reached("2 CAA fresh", order_id)
             await self._issuance.issue(
                 _approved(order, account, evidence), lambda tx, issued: _deliver(tx, order, issued)
@@ -238,6 +250,7 @@ def _refuse(tx: Transaction, order_id: str, told: Problem, why: str, worthless: 
     if order.status is not OrderStatus.PROCESSING:
         return
     orders.move(tx, order, Event.REFUSED, problems.to_json(told))
+    holds.end(tx, order)
     tx.audit("order.refused", f"account:{order.account_id}", {"order": order_id, "why": why})
     if worthless:
         # The next order must not be built on what the vault does not believe.

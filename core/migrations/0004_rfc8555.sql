@@ -23,7 +23,7 @@ CREATE TABLE holds (               -- orders that wait for a person (BR 4.2.1, h
   order_id TEXT PRIMARY KEY REFERENCES orders (id),
   why TEXT NOT NULL,
   held_at INTEGER NOT NULL,
-  decision TEXT,                   -- NULL: none yet; "approved", "refused"
+  decision TEXT,                   -- NULL: none yet; "approved", "refused", "ended"
   decided_by TEXT,
   decided_at INTEGER,
   note TEXT

@@ -117,19 +117,20 @@ def test_in_production_no_setting_opens_this_machine_or_its_metadata_service(net
 @pytest.mark.must("rfc8737.3.port-443", "rfc8555.8.3.port-80")
 @pytest.mark.parametrize("port", ["http_port", "https_port", "tls_alpn_port"])
 def test_a_public_ca_in_production_validates_at_the_ports_of_the_rules(port: str) -> None:
-    production = [*PUBLIC, *CT, SHOWN, "deployment.production=true", "ca.blocklist=b.dat"]
+    production = [*PUBLIC, *CT, SHOWN, "deployment.production=true", *LISTS]
     load(None, production)
     with pytest.raises(ConfigurationError, match=rf"validation\.{port} = 8080: BR"):
         load(None, [*production, f"validation.{port}=8080"])
 
 
+LISTS = ["ca.blocklist=b.dat", "ca.high_risk=h.txt"]
 SHOWN = "validation.resolver_config=/etc/unbound/unbound.conf"
 CT = ["ct.mode=on", "ct.log_list=l.json", "ct.log_list_signature=l.sig", "ct.log_list_key=l.pem"]
 
 
 @pytest.mark.clause("Chrome CT policy")
 def test_a_public_ca_in_production_has_ct_and_a_signed_log_list() -> None:
-    production = [*PUBLIC, "deployment.production=true", "ca.blocklist=b.dat", SHOWN]
+    production = [*PUBLIC, "deployment.production=true", *LISTS, SHOWN]
     load(None, [*production, *CT])
     with pytest.raises(ConfigurationError, match=r"ct\.mode = off"):
         load(None, production)
@@ -144,10 +145,16 @@ def test_a_public_ca_in_production_has_a_list_of_bad_keys() -> None:
         load(None, [*PUBLIC, *CT, SHOWN, "deployment.production=true"])
 
 
+@pytest.mark.clause("BR 4.2.1")
+def test_a_public_ca_in_production_has_a_list_of_high_risk_names() -> None:
+    with pytest.raises(ConfigurationError, match=r"ca\.high_risk.*people"):
+        load(None, [*PUBLIC, *CT, SHOWN, "deployment.production=true", "ca.blocklist=b.dat"])
+
+
 @pytest.mark.row("dns.no-loosening")
 @pytest.mark.clause("BR 3.2.2.8.1")
 def test_a_public_ca_in_production_shows_how_its_resolver_is_configured() -> None:
-    production = [*PUBLIC, *CT, "deployment.production=true", "ca.blocklist=b.dat"]
+    production = [*PUBLIC, *CT, "deployment.production=true", *LISTS]
     with pytest.raises(ConfigurationError, match=r"validation\.resolver_config.*validation\.unbound"):
         load(None, production)
     load(None, [*production, SHOWN])

@@ -33,6 +33,7 @@ def test_rules_that_come_and_rules_that_bind_are_named_to_a_person() -> None:
     found = {
         "data": "d", "rules": "public", "directory": "u", "processes": {}, "certificates": {},
         "revocations": 0, "jobs": 0, "crls": [], "incidents": [], "succession": {"issuers": {}, "alarms": []},
+        "holds": {"waiting": 2, "oldest": FIVE_REMOTES},
         "perspectives": {"elsewhere": [], "alarms": []},
         "vault": {"says": []}, "isolated": True,
         "coming": today.coming(public(4), FIVE_REMOTES - 1),
@@ -40,4 +41,7 @@ def test_rules_that_come_and_rules_that_bind_are_named_to_a_person() -> None:
     }  # fmt: skip
     shown = report.screen(found)
     assert "WARNING  from 2026-12-15 on nothing can be issued with these settings" in shown
+    assert (
+        "2 orders wait for a person, the oldest since 2026-12-15 00:00 UTC: acme-server holds list" in shown
+    )
     assert "NOT CONFORMING  validation.perspectives = 4 remote" in shown

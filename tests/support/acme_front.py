@@ -36,6 +36,7 @@ from core.ephemeral.memory import MemoryNonces
 from core.ephemeral.memory_buckets import MemoryBuckets
 from core.errors import Refused, TransientError
 from core.evidence import CaaSeen, ControlSeen, PerspectiveKey, Result, Statement
+from core.high_risk import HighRisk
 from core.outcome import Outcome, Seen, View
 from core.randomness import SystemRandomness, token
 from core.settings import Settings
@@ -313,6 +314,7 @@ async def running(
             wake_jobs=lambda: wakes.append("jobs"),
             on_revocation=lambda: wakes.append("revocation"),
             binding_secret=BindingSecret(BINDING_SECRET),
+            high_risk=HighRisk(settings.ca.high_risk),
         )
         told: list[str] = []
 
