@@ -47,7 +47,11 @@ def ca(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runni
     """A CA under private rules in the world, for tests that do not kill it or turn its settings."""
     running = RunningCa(
         tmp_path_factory.mktemp("ca"),
-        {"validation.resolvers": [world.resolver], "status.crl_delay": 1},
+        {
+            "validation.resolvers": [world.resolver],
+            "status.crl_delay": 1,
+            "acme.external_account": "optional",
+        },
     )
     try:
         yield running.start()

@@ -77,6 +77,11 @@ class RunningCa:
         return f"{self.base_url}/directory"
 
     @property
+    def terms(self) -> str:
+        """The page of the terms of service, as the directory names it."""
+        return str(json.loads(self.get(self.directory_url))["meta"]["termsOfService"])
+
+    @property
     def public_url(self) -> str:
         """Where OCSP, CRLs and the repository are reached in this test (whatever the certificates say)."""
         return f"http://127.0.0.1:{self.public_port}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import time
 from collections.abc import Callable
@@ -25,6 +26,11 @@ class Ran:
     code: int
     output: str
 
+    def ok(self) -> Ran:
+        """Itself.  Raises AssertionError with the client's log when it failed."""
+        assert self.code == 0, self.output
+        return self
+
 
 def run(command: list[str], cwd: Path, **environment: str) -> Ran:
     """Run a client to its end."""
@@ -42,12 +48,38 @@ def run(command: list[str], cwd: Path, **environment: str) -> Ran:
     return Ran(done.returncode, done.stdout)
 
 
-class Certbot:
-    """Debian's certbot with its files in a directory of its own, registered at `ca`."""
+def trusting(ca: RunningCa) -> list[str]:
+    """What to write before a command, so that the machine's trust store holds the CA's root and nothing else.
 
-    def __init__(self, ca: RunningCa, directory: Path, door: str = "") -> None:
+    For clients that know no other: a mount namespace of their own, which needs root.
+    """
+    store = "/etc/ssl/certs/ca-certificates.crt"
+    return [
+        program("unshare"),
+        "--mount",
+        "sh",
+        "-c",
+        f'mount --bind "$0" {store} && exec "$@"',
+        str(ca.trust_anchor),
+    ]
+
+
+def program(name: str) -> str:
+    """The path of a client."""
+    found = shutil.which(name)
+    assert found is not None, f"{name} is missing: scripts/system-packages installs it"
+    return found
+
+
+class Certbot:
+    """certbot (Debian's, or `program`) with its files in a directory of its own, registered at `ca`."""
+
+    def __init__(
+        self, ca: RunningCa, directory: Path, door: str = "", program: str | Path = "certbot"
+    ) -> None:
         self._ca = ca
         self._door = door
+        self._program = str(program)
         self.directory = directory
         directory.mkdir(parents=True, exist_ok=True)
 
@@ -85,7 +117,7 @@ class Certbot:
             f"--{part}-dir={self.directory / part}" for part in ("config", "work", "logs")
         ]  # certbot need not be root
         return run(
-            ["certbot", *words, "--non-interactive", "--server", self._ca.directory_url, *own],
+            [self._program, *words, "--non-interactive", "--server", self._ca.directory_url, *own],
             self.directory,
             REQUESTS_CA_BUNDLE=str(self._ca.trust_anchor),
             WORLD_DOOR=self._door,
@@ -117,11 +149,32 @@ def load(path: Path) -> x509.Certificate:
     return x509.load_pem_x509_certificate(path.read_bytes())
 
 
+def addresses(certificate: x509.Certificate) -> list[str]:
+    """The addresses that it certifies."""
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return [str(each) for each in names.get_values_for_type(x509.IPAddress)]
+
+
+def parted(chain: Path) -> tuple[Path, Path]:
+    """Leaf and issuer of a file that holds the whole chain, as files beside it."""
+    leaf, issuer = (chain.with_name(f"{chain.name}.{part}") for part in ("leaf", "issuer"))
+    first, *others = chain.read_text().split("-----BEGIN ")[1:]
+    leaf.write_text(f"-----BEGIN {first}")
+    issuer.write_text("".join(f"-----BEGIN {each}" for each in others))
+    return leaf, issuer
+
+
 def verify(ca: RunningCa, certificate: Path, chain: Path, name: str) -> Ran:
     """`openssl verify` as a TLS client would: anchor, chain, purpose, host name."""
     asked = ["openssl", "verify", "-x509_strict", "-purpose", "sslserver", "-verify_hostname", name]
     asked += ["-CAfile", str(ca.trust_anchor), "-untrusted", str(chain), str(certificate)]
     return run(asked, ca.directory)
+
+
+def check(ca: RunningCa, certificate: Path, chain: Path, name: str) -> None:
+    """A relying party trusts the certificate for `name`, and OCSP says that it is good."""
+    verify(ca, certificate, chain, name).ok()
+    assert ocsp(ca, certificate, chain) == "good"
 
 
 def ocsp(ca: RunningCa, certificate: Path, issuer: Path, *options: str) -> str:
