@@ -75,7 +75,12 @@ def test_no_file_names_a_package_registry() -> None:
     # Put together here, so that this file does not name one either.
     hosts = [
         ".".join(host)
-        for host in (("pypi", "org"), ("files", "pythonhosted", "org"), ("proxy", "golang", "org"))
+        for host in (
+            ("pypi", "org"),
+            ("files", "pythonhosted", "org"),
+            ("proxy", "golang", "org"),
+            ("registry", "npmjs", "org"),
+        )
     ]
     for path in committed():
         text = path.read_bytes()
