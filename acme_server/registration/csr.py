@@ -23,6 +23,16 @@ from core.identifiers import is_address
 
 _HASHES = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+"""What cryptography raises for octets that it does not read."""
+
 
 @dataclass(frozen=True, slots=True)
 class Requested:
@@ -44,7 +54,7 @@ def read(der: bytes, blocklist: Blocklist) -> Requested:
         info = public_keys.check(public_key, thoroughly=True)
     except public_keys.WeakKey as weak:
         raise _bad(f"the key of the CSR cannot be certified: {weak}") from weak
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
+    except _UNREADABLE as error:
         raise _bad("the CSR is not a well-formed PKCS#10 request in DER (not PEM)") from error
     if blocklist.holds(public_key):
         raise _bad("the key of the CSR is on a list of bad keys: make a new one with other software")

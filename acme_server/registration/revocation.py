@@ -44,7 +44,7 @@ def serial_of(der: bytes) -> bytes:
     """The serial number in a certificate's DER, as the register keeps it.  Raises `Problem` (malformed)."""
     try:
         number = x509.load_der_x509_certificate(der).serial_number
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion) as error:
         raise malformed("certificate must be a DER certificate (not PEM), base64url-encoded") from error
     if number <= 0:
         raise not_found("certificate")

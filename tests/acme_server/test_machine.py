@@ -243,7 +243,7 @@ class Subscribers(RuleBasedStateMachine):
     def certificate_of(self, order: Order) -> Any:
         return multiple() if order.certificate is None else order.certificate
 
-    @rule(account=everyone, certificate=issued, reason=st.sampled_from([0, 1, 4, 9]))
+    @rule(account=everyone, certificate=issued, reason=st.sampled_from([0, 1, 4, 5, 9]))
     def revoke_by_account(self, account: Account, certificate: Certificate, reason: int) -> None:
         expected = self.model.revoke_by_account(account, certificate, reason)
         self.revoke(account, certificate, reason, expected)

@@ -13,7 +13,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtensionOID, NameOID
 
 from core.database import Transaction
 from core.errors import HaltIssuance, Refused, TransientError
@@ -261,6 +261,20 @@ def general_names(*names: x509.GeneralName) -> bytes:
     return csr(KEY, [], extensions=[x509.SubjectAlternativeName(names)])
 
 
+def of_version_2() -> bytes:
+    """PKCS#10 has version 0 alone."""
+    der = bytearray(csr(KEY, [NAME]))
+    at = der.index(b"\x02\x01\x00")
+    der[at + 2] = 1
+    return bytes(der)
+
+
+def x400_address() -> bytes:
+    """A subjectAltName with a name that our library does not read."""
+    san = x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, b"\x30\x02\xa3\x00")
+    return csr(KEY, [], extensions=[san])
+
+
 def broken_signature() -> bytes:
     der = bytearray(csr(KEY, [NAME]))
     der[-1] ^= 1
@@ -286,6 +300,11 @@ BAD_REQUESTS: dict[str, bytes] = {
     "noise": b"\x30\x03\x02\x01\x00",
     "PEM": b"-----BEGIN CERTIFICATE REQUEST-----",
     "octets after its end": csr(KEY, [NAME]) + b"\x00",
+    "another version": of_version_2(),
+    "a kind of name that nobody reads": general_names(
+        x509.OtherName(x509.ObjectIdentifier("1.2.3"), b"\x05\x00")
+    ),
+    "an X.400 address": x400_address(),
     "no names": csr(KEY, []),
     "another name": csr(KEY, ["other.example.com"]),
     "a name too many": csr(KEY, [NAME, "other.example.com"]),

@@ -179,6 +179,15 @@ async def test_a_certificate_that_is_not_ours_is_not_found_even_with_a_serial_of
     assert front.counts() == before
 
 
+async def test_a_certificate_of_a_version_that_there_is_not_is_malformed(
+    front: Front, subscriber: AcmeClient
+) -> None:
+    _, certificate = await front.issued(subscriber, *NAMES)
+    der = certificate.public_bytes(Encoding.DER).replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x07", 1)
+    answer = await subscriber.post(URL, {"certificate": b64(der)})
+    assert (answer.status, answer.problem) == (400, "malformed")
+
+
 @pytest.mark.parametrize("value", [None, 1, "", "AAAA", "-----BEGIN", "MAA="])
 async def test_a_request_without_a_certificate_is_malformed(
     front: Front, subscriber: AcmeClient, value: Any

@@ -1,1 +1,1 @@
-"""What strangers send to validation, read by the readers that first meet it, whatever it is."""
+"""What strangers send, to validation or to the ACME server, read by the readers that first meet it."""

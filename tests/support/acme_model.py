@@ -237,9 +237,12 @@ class Model:
             for each in self.authorizations.values()
             if each.account is account and each.status(self.now) == "valid"
         }
-        if certificate.order.account is not account and not set(certificate.order.names) <= held:
+        if certificate.order.account is account:
+            return self._revoke(certificate, reason)
+        if not set(certificate.order.names) <= held:
             return FOREIGN
-        return self._revoke(certificate, reason)
+        # Who holds the names now can say that they changed hands, and no more (BR 4.9.1.1).
+        return self._revoke(certificate, 5) if reason in (0, 5) else Expected(400, "badRevocationReason")
 
     def revoke_by_key(self, key: str, certificate: Certificate, reason: int) -> Expected:
         if reason not in REASONS:
