@@ -84,9 +84,9 @@ TXT_ANSWER = _said(
     "反映されてからチャレンジに答えてください。",
 )
 PERSIST_ANSWER = _said(
-    "Publish the TXT record below _validation-persist with our issuer name, this account's URL as "
-    "accounturi, and policy=wildcard for a wildcard.",
-    "_validation-persistの下のTXTレコードに、当認証局の名前、accounturiとしてこのアカウントのURL、ワイル"
+    "Publish the TXT record below _validation-persist with our issuer name, the accounturi that the detail "
+    "names, and policy=wildcard for a wildcard.",
+    "_validation-persistの下のTXTレコードに、当認証局の名前、detailに示されたaccounturi、ワイル"
     "ドカードの場合はpolicy=wildcardを書いてください。",
 )
 MALFORMED = _said(

@@ -13,6 +13,7 @@ from acme_server.objects import Account, Authorization, Challenge, Order, identi
 from acme_server.renewal_window import Window
 from acme_server.states import AuthorizationStatus, ChallengeStatus, OrderStatus
 from acme_server.urls import Urls
+from core import account_hash
 from core.methods import METHODS
 from core.settings import ExternalAccount, Settings
 
@@ -27,6 +28,10 @@ def directory(settings: Settings, urls: Urls, profiles: Mapping[str, str]) -> di
         "limits": {"url": urls.base + paths.LIMITS, "documentation": urls.limits},
         "profiles": profiles,
     }
+    if any(not METHODS[each].key_authorization for each in settings.validation.methods):
+        # draft-ietf-acme-dns-persist-02 section 3.2: so that records can stand before the first order.
+        meta["issuerDomainNames"] = list(settings.ca.caa_identities)
+        meta["accountHashPrefix"] = account_hash.prefix(urls.base)
     if settings.acme.website:
         meta["website"] = settings.acme.website
     resources = {
@@ -104,7 +109,7 @@ def authorization(
 
 
 def challenge(challenge: Challenge, account: Account, settings: Settings, urls: Urls) -> dict[str, Any]:
-    """Section 7.1.5, 8.  Without a token it is dns-persist-01, by -00 and -01 of its draft (section 3.1)."""
+    """Section 7.1.5, 8.  Without a token it is dns-persist-01: by its draft -02, and by -00 where allowed."""
     members: dict[str, Any] = {
         "type": challenge.type,
         "url": urls.challenge(challenge.id),
@@ -113,8 +118,10 @@ def challenge(challenge: Challenge, account: Account, settings: Settings, urls: 
     if METHODS[challenge.type].key_authorization:
         members["token"] = challenge.token
     else:
-        members["accounturi"] = account.url
-        members["issuer-domain-names"] = list(settings.ca.caa_identities)
+        members["issuerDomainNames"] = list(settings.ca.caa_identities)
+        if settings.validation.persist_plain:
+            members["accounturi"] = account.url
+            members["issuer-domain-names"] = list(settings.ca.caa_identities)
     if challenge.validated is not None:
         members["validated"] = timestamp(challenge.validated)
     if challenge.error is not None:

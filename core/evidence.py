@@ -41,6 +41,9 @@ class ControlSeen:
     `thumbprint` is that of the account key in the key authorization that was looked for (RFC 8555 section
     8.1): whoever published it has named the key whose requests for certificates count (docs/adr/0012).
     `ttl` in seconds is that of a record that may be used again (dns-persist-01); 0 for this attempt only.
+    `account_hash` is the URI by which such a record names the account and the key of `thumbprint`
+    (core/account_hash.py), "" where it names no key; `good_until` POSIX seconds after which it grants
+    nothing, 0 for never.
     """
 
     method: str
@@ -51,6 +54,8 @@ class ControlSeen:
     trace: tuple[str, ...] = ()
     thumbprint: str = ""  # a field that came later: statements made before it bind no key, and do not count
     ttl: int = 0
+    account_hash: str = ""
+    good_until: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +126,13 @@ def least_ttl(statements: Iterable[Statement]) -> int:
     """The least TTL, in seconds, of the records that showed control; 0 where there is none."""
     seen = [statement.control for statement in statements if statement.control is not None]
     return min((control.ttl for control in seen if control.result is Result.PASS), default=0)
+
+
+def good_until(statements: Iterable[Statement]) -> int | None:
+    """When (POSIX seconds) the records that showed control no longer grant it; None for never."""
+    seen = [statement.control for statement in statements if statement.control is not None]
+    ends = [each.good_until for each in seen if each.result is Result.PASS and each.good_until]
+    return min(ends, default=None)
 
 
 def key_id(public_key: ec.EllipticCurvePublicKey) -> bytes:

@@ -26,7 +26,8 @@ class Method:
     """Its `sources`; whether it shows control of a `wildcard`, and of an IP `address`.
 
     `key_authorization`: whether what the applicant publishes is one (RFC 8555 section 8.1), which names his
-    account key; a method without has no token and proves an account URL alone (docs/adr/0015).
+    account key; a method without has no token, and a record that stays: it names the account, and the key
+    where it has the hashed form (docs/adr/0015, 0026).
     """
 
     sources: str

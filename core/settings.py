@@ -128,6 +128,7 @@ class Validation:
     allowed_networks: tuple[str, ...] = ()
     barred_networks: tuple[str, ...] = ()
     methods: tuple[str, ...] = ("http-01", "dns-01", "tls-alpn-01", "dns-account-01")
+    persist_plain: bool = False
     attempts: int = 7
     concurrency: int = 200
     key_passphrase_file: str = ""

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from core.evidence import SignedStatement
 from core.rpc import Method
 
+OLDER_KEYS = 20
+"""At most: whatever an older key has shown, the vault follows so many changes to the current one."""
+
 
 @dataclass(frozen=True, slots=True)
 class CheckRequest:
@@ -18,8 +21,9 @@ class CheckRequest:
     `name` is an A-label dNSName in lower case, with "*." for a wildcard.  `method` is the ACME challenge type
     ("http-01", "dns-01"), or "" for a CAA recheck alone, when `caa_method` names the method that was used at
     validation (RFC 8657 binds the recheck to it).  `token` is the challenge's and `thumbprint` that of the
-    account key, which make the key authorization (RFC 8555 section 8.1).  `attempt` is unguessable and unique
-    for this fan-out.
+    account key, which make the key authorization (RFC 8555 section 8.1).  `older` are the thumbprints of its
+    earlier keys, the newest first, for a method whose record stays.  `attempt` is unguessable and unique for
+    this fan-out.
     """
 
     name: str
@@ -29,6 +33,7 @@ class CheckRequest:
     caa_method: str
     token: str = ""
     thumbprint: str = ""
+    older: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

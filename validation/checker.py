@@ -22,8 +22,8 @@ from core.identifiers import address_of, is_address, is_local, split_wildcard
 from core.methods import METHODS
 from validation import caa
 from validation.addresses import AddressBarred
-from validation.api import CheckRequest, Looked
-from validation.challenge import Challenge, Tools
+from validation.api import OLDER_KEYS, CheckRequest, Looked
+from validation.challenge import Challenge, Shown, Tools
 from validation.dns.canary import Canary
 from validation.limiter import Limiter
 from validation.methods import CHECKS
@@ -129,7 +129,7 @@ class Checker:
         async with self._limiter.room(base):
             return await self._caa(base, issuance, Trace())
 
-    async def see_control(self, method: str, challenge: Challenge, trace: Trace) -> int:
+    async def see_control(self, method: str, challenge: Challenge, trace: Trace) -> Shown:
         """Returns when control is shown (challenge.Check).  Raises `CheckFailed`, `TransientError`."""
         return await CHECKS[method](challenge, self._tools, trace)
 
@@ -180,24 +180,38 @@ class Checker:
     ) -> ControlSeen | None:
         if not request.method:
             return None
-        challenge = Challenge.of(base, wildcard, request.account_url, request.token, request.thumbprint)
+        challenge = Challenge.of(
+            base, wildcard, request.account_url, request.token, request.thumbprint, request.older
+        )
         seen = await self._control(request.method, challenge, trace)
-        return replace(seen, thumbprint=request.thumbprint)
+        # A record that names a key tells which one; anything else was looked for with the current one.
+        return seen if seen.account_hash else replace(seen, thumbprint=request.thumbprint)
 
     async def _control(self, method: str, challenge: Challenge, trace: Trace) -> ControlSeen:
-        result, problem, detail, ttl = Result.PASS, "", "", 0
+        result, problem, detail, shown = Result.PASS, "", "", Shown()
         try:
             self._require_green()
             if challenge.wildcard and not METHODS[method].wildcard:
                 raise CheckFailed("malformed", f"{method} cannot validate a wildcard; use dns-01")
             if is_address(challenge.name) and not METHODS[method].address:
                 raise CheckFailed("malformed", f"{method} cannot validate an address; use http-01")
-            ttl = await self.see_control(method, replace(challenge, at=self._clock.now()), trace)
+            shown = await self.see_control(method, replace(challenge, at=self._clock.now()), trace)
         except CheckFailed as error:
             result, problem, detail = Result.FAIL, error.problem, error.detail
         except Exception as error:
             result, problem, detail = Result.INDETERMINATE, INDETERMINATE_PROBLEM, _own_fault(error)
-        seen = ControlSeen(method, challenge.name, result, problem, detail, trace.lines(), ttl=ttl)
+        seen = ControlSeen(
+            method,
+            challenge.name,
+            result,
+            problem,
+            detail,
+            trace.lines(),
+            thumbprint=shown.thumbprint,
+            ttl=shown.ttl,
+            account_hash=shown.account_hash,
+            good_until=shown.good_until,
+        )
         return await self._confirmed(seen)
 
     async def _caa(self, base: str, issuance: caa.Issuance, trace: Trace) -> CaaSeen:
@@ -228,11 +242,12 @@ class Checker:
 
 
 def _require_key_authorization(request: CheckRequest) -> None:
-    """A token and the account key's thumbprint; no token where the method publishes none."""
-    token_fits = (
-        _TOKEN.fullmatch(request.token) if METHODS[request.method].key_authorization else not request.token
-    )
-    if not (token_fits and _THUMBPRINT.fullmatch(request.thumbprint)):
+    """A token and the account key's thumbprint; no token where the method publishes none, but older keys."""
+    if METHODS[request.method].key_authorization:
+        fits = bool(_TOKEN.fullmatch(request.token)) and not request.older
+    else:
+        fits = not request.token and len(request.older) <= OLDER_KEYS
+    if not fits or not all(_THUMBPRINT.fullmatch(each) for each in (request.thumbprint, *request.older)):
         raise Refused("validation.token", "not a token and a key's thumbprint (RFC 8555 section 8.1)")
 
 

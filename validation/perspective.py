@@ -138,6 +138,7 @@ def make_checker(
             host_rule=host_rule,
             local_names=local_names,
             identities=identities,
+            persist_plain=validation.persist_plain,
         ),
         limiter=Limiter(validation.concurrency, registered_domain),
         identities=identities,

@@ -30,6 +30,7 @@ from core.clock import Clock
 from core.database import Database, Transaction
 from core.errors import Problem, Refused
 from core.evidence import SignedStatement
+from core.methods import METHODS
 from core.settings import Settings
 from core.today import Today
 from signer import steps
@@ -44,9 +45,6 @@ whatever keeps us from issuing: nobody waits longer, and a subscriber can place 
 
 KEY_CHANGE_MARGIN = 60
 """Seconds: a validation reads the account's key a little before the perspectives look."""
-
-MAX_KEY_CHANGES = 20
-"""Changes of the account's key that the vault is shown; a name validated before them is validated again."""
 
 _applicant = msgspec.msgpack.Decoder(Applicant)
 _encode = msgspec.msgpack.Encoder().encode
@@ -184,11 +182,17 @@ class IssueJob:
 
 
 def _key_changes(tx: Transaction, order: Order) -> tuple[bytes, ...]:
-    """The keyChange requests since the order's names were validated: most accounts have none."""
-    changes = accounts.key_changes(tx, order.account_id, MAX_KEY_CHANGES)
+    """The keyChange requests since the order's names were validated: most accounts have none.
+
+    A record that stays may name a key of long ago: then all that the vault follows.
+    """
+    changes = accounts.key_changes(tx, order.account_id, accounts.MAX_KEY_CHANGES)
     if not changes:
         return ()
-    since = min((each.oldest_datum or 0) for each in authorizations.of_order(tx, order.id))
+    held = authorizations.of_order(tx, order.id)
+    if any(each.method is not None and not METHODS[each.method].key_authorization for each in held):
+        return tuple(change for _, change in changes)
+    since = min((each.oldest_datum or 0) for each in held)
     return tuple(change for at, change in changes if at >= since - KEY_CHANGE_MARGIN)
 
 

@@ -9,6 +9,7 @@ Must never: turn a fault of our own into the applicant's failure, or a missing v
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from acme_server import problems
@@ -21,8 +22,8 @@ from core import jobs
 from core.clock import Clock
 from core.database import Database, Rows, Transaction
 from core.errors import Problem, TransientError
-from core.evidence import Result, least_ttl
-from core.methods import ISSUANCE, reuse
+from core.evidence import Result, good_until, least_ttl
+from core.methods import ISSUANCE, METHODS, reuse
 from core.outcome import Outcome
 from core.registered_domain import registered_domain
 from core.settings import Limits, Settings
@@ -36,7 +37,15 @@ _NAMESPACED = frozenset(ErrorType)
 class Perspectives(Protocol):
     """What this room needs of validation.client.Perspectives."""
 
-    async def check(self, name: str, account_url: str, method: str, token: str, thumbprint: str) -> Outcome:
+    async def check(
+        self,
+        name: str,
+        account_url: str,
+        method: str,
+        token: str,
+        thumbprint: str,
+        older: Sequence[str] = (),
+    ) -> Outcome:
         """Control of the name and CAA, as a quorum of perspectives sees it."""
 
     async def recheck_caa(self, name: str, account_url: str, caa_method: str) -> Outcome:
@@ -101,6 +110,7 @@ class ValidateJob:
             challenge.type,
             challenge.token,
             thumbprint,
+            () if METHODS[challenge.type].key_authorization else accounts.older_keys(reader, account.id),
         )
         steps.reached("0 validated", challenge_id)
         undecided = await self._database.write(lambda tx: self._record(tx, challenge_id, outcome))
@@ -135,11 +145,14 @@ class ValidateJob:
     ) -> None:
         authorizations.move_challenge(tx, challenge, Event.PASSED)
         oldest = attempt.oldest_datum if attempt.oldest_datum is not None else tx.now
-        ttl = least_ttl(each.statement() for each in attempt.outcome.statements)
+        statements = [each.statement() for each in attempt.outcome.statements]
+        ends = good_until(statements)
         expires = min(
             tx.now + self._settings.acme.authorization_lifetime,
-            oldest + reuse(challenge.type, ttl, tx.now) - ISSUANCE,
+            oldest + reuse(challenge.type, least_ttl(statements), tx.now) - ISSUANCE,
         )
+        if ends is not None:  # persistUntil (draft-ietf-acme-dns-persist-02 section 4.1)
+            expires = min(expires, ends)
         authorizations.record_validation(tx, authorization, attempt, expires=expires)
         for order in orders.on_authorization(tx, authorization.id):
             ready = ORDER.allows(order.status_at(tx.now), Event.ALL_AUTHORIZED)

@@ -11,6 +11,9 @@ from acme_server.objects import Account
 from acme_server.states import ACCOUNT, AccountStatus, Event
 from core.database import Row, Rows, Transaction
 
+MAX_KEY_CHANGES = 20
+"""Changes of an account's key that the vault is shown; what an older key has proven is proven again."""
+
 _contact = msgspec.json.Decoder(tuple[str, ...]).decode
 _COLUMNS = "a.id, a.url, a.status, a.contact, a.terms_version, a.created_at, a.binding_kid, a.binding"
 
@@ -61,6 +64,16 @@ def key_changes(rows: Rows, account_id: str, count: int) -> list[tuple[int, byte
         (account_id, count),
     )
     return [(row["valid_from"], row["change"]) for row in found]
+
+
+def older_keys(rows: Rows, account_id: str) -> list[str]:
+    """The thumbprints of the account's earlier keys, the newest first: as far back as the vault follows."""
+    found = rows.all(
+        "SELECT thumbprint FROM account_keys WHERE account_id = ? AND valid_until IS NOT NULL"
+        " ORDER BY valid_from DESC, rowid DESC LIMIT ?",
+        (account_id, MAX_KEY_CHANGES),
+    )
+    return list(dict.fromkeys(row["thumbprint"] for row in found))
 
 
 def by_thumbprint(rows: Rows, thumbprint: str) -> Account | None:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from core import evidence, identifiers, quorum
+from core import account_hash, evidence, identifiers, quorum
 from core.errors import Refused
 from core.evidence import Result, SignedStatement, Statement
 from core.methods import METHODS, reuse
@@ -58,8 +58,13 @@ class Verifier:
         rules: Rules,
         local_names: Sequence[str],
         methods: Collection[str] = (),
+        *,
+        persist_plain: bool = False,
     ) -> None:
-        """`methods` are those that the settings list: one that proves no account key counts only then."""
+        """`methods` are those that the settings list: one whose record stays counts only then.
+
+        `persist_plain`: whether such a record that names no account key does.
+        """
         perspectives = [*pinned.values()]
         if not perspectives:
             raise ValueError("no perspective is pinned: seal at least one in the ceremony")
@@ -69,6 +74,7 @@ class Verifier:
         self._rules = rules
         self._local_names = local_names if rules is Rules.PRIVATE else ()
         self._methods = frozenset(methods)
+        self._persist_plain = persist_plain
 
     def verify(self, request: LeafRequest, now: int, until: int | None = None) -> None:
         """Require enough evidence for every name of `request`, good until `until` (`now` when None).
@@ -133,17 +139,38 @@ class Verifier:
             raise Refused("evidence.wildcard", f"{method} shows no control of {name}: use a DNS method")
         if identifiers.is_address(name) and not METHODS[method].address:
             raise Refused("evidence.address", f"{method} shows no control of {name}: use http-01")
-        if not METHODS[method].key_authorization and method not in self._methods:
-            raise Refused(
-                "evidence.method",
-                f"{method} proves no account key and is off here: list it in validation.methods to accept it",
-            )
+        if not METHODS[method].key_authorization:
+            self._verify_record(name, method, attempt, until)
         if until - _oldest(attempt) > reuse(method, evidence.least_ttl(attempt.values()), until):
             raise Refused(
                 "evidence.too-old", f"the validation of {name} is too old (BR 4.2.1): validate again"
             )
         self._must_agree(name, attempt, _control_passes, "control of the name")
         return method
+
+    def _verify_record(self, name: str, method: str, attempt: Mapping[str, Statement], until: int) -> None:
+        """A record that stays names the account's key by a hash, which is worked out here anew."""
+        if method not in self._methods:
+            raise Refused("evidence.method", f"{method} is off here: list it in validation.methods")
+        for statement in filter(_control_passes, attempt.values()):
+            seen = statement.control
+            assert seen is not None
+            if seen.account_hash:
+                base, _ = identifiers.split_wildcard(name)
+                if seen.account_hash not in account_hash.uris(base, seen.thumbprint, statement.account_url):
+                    raise Refused(
+                        "evidence.account-hash",
+                        f"{name}: the record names another account or key: validate it again",
+                    )
+            elif not self._persist_plain:
+                raise Refused(
+                    "evidence.method",
+                    f"{name}: the record names no account key: publish the hashed form, or set "
+                    "validation.persist_plain",
+                )
+        ends = evidence.good_until(attempt.values())
+        if ends is not None and until > ends:
+            raise Refused("evidence.too-old", f"{name}: the record's persistUntil is over: renew it")
 
     def _verify_caa(self, name: str, method: str, attempt: Mapping[str, Statement], until: int) -> None:
         if until - _oldest(attempt) > limit(Limit.CAA_REUSE, until):

@@ -274,7 +274,14 @@ def _verifier(settings: Settings, hierarchy: Hierarchy) -> Verifier:
         pinned[key_id(public_key)] = PinnedPerspective(
             sealed.code, sealed.region, sealed.latitude, sealed.longitude, public_key
         )
-    return Verifier(pinned, settings.ca.rules, settings.ca.local_names, settings.validation.methods)
+    validation = settings.validation
+    return Verifier(
+        pinned,
+        settings.ca.rules,
+        settings.ca.local_names,
+        validation.methods,
+        persist_plain=validation.persist_plain,
+    )
 
 
 def _add_methods(rpc: RpcServer, service: Service, activation: Activation) -> None:

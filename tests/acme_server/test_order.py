@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from core.database import Transaction
 from core.errors import HaltIssuance, Refused, TransientError
 from core.settings import Settings
 from signer.issuance import Approved
-from tests.support.acme_client import AcmeClient, b64, csr, ec_key
+from tests.support.acme_client import AcmeClient, b64, csr, ec_key, thumbprint
 from tests.support.acme_front import Front, running
 
 NAME = "www.example.com"
@@ -163,34 +164,85 @@ async def test_a_refused_address_is_named_with_its_type(front: Front, subscriber
     assert [each["identifier"]["type"] for each in answer.body["subproblems"]] == ["ip", "dns"]
 
 
-@pytest.mark.row("methods.dns-persist-01")
-@pytest.mark.clause("draft-ietf-acme-dns-persist-00 section 3.1")
-async def test_a_persistent_challenge_names_account_and_issuers_and_has_no_token(tmp_path: Path) -> None:
-    def persistent_too(settings: Settings) -> Settings:
-        return replace(
-            settings,
-            ca=replace(settings.ca, caa_identities=("ca.example", "ca.example.net")),
-            validation=replace(settings.validation, methods=("http-01", "dns-persist-01")),
-        )
+def persistent(settings: Settings, *, plain: bool = False) -> Settings:
+    return replace(
+        settings,
+        ca=replace(settings.ca, caa_identities=("ca.example", "ca.example.net")),
+        validation=replace(settings.validation, methods=("http-01", "dns-persist-01"), persist_plain=plain),
+    )
 
-    async with running(tmp_path, persistent_too) as front:
+
+@pytest.mark.row("methods.dns-persist-01")
+@pytest.mark.clause("draft-ietf-acme-dns-persist-02 section 3.1")
+@pytest.mark.clause("draft-ietf-acme-dns-persist-02 section 3.2")
+async def test_a_persistent_challenge_names_the_issuers_and_has_no_token(tmp_path: Path) -> None:
+    async with running(tmp_path, persistent) as front:
         subscriber = await front.subscriber()
+        meta = (await subscriber.get("/directory")).body["meta"]
+        assert meta["issuerDomainNames"] == meta["caaIdentities"] == ["ca.example", "ca.example.net"]
+        assert meta["accountHashPrefix"] == "https://ca.test:14000/acme/account-hash/"
         front.perspectives.pass_names = {NAME}
         order = await subscriber.order(NAME)
         shown = (await subscriber.post(order.body["authorizations"][0])).body["challenges"]
         assert [each["type"] for each in shown] == ["http-01", "dns-persist-01"]
-        persistent = shown[1]
-        assert "token" not in persistent
-        assert persistent["accounturi"] == subscriber.kid
-        assert persistent["issuer-domain-names"] == ["ca.example", "ca.example.net"]
-        answered = (await subscriber.post(persistent["url"], {})).body
-        assert (answered["status"], answered["accounturi"]) == ("processing", subscriber.kid)
+        assert set(shown[1]) == {"type", "url", "status", "issuerDomainNames"}
+        assert shown[1]["issuerDomainNames"] == ["ca.example", "ca.example.net"]
+        answered = (await subscriber.post(shown[1]["url"], {})).body
+        assert answered["status"] == "processing"
         await front.run_jobs()
         # The perspectives are asked without a token; what they saw is good for an hour at least.
         assert front.perspectives.asked[-1][1:4] == (subscriber.kid, "dns-persist-01", "")
         valid = (await subscriber.post(order.body["authorizations"][0])).body
         expires = datetime.fromisoformat(valid["expires"]).timestamp()
         assert (valid["status"], expires - front.clock.at) == ("valid", 3600)
+
+
+@pytest.mark.row("methods.dns-persist-01")
+@pytest.mark.clause("draft-ietf-acme-dns-persist-00 section 3.1")
+async def test_where_the_plain_form_is_allowed_the_challenge_has_both(tmp_path: Path) -> None:
+    async with running(tmp_path, partial(persistent, plain=True)) as front:
+        subscriber = await front.subscriber()
+        order = await subscriber.order(NAME)
+        shown = (await subscriber.post(order.body["authorizations"][0])).body["challenges"][1]
+        assert shown["issuerDomainNames"] == shown["issuer-domain-names"] == ["ca.example", "ca.example.net"]
+        assert shown["accounturi"] == subscriber.kid
+
+
+@pytest.mark.clause("draft-ietf-acme-dns-persist-02 section 4.1")
+async def test_an_authorization_ends_with_the_records_persist_until(tmp_path: Path) -> None:
+    async with running(tmp_path, persistent) as front:
+        subscriber = await front.subscriber()
+        front.perspectives.pass_names = {NAME}
+        front.perspectives.good_until = front.clock.at + 600
+        order = await subscriber.order(NAME)
+        shown = (await subscriber.post(order.body["authorizations"][0])).body["challenges"]
+        await subscriber.post(shown[1]["url"], {})
+        await front.run_jobs()
+        valid = (await subscriber.post(order.body["authorizations"][0])).body
+        expires = datetime.fromisoformat(valid["expires"]).timestamp()
+        assert (valid["status"], expires) == ("valid", front.perspectives.good_until)
+
+
+@pytest.mark.clause("draft-ietf-acme-dns-persist-02 section 4.2")
+async def test_the_perspectives_hear_of_all_keys_that_the_account_had(tmp_path: Path) -> None:
+    async with running(tmp_path, persistent) as front:
+        subscriber = await front.subscriber()
+        keys = [subscriber.key, ec_key(), ec_key()]
+        for new in keys[1:]:
+            front.clock.at += 60
+            assert (await subscriber.change_key(new)).status == 200
+            subscriber.key = new
+        order = await subscriber.order(NAME)
+        shown = (await subscriber.post(order.body["authorizations"][0])).body["challenges"]
+        await subscriber.post(shown[1]["url"], {})
+        await front.run_jobs()
+        assert front.perspectives.asked[-1][4:] == tuple(thumbprint(key) for key in reversed(keys))
+        # Any other method proves the current key by itself.
+        other = await subscriber.order("b.example.com")
+        shown = (await subscriber.post(other.body["authorizations"][0])).body["challenges"]
+        await subscriber.post(shown[0]["url"], {})
+        await front.run_jobs()
+        assert front.perspectives.asked[-1][4:] == (thumbprint(keys[2]),)
 
 
 @pytest.mark.clause("RFC 8555 section 7.1.6")

@@ -13,6 +13,7 @@ import pytest
 from aiohttp import ClientSession, TCPConnector
 from cryptography import x509
 
+from core import account_hash
 from tests.support import tls, web
 from tests.support.acme_client import AcmeClient, Answer, b64, csr, ec_key, thumbprint
 from tests.support.ca import RunningCa
@@ -78,14 +79,20 @@ async def test_a_record_that_stays_serves_a_name_and_with_its_policy_a_wildcard(
 ) -> None:
     order, challenges = await opened(subscriber, "stays.example.com")
     persistent = challenges["dns-persist-01"]
-    [issuer] = persistent["issuer-domain-names"]
+    [issuer] = persistent["issuerDomainNames"]
     assert "token" not in persistent
-    record = f"{issuer}; accounturi={persistent['accounturi']}"
-    world.set_txt("_validation-persist.stays.example.com", record)
+    assert subscriber.kid is not None
+    own = account_hash.uris("stays.example.com", thumbprint(subscriber.key), subscriber.kid)[0]
+    world.set_txt("_validation-persist.stays.example.com", f"{issuer}; accounturi={own}")
     leaf = await finished(subscriber, order, persistent["url"], "stays.example.com")
     assert sans(leaf) == [x509.DNSName("stays.example.com")]
 
-    world.set_txt("_validation-persist.wild.example.com", f"{record}; policy=wildcard")
+    # The record was made before the account had another key.
+    before = account_hash.uris("*", thumbprint(subscriber.key), subscriber.kid)[1]
+    world.set_txt("_validation-persist.wild.example.com", f"{issuer}; accounturi={before}; policy=wildcard")
+    new = ec_key()
+    assert (await subscriber.change_key(new)).status == 200
+    subscriber.key = new
     order, challenges = await opened(subscriber, "*.wild.example.com")
     leaf = await finished(subscriber, order, challenges["dns-persist-01"]["url"], "*.wild.example.com")
     assert sans(leaf) == [x509.DNSName("*.wild.example.com")]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -63,7 +63,8 @@ ISSUER_NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Test issuer")]
 class FakePerspectives:
     """Fails every name that was not put into `pass_names`; `undecided` names have no verdict.
 
-    `fault` is raised instead; `meanwhile` happens while the perspectives look; `others` are more of them.
+    `fault` is raised instead; `meanwhile` happens while the perspectives look; `others` are more of
+    them; `good_until` is the persistUntil of records.
     """
 
     def __init__(self, clock: FakeClock) -> None:
@@ -74,11 +75,20 @@ class FakePerspectives:
         self.fault: Exception | None = None
         self.meanwhile: Callable[[], Awaitable[object]] | None = None
         self.others: tuple[View, ...] = ()
+        self.good_until = 0
         self._clock = clock
         self._key = PerspectiveKey(ec.generate_private_key(ec.SECP256R1()))
 
-    async def check(self, name: str, account_url: str, method: str, token: str, thumbprint: str) -> Outcome:
-        self.asked.append((name, account_url, method, token, thumbprint))
+    async def check(
+        self,
+        name: str,
+        account_url: str,
+        method: str,
+        token: str,
+        thumbprint: str,
+        older: Sequence[str] = (),
+    ) -> Outcome:
+        self.asked.append((name, account_url, method, token, thumbprint, *older))
         if self.meanwhile is not None:
             await self.meanwhile()
         if self.fault is not None:
@@ -103,7 +113,9 @@ class FakePerspectives:
         """One perspective, "local", saw this."""
         now, base = self._clock.now(), name.removeprefix("*.")
         attempt = f"attempt-{len(self.asked)}"
-        shown = control and ControlSeen(method, base, control.result, control.problem, control.detail)
+        shown = control and ControlSeen(
+            method, base, control.result, control.problem, control.detail, good_until=self.good_until
+        )
         permitted = CaaSeen(caa.result, problem=caa.problem, detail=caa.detail, method=method)
         statement = Statement("local", name, account_url, attempt, now, shown, permitted, 3)
         worst = caa if control is None or control.result is Result.PASS else control

@@ -9,6 +9,7 @@ import hmac
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from core import account_hash
 from core.clock import FakeClock
 from core.errors import ConfigurationError, Refused, TransientError
 from core.evidence import PerspectiveKey, Result, Statement, verify
@@ -327,7 +328,8 @@ PERSISTENT = dataclasses.replace(REQUEST, method="dns-persist-01", token="")
 @pytest.mark.clause("BR 3.2.2.4.22")
 @pytest.mark.row("methods.dns-persist-01")
 async def test_a_record_that_stays_is_attested_with_its_ttl_and_the_key_that_asked() -> None:
-    table = {"_validation-persist.www.example.com TXT": [f"ca.example; accounturi={ACCOUNT}"]}
+    uri = account_hash.uris("www.example.com", THUMBPRINT, ACCOUNT)[0]
+    table = {"_validation-persist.www.example.com TXT": [f"ca.example; accounturi={uri}"]}
     seen = (await check(table, PERSISTENT, PERSIST)).control
     assert seen is not None
     assert (seen.result, seen.adn, seen.ttl, seen.thumbprint) == (
@@ -336,7 +338,13 @@ async def test_a_record_that_stays_is_attested_with_its_ttl_and_the_key_that_ask
         60,
         THUMBPRINT,
     )
-    expired = f"ca.example; accounturi={ACCOUNT}; persistUntil=1"
+    assert seen.account_hash == uri
+    older = account_hash.uris("*", "o" * 43, ACCOUNT)[0]
+    table = {"_validation-persist.www.example.com TXT": [f"ca.example; accounturi={older}"]}
+    rotated = (await check(table, dataclasses.replace(PERSISTENT, older=("o" * 43,)), PERSIST)).control
+    assert rotated is not None
+    assert (rotated.result, rotated.thumbprint, rotated.account_hash) == (Result.PASS, "o" * 43, older)
+    expired = f"ca.example; accounturi={uri}; persistUntil=1"
     late = (await check({"_validation-persist.www.example.com TXT": [expired]}, PERSISTENT, PERSIST)).control
     assert late is not None
     assert (late.result, late.problem, late.ttl) == (Result.FAIL, "unauthorized", 0)
@@ -347,6 +355,9 @@ async def test_a_method_without_key_authorization_has_no_token_and_is_off_unless
     for request, configured in (
         (dataclasses.replace(PERSISTENT, token=TOKEN), PERSIST),
         (dataclasses.replace(PERSISTENT, thumbprint=""), PERSIST),
+        (dataclasses.replace(PERSISTENT, older=("o" * 42,)), PERSIST),
+        (dataclasses.replace(PERSISTENT, older=("o" * 43,) * 21), PERSIST),
+        (dataclasses.replace(REQUEST, older=("o" * 43,)), PERSIST),
         (dataclasses.replace(REQUEST, token=""), PERSIST),
         (PERSISTENT, settings()),
     ):
@@ -378,7 +389,7 @@ def test_settings_that_cannot_be_used_are_named(configured: Settings, key: str) 
 @pytest.mark.clause("BR 3.2.2.9")
 def test_a_perspective_is_told_nothing_that_another_one_found_out() -> None:
     told = {field.name for field in dataclasses.fields(CheckRequest)}
-    assert told == {"name", "account_url", "attempt", "method", "caa_method", "token", "thumbprint"}
+    assert told == {"name", "account_url", "attempt", "method", "caa_method", "token", "thumbprint", "older"}
 
 
 @pytest.mark.row("methods.common")

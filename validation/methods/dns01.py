@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from validation.challenge import Challenge, Tools
+from validation.challenge import Challenge, Shown, Tools
 from validation.methods import txt
 from validation.verdict import Trace
 
 LABEL = "_acme-challenge"
 
 
-async def check(challenge: Challenge, tools: Tools, trace: Trace) -> int:
+async def check(challenge: Challenge, tools: Tools, trace: Trace) -> Shown:
     """Returns when one TXT record holds the digest.  Raises `CheckFailed`, `TransientError`."""
     await txt.require_digest(f"{LABEL}.{challenge.name}", challenge, tools, trace)
-    return 0
+    return Shown()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 
-from validation.challenge import Challenge, Tools
+from validation.challenge import Challenge, Shown, Tools
 from validation.methods import dns01, txt
 from validation.verdict import Trace
 
@@ -19,11 +19,11 @@ LABEL_OCTETS = 10
 """Of the digest: 16 characters of base32, without padding."""
 
 
-async def check(challenge: Challenge, tools: Tools, trace: Trace) -> int:
+async def check(challenge: Challenge, tools: Tools, trace: Trace) -> Shown:
     """Returns when one TXT record holds the digest.  Raises `CheckFailed`, `TransientError`."""
     prefix = f"{account_label(challenge.account_url)}.{dns01.LABEL}"
     await txt.require_digest(f"{prefix}.{challenge.name}", challenge, tools, trace)
-    return 0
+    return Shown()
 
 
 def account_label(account_url: str) -> str:

@@ -15,7 +15,7 @@ import re
 from core.facts import Fetch
 from core.identifiers import is_local
 from validation.addresses import Address
-from validation.challenge import Challenge, Tools
+from validation.challenge import Challenge, Shown, Tools
 from validation.hosts import redirects
 from validation.hosts.http_exchange import Reply
 from validation.hosts.redirects import Hop
@@ -29,7 +29,7 @@ BODY_OCTETS = 128
 _KEY_AUTHORIZATION = re.compile(rb"[A-Za-z0-9_-]{1,84}\.[A-Za-z0-9_-]{43}")
 
 
-async def check(challenge: Challenge, tools: Tools, trace: Trace) -> int:
+async def check(challenge: Challenge, tools: Tools, trace: Trace) -> Shown:
     """Returns when the host serves the key authorization.  Raises `CheckFailed`, `TransientError`."""
     try:
         async with asyncio.timeout(tools.dialer.limits.check):
@@ -39,7 +39,7 @@ async def check(challenge: Challenge, tools: Tools, trace: Trace) -> int:
             "connection", f"{challenge.name}: no answer within {tools.dialer.limits.check:.0f} s"
         ) from error
     _compare(reply, challenge)
-    return 0
+    return Shown()
 
 
 async def _follow(challenge: Challenge, tools: Tools, trace: Trace) -> Reply:

@@ -19,7 +19,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
 from core.facts import Handshake
 from validation.addresses import Address, parse_address
-from validation.challenge import Challenge, Tools
+from validation.challenge import Challenge, Shown, Tools
 from validation.hosts.dialer import ACME_TLS, Presented
 from validation.methods import reach
 from validation.verdict import CheckFailed, Trace, printable
@@ -37,7 +37,7 @@ class _Fault(Exception):
     """What is wrong with a certificate, as the end of a sentence that begins with "the certificate"."""
 
 
-async def check(challenge: Challenge, tools: Tools, trace: Trace) -> int:
+async def check(challenge: Challenge, tools: Tools, trace: Trace) -> Shown:
     """Returns when the host shows the certificate.  Raises `CheckFailed`, `TransientError`."""
     seconds = tools.dialer.limits.tls_alpn
     try:
@@ -61,7 +61,7 @@ async def check(challenge: Challenge, tools: Tools, trace: Trace) -> int:
         judge(presented.certificate, challenge)
     except _Fault as error:
         raise CheckFailed("unauthorized", f"{challenge.name}: the certificate shown {error}") from error
-    return 0
+    return Shown()
 
 
 def server_name(name: str) -> str:

@@ -67,15 +67,26 @@ class Perspectives:
         self.channels = channels(data, settings, deadline + CHANNEL_MARGIN)
         """The way to each by its code, for who watches over them (operations/perspective_watch.py)."""
 
-    async def check(self, name: str, account_url: str, method: str, token: str, thumbprint: str) -> Outcome:
+    async def check(
+        self,
+        name: str,
+        account_url: str,
+        method: str,
+        token: str,
+        thumbprint: str,
+        older: Sequence[str] = (),
+    ) -> Outcome:
         """Control of `name` by `method`, and CAA, seen from everywhere.
 
         `name` is a normal dNSName, with "*." for a wildcard; `token` is the challenge's, `thumbprint` that of
-        the account key (RFC 8555 section 8.1).  Our own faults are indeterminate and do not raise, except
+        the account key (RFC 8555 section 8.1), `older` those of its earlier keys, the newest first, for a
+        method whose record stays.  Our own faults are indeterminate and do not raise, except
         `HaltIssuance` when the clock here or at the primary perspective stepped back, and `TransientError`
         when there is no room for one more now: then nobody was asked.
         """
-        request = CheckRequest(name, account_url, self._attempt(), method, "", token, thumbprint)
+        request = CheckRequest(
+            name, account_url, self._attempt(), method, "", token, thumbprint, tuple(older)
+        )
         async with self._limiter.room(name, account_url):
             return await self._fan_out(request)
 

@@ -18,7 +18,7 @@ from core.errors import TransientError
 from core.evidence import CaaSeen, Result
 from validation.caa import CaaForbids, Issuance, evaluate
 from validation.caa_value import CaaRecord, MalformedValue
-from validation.challenge import Challenge
+from validation.challenge import Challenge, Shown
 from validation.checker import Checker
 from validation.mpic import open_mpic, translation
 from validation.mpic.open_mpic import CaaRequest, CheckResponse, DcvRequest
@@ -40,7 +40,7 @@ class Gateway(Checker):
         super().__init__(**checker)
         self._peer = peer
 
-    async def see_control(self, method: str, challenge: Challenge, trace: Trace) -> int:
+    async def see_control(self, method: str, challenge: Challenge, trace: Trace) -> Shown:
         if method in LOOSE:
             raise TransientError(f"a stock Open MPIC service reads {method} too loosely to be attested")
         parameters = translation.dcv_parameters(method, challenge, self._identities)
@@ -48,7 +48,7 @@ class Gateway(Checker):
         trace.add(f"open-mpic {self._peer.url}/dcv: passed={reply.check_passed} {_seen(reply)}")
         if not reply.check_passed:
             raise CheckFailed("unauthorized", f"{challenge.name}: {words(reply.errors or ())}")
-        return 0
+        return Shown()
 
     async def see_caa(self, base: str, issuance: Issuance, trace: Trace) -> CaaSeen:
         name = f"*.{base}" if issuance.wildcard else base

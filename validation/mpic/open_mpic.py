@@ -98,6 +98,7 @@ class Attest(msgspec.Struct, frozen=True):
     caa_method: Text
     token: Text = ""
     thumbprint: Text = ""
+    older: Names = ()
 
 
 class DcvRequest(msgspec.Struct, frozen=True):

@@ -98,6 +98,7 @@ def attesting(check: CheckRequest, identities: Collection[str]) -> Request:
         check.caa_method,
         check.token,
         check.thumbprint,
+        check.older,
     )
     return msgspec.structs.replace(asked(check, identities), attest=attest)
 
@@ -118,6 +119,7 @@ def attested(request: Request, identities: Collection[str]) -> CheckRequest | No
         wanted.caa_method,
         wanted.token,
         wanted.thumbprint,
+        wanted.older,
     )
     if msgspec.structs.replace(request, attest=None) != asked(check, identities):
         raise Refused(

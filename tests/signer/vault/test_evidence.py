@@ -12,11 +12,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core import account_hash
 from core.errors import Refused
 from core.evidence import CaaSeen, ControlSeen, PerspectiveKey, Result, SignedStatement, Statement
 from core.settings import Rules
 from signer.vault.evidence import METHODS, PinnedPerspective, Verifier
-from tests.support.applicant import ACCOUNT_KEY
+from tests.support.applicant import ACCOUNT_KEY, AccountKey, applicant, key_change
 from tests.support.software_ca import leaf_request
 
 NOW = 1795478400
@@ -36,13 +37,20 @@ def verifier(
     rules: Rules = Rules.PUBLIC,
     local: Sequence[str] = ("localhost",),
     methods: Sequence[str] = tuple(METHODS),
+    plain: bool = False,
 ) -> Verifier:
     """The first `count` perspectives pinned; p0 is the primary."""
     pinned = {
         key.key_id: PinnedPerspective(code, region, 0.0, 0.0, secret.public_key())
         for key, code, region, secret in list(zip(KEYS, CODES, REGIONS, SECRETS, strict=True))[:count]
     }
-    return Verifier(pinned, rules, local, methods)
+    return Verifier(pinned, rules, local, methods, persist_plain=plain)
+
+
+def control_seen(method: str, base: str, thumbprint: str = ACCOUNT_KEY.thumbprint) -> ControlSeen:
+    persistent = method == "dns-persist-01"
+    uri = account_hash.uris(base, thumbprint, ACCOUNT)[0] if persistent else ""
+    return ControlSeen(method, base, Result.PASS, thumbprint=thumbprint, account_hash=uri)
 
 
 def statement(number: int = 0, name: str = NAME, method: str = "http-01", **changes: Any) -> Statement:
@@ -54,7 +62,7 @@ def statement(number: int = 0, name: str = NAME, method: str = "http-01", **chan
             account_url=ACCOUNT,
             attempt="attempt-1",
             checked_at=NOW - 60,
-            control=ControlSeen(method, base, Result.PASS, thumbprint=ACCOUNT_KEY.thumbprint),
+            control=control_seen(method, base),
             caa=CaaSeen(Result.PASS, ('0 issue "ca.example"',), "acme-shop.com", 300, method=method),
         ),
         **changes,
@@ -258,7 +266,7 @@ def test_a_name_is_never_exempt_from_caa_as_an_address_is() -> None:
 
 
 @pytest.mark.clause("RFC 8555 section 8.1")
-def test_a_method_that_proves_no_account_key_counts_only_where_the_settings_list_it() -> None:
+def test_a_method_whose_record_stays_counts_only_where_the_settings_list_it() -> None:
     statements = attempt(method="dns-persist-01")
     verify(statements)
     others = [method for method in METHODS if method != "dns-persist-01"]
@@ -266,6 +274,67 @@ def test_a_method_that_proves_no_account_key_counts_only_where_the_settings_list
     refused("evidence.method", lambda: verify(statements, by=verifier(methods=())))
     # The others may be switched off for new orders: what they have shown stays shown.
     verify(attempt(method="dns-01"), by=verifier(methods=()))
+
+
+def persistent(**changes: Any) -> list[Statement]:
+    """An attempt by dns-persist-01 in which the perspectives saw something else."""
+    seen = replace(control_seen("dns-persist-01", NAME), **changes)
+    return [replace(each, control=seen) for each in attempt(method="dns-persist-01")]
+
+
+@pytest.mark.clause("RFC 8555 section 8.1")
+def test_a_record_that_names_no_key_counts_only_where_the_settings_say_so() -> None:
+    plain = persistent(account_hash="")
+    refused("evidence.method", lambda: verify(plain))
+    verify(plain, by=verifier(plain=True))
+    mixed = [plain[0], *attempt(method="dns-persist-01")[1:]]
+    refused("evidence.method", lambda: verify(mixed))
+
+
+@pytest.mark.clause("draft-ietf-acme-dns-persist-02 section 4.2")
+def test_the_hash_in_a_record_is_worked_out_anew() -> None:
+    key = ACCOUNT_KEY.thumbprint
+    for domain in (NAME, "*"):
+        verify(persistent(account_hash=_uri(domain, key, ACCOUNT)))
+    for wrong in (
+        _uri("acme-shop.com", key, ACCOUNT),
+        _uri(NAME, "x" * 43, ACCOUNT),
+        _uri(NAME, key, ACCOUNT + "2"),
+        _uri(NAME, key, ACCOUNT).replace("ca.acme-ca.com", "ca.acme-cb.com"),
+        ACCOUNT,
+        "x",
+    ):
+        refused("evidence.account-hash", lambda uri=wrong: verify(persistent(account_hash=uri)))  # type: ignore[misc]
+        if wrong != ACCOUNT:
+            act = lambda uri=wrong: verify(persistent(account_hash=uri), by=verifier(plain=True))  # noqa: E731
+            refused("evidence.account-hash", act)
+
+
+def _uri(domain: str, thumbprint: str, account: str) -> str:
+    return account_hash.uris(domain, thumbprint, account)[0]
+
+
+@pytest.mark.clause("draft-ietf-acme-dns-persist-02 section 4.2")
+def test_a_record_of_an_older_key_counts_when_the_account_itself_changed_it() -> None:
+    old = AccountKey(ec.generate_private_key(ec.SECP256R1()))
+    seen = persistent(thumbprint=old.thumbprint, account_hash=_uri(NAME, old.thumbprint, ACCOUNT))
+    refused("evidence.account-key", lambda: verify(seen))
+    change = key_change(old, ACCOUNT_KEY, ACCOUNT)
+    request = leaf_request(names=(NAME,), account_url=ACCOUNT, evidence=signed(seen))
+    chained = applicant((NAME,), request.public_key, ACCOUNT, key_changes=(change,))
+    verifier().verify(replace(request, applicant=chained), NOW)
+
+
+@pytest.mark.clause("draft-ietf-acme-dns-persist-02 section 4.1")
+def test_nothing_is_issued_after_the_records_persist_until() -> None:
+    for end, good in ((NOW, True), (NOW - 1, False), (0, True)):
+        seen = persistent(good_until=end)
+        if good:
+            verify(seen)
+        else:
+            refused("evidence.too-old", lambda seen=seen: verify(seen))  # type: ignore[misc]
+    shortest = [*persistent()[:4], persistent(good_until=NOW - 1)[4]]
+    refused("evidence.too-old", lambda: verify(shortest))
 
 
 @pytest.mark.parametrize("method", ["", "email-reply-00", "HTTP-01", "caa"])
