@@ -25,6 +25,7 @@ from operations import (
     hold_commands,
     incident_commands,
     keys_commands,
+    limits_commands,
     mpic_commands,
     revoke_commands,
 )
@@ -53,6 +54,7 @@ application.add_typer(ceremony_commands.application)
 application.add_typer(eab_commands.application)
 application.add_typer(hold_commands.application)
 application.add_typer(keys_commands.application)
+application.add_typer(limits_commands.application)
 application.add_typer(mpic_commands.application)
 application.add_typer(incident_commands.application)
 

@@ -37,7 +37,7 @@ from core.high_risk import HighRisk
 from core.jobs import Handler, JobRunner, hasten
 from core.randomness import Randomness
 from core.settings import CtMode, Settings
-from operations import bindings, holds, incident, local_api, observation
+from operations import bindings, holds, incident, limits, local_api, observation
 from operations import revoke as revoking
 from operations.perspective_watch import PerspectiveWatch
 from operations.records import record_start, record_stop
@@ -187,6 +187,7 @@ async def serve(
         revoking.serve(operator, database, clock, randomness, jobs.wake)
         incident.serve(operator, database, clock, randomness)
         holds.serve(operator, database, settings, jobs.wake)
+        limits.serve(operator, context)
         await operator.listen(data.app_socket)
         closing.push_async_callback(operator.close)
 
