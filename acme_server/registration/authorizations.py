@@ -19,7 +19,7 @@ from acme_server.problems import ErrorType, refusal
 from acme_server.registration import limits
 from acme_server.states import AUTHORIZATION, CHALLENGE
 from acme_server.store import authorizations
-from core.database import Transaction
+from core.database import Rows, Transaction
 from core.identifiers import is_address, split_wildcard
 from core.methods import ISSUANCE, METHODS, Method, reuse
 from core.randomness import Randomness, token
@@ -47,9 +47,9 @@ def for_name(
     Raises `Problem` (rateLimited, rejectedIdentifier).
     """
     value, wildcard = split_wildcard(name)
-    held = _valid(tx, account.id, value, wildcard, settings)
-    if held is not None:
-        return held
+    valid = held(tx, account.id, name, settings, tx.now)
+    if valid is not None:
+        return valid
     if not renewal:
         limits.must_not_back_off(tx, account.id, value, settings.limits)
     methods = [each for each in settings.validation.methods if _shows(METHODS[each], value, wildcard)]
@@ -75,15 +75,13 @@ def for_name(
     return authorization
 
 
-def _valid(
-    tx: Transaction, account_id: str, value: str, wildcard: bool, settings: Settings
-) -> Authorization | None:
-    """The newest that may be relied on for a new order."""
+def held(rows: Rows, account_id: str, name: str, settings: Settings, now: int) -> Authorization | None:
+    """The newest valid one that may be relied on for a new order."""
     if settings.acme.authorization_reuse == 0:
         return None
-    now = tx.now
+    value, wildcard = split_wildcard(name)
     since = now - settings.acme.authorization_reuse
-    found = authorizations.reusable(tx, account_id, value, wildcard, since)
+    found = authorizations.reusable(rows, account_id, value, wildcard, since)
     if found is None or found.method not in settings.validation.methods:
         return None
     assert found.oldest_datum is not None

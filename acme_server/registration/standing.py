@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from acme_server.context import Context
-from acme_server.registration import limits, rates
+from acme_server.registration import authorizations, limits, rates
 from acme_server.registration.limits import BackOff
 from acme_server.registration.rates import Claim, Limit, Rates
 from acme_server.store import attempts, overrides
@@ -21,6 +21,7 @@ from core.database import Rows
 from core.ephemeral import Bucket
 from core.errors import Problem
 from core.registered_domain import registered_domain
+from core.settings import Limits
 
 BACK_OFFS_SHOWN = 100
 """Domains below which validations failed, when no names were asked for."""
@@ -40,15 +41,18 @@ class Standing:
 
 async def of_account(context: Context, account_id: str, names: Sequence[str]) -> Standing:
     """How the account stands; with `names`, as an order of them would find it.  Raises `TransientError`."""
-    now = context.clock.now()
-    bounds = context.settings.limits
-    found, back_offs = await context.database.read(
-        lambda rows: (
-            overrides.of_account(rows, account_id),
-            _back_offs(context, rows, account_id, names, now),
+    now, settings = context.clock.now(), context.settings
+
+    def read(rows: Rows) -> tuple[Rates, list[BackOff], list[BackOff]]:
+        by_account = Rates(settings.limits, overrides.of_account(rows, account_id))
+        unmet = [each for each in names if authorizations.held(rows, account_id, each, settings, now) is None]
+        return (
+            by_account,
+            _back_offs(rows, account_id, names, settings.limits, now),
+            _back_offs(rows, account_id, unmet, settings.limits, now) if unmet else [],
         )
-    )
-    by_account = Rates(bounds, found)
+
+    by_account, back_offs, met = await context.database.read(read)
     if names:
         claims = rates.of_order(by_account, account_id, names)
     else:
@@ -58,16 +62,14 @@ async def of_account(context: Context, account_id: str, names: Sequence[str]) ->
     refusal = None
     if names:
         refusal = rates.reached(claims, stands[: len(claims)], now)
-        held_up = [each for each in back_offs if each.frees_at > now]
-        if refusal is None and held_up:
-            refusal = limits.refused_by(held_up[0], now)
+        waiting = [each for each in met if each.frees_at > now]
+        if refusal is None and waiting:
+            refusal = limits.refused_by(waiting[0], now)
     return Standing(tuple(zip([*claims, *asking], stands, strict=True)), tuple(back_offs), refusal)
 
 
-def _back_offs(
-    context: Context, rows: Rows, account_id: str, names: Sequence[str], now: int
-) -> list[BackOff]:
-    bounds = context.settings.limits
+def _back_offs(rows: Rows, account_id: str, names: Sequence[str], bounds: Limits, now: int) -> list[BackOff]:
+    """Those below the names' registered domains; below any where there are no names."""
     if names:
         domains = list(dict.fromkeys(map(registered_domain, names)))
     else:

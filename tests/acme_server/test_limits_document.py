@@ -164,7 +164,7 @@ async def test_an_override_is_shown_and_that_of_the_account_goes_before_that_of_
 async def test_what_it_says_is_what_new_order_then_does(tmp_path: Path, seed: int) -> None:
     """Many accounts, names and moments: the refusal is the same to the second, or there is none."""
     chance = random.Random(seed)
-    names = ["a.example.com", "b.example.com", "example.org", "c.example.net"]
+    names = ["a.example.com", "b.example.com", "example.org", "c.example.org"]
     met: set[str] = set()
     async with running(tmp_path, small()) as front:
         front.perspectives.pass_names.update(names[:3])
