@@ -122,8 +122,9 @@ def _parsed(lines: Iterable[str], path: Path | None) -> _Patterns:
             below.add(text)
         else:
             raise _wrong(path, number, text, 'write "example.com", "=example.com" or "*bank*", in A-labels')
-    covered = {each.partition(".")[2]: f"={each}" for each in exactly}
-    covered |= {each.partition(".")[2]: each for each in below}
+    # Of several that a wildcard stands above, the first by name is told.
+    covered = {each.partition(".")[2]: f"={each}" for each in sorted(exactly, reverse=True)}
+    covered |= {each.partition(".")[2]: each for each in sorted(below, reverse=True)}
     return _Patterns(frozenset(exactly), frozenset(below), tuple(within), covered)
 
 
