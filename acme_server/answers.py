@@ -70,11 +70,19 @@ class Answers:
         headers = self._headers(response)
         if request.method == "POST":
             # Section 6.5: MUST be in every success of a POST, SHOULD be in its errors.
-            headers += (("Replay-Nonce", await self._context.nonces.issue()),)
+            headers += await self._replay_nonce()
         requests, duration = _meters(template, response.status)
         requests.inc()
         duration.observe(max(0.0, self._context.clock.monotonic() - began))
         return Response(response.status, headers, response.body)
+
+    async def _replay_nonce(self) -> Headers:
+        try:
+            return (("Replay-Nonce", await self._context.nonces.issue()),)
+        except TransientError as error:
+            # What was done is done, and the client must hear of it; newNonce has the next one (section 7.2).
+            _log.error("an answer goes without a nonce: %s", error)
+            return ()
 
     def refuse(self, problem: Problem) -> Response:
         """The answer to octets that are no request."""

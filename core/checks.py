@@ -17,7 +17,14 @@ from dataclasses import fields, is_dataclass
 from ipaddress import ip_network
 from typing import Any
 
-from core import corroboration, limit_checks, profile_checks, renewal_checks, validation_checks
+from core import (
+    corroboration,
+    limit_checks,
+    profile_checks,
+    redis_checks,
+    renewal_checks,
+    validation_checks,
+)
 from core.methods import METHODS
 from core.refusal import HOST_NAME, url, wrong
 from core.requirements import DAY, HOUR, Limit, row
@@ -61,6 +68,7 @@ def undated(settings: Settings) -> None:
     _addresses(settings)
     validation_checks.undated(settings)
     limit_checks.undated(settings)
+    redis_checks.undated(settings)
     _periods(settings)
     _approved_tokens(settings)
     profile_checks.undated(settings)

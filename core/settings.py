@@ -219,6 +219,17 @@ class DatabaseSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class Redis:
+    """[redis]  Nonces and rate limits that several fronts share; `url` "" keeps them in memory."""
+
+    url: str = ""
+    password_file: str = ""
+    ca_file: str = ""
+    prefix: str = "acme"
+    timeout: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class Metrics:
     """[metrics]  Prometheus metrics and health, for operators only."""
 
@@ -311,6 +322,7 @@ class Settings:
     status: Status = field(default_factory=Status)
     repository: Repository = field(default_factory=Repository)
     database: DatabaseSettings = field(default_factory=DatabaseSettings)
+    redis: Redis = field(default_factory=Redis)
     metrics: Metrics = field(default_factory=Metrics)
     limits: Limits = field(default_factory=Limits)
     renewal: Renewal = field(default_factory=Renewal)

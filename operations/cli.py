@@ -106,6 +106,10 @@ def check_config(config: Config = None, data: Data = _DATA, set_: Set = None, js
             print(f"warning: {sentence}", file=sys.stderr)
         if not settings.mpic.listen:  # a perspective's own host has no token
             check_prerequisites(settings, invocation.directory())
+        if settings.redis.url:
+            from core.ephemeral.redis.server import examine
+
+            examine(settings.redis, SystemClock())
         try:
             check_ports(settings)
         except ConfigurationError as error:

@@ -30,8 +30,12 @@ from core.blocklist import Blocklist
 from core.clock import Clock
 from core.data_directory import DataDirectory
 from core.database import Database
+from core.ephemeral import Buckets, Nonces
 from core.ephemeral.memory import MemoryNonces
 from core.ephemeral.memory_buckets import MemoryBuckets
+from core.ephemeral.redis import server as redis
+from core.ephemeral.redis.buckets import RedisBuckets
+from core.ephemeral.redis.nonces import RedisNonces
 from core.errors import CaError, ConfigurationError, HaltIssuance, TransientError
 from core.high_risk import HighRisk
 from core.jobs import Handler, JobRunner, hasten
@@ -150,6 +154,7 @@ async def serve(
             randomness,
         )
         await tls.start()
+        nonces, buckets = await _short_lived(closing, settings, clock, randomness)
 
         access_log = AccessLog(data.log / "access.log")
         access_log.open()
@@ -159,8 +164,8 @@ async def serve(
             database=database,
             clock=clock,
             randomness=randomness,
-            nonces=MemoryNonces(randomness, "app"),
-            buckets=MemoryBuckets(),
+            nonces=nonces,
+            buckets=buckets,
             urls=urls,
             changes=changes,
             chains=chains,
@@ -226,6 +231,24 @@ async def serve(
             ):
                 loops.create_task(_for_ever(loop))
             ready()
+
+
+async def _short_lived(
+    closing: contextlib.AsyncExitStack, settings: Settings, clock: Clock, randomness: Randomness
+) -> tuple[Nonces, Buckets]:
+    if not settings.redis.url:
+        return MemoryNonces(randomness, "app"), MemoryBuckets()
+    server = redis.Server(settings.redis, clock)
+    closing.push_async_callback(server.close)
+    try:
+        await server.check()
+    except redis.Unfit as unfit:
+        raise ConfigurationError(str(unfit)) from unfit
+    except TransientError as away:
+        # A CA answers for what it has issued, also while this is away.
+        _log.error("%s; what needs a nonce is answered with 503 until it is back", away)
+    prefix = settings.redis.prefix
+    return RedisNonces(server, prefix, clock, randomness), RedisBuckets(server, prefix)
 
 
 def _logs(settings: Settings, clock: Clock, randomness: Randomness) -> Logs | None:

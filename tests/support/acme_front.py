@@ -31,7 +31,7 @@ from acme_server.urls import Urls
 from core import blocked_keys, certificates, issuers, jobs
 from core.clock import FakeClock
 from core.database import Database, Transaction
-from core.ephemeral import Buckets
+from core.ephemeral import Buckets, Nonces
 from core.ephemeral.memory import MemoryNonces
 from core.ephemeral.memory_buckets import MemoryBuckets
 from core.errors import Refused, TransientError
@@ -301,7 +301,10 @@ class Front:
 
 @asynccontextmanager
 async def running(
-    directory: Path, change: Callable[[Settings], Settings] = lambda s: s, buckets: Buckets | None = None
+    directory: Path,
+    change: Callable[[Settings], Settings] = lambda s: s,
+    buckets: Buckets | None = None,
+    nonces: Callable[[FakeClock], Nonces] | None = None,
 ) -> AsyncIterator[Front]:
     """A front with an empty database below `directory`; `change` turns the settings."""
     clock = FakeClock(databases.NOW)
@@ -318,7 +321,7 @@ async def running(
             database=database,
             clock=clock,
             randomness=randomness,
-            nonces=MemoryNonces(randomness, token(randomness)),
+            nonces=nonces(clock) if nonces else MemoryNonces(randomness, token(randomness)),
             buckets=MemoryBuckets() if buckets is None else buckets,
             urls=Urls(settings),
             changes=changes,
