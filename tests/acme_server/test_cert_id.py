@@ -50,12 +50,14 @@ BENT = {
 
 
 @pytest.mark.clause("RFC 9773 section 4.1")
+@pytest.mark.must("rfc9773.4.1.identifier")
 def test_the_vector_of_the_rfc() -> None:
     assert cert_id.read(VECTOR) == CertId(KEY_ID, SERIAL)
     assert str(CertId(KEY_ID, SERIAL)) == VECTOR
 
 
 @pytest.mark.clause("RFC 9773 section 4.1")
+@pytest.mark.must("rfc9773.4.1.unpadded")
 @pytest.mark.parametrize("text", BENT.values(), ids=BENT.keys())
 def test_any_other_spelling_is_malformed(text: str) -> None:
     with pytest.raises(Problem) as refused:

@@ -87,6 +87,7 @@ BENT_BODIES: dict[str, bytes] = {
     "a payload that is null": encoded(sign(KEY, protected(), b"") | {"payload": None}),
     "an unprotected header": encoded(sign(KEY, protected(), b"") | {"header": {}}),
     "several signatures": encoded({"payload": "", "signatures": [{"protected": "", "signature": ""}]}),
+    "a protected header that is an array": encoded({"protected": b64(b"[]"), "payload": "", "signature": ""}),
     "members that are no strings": encoded({"protected": {}, "payload": 1, "signature": None}),
     "deep nesting": b"[" * 60000,
     "nesting beyond the bound": b'{"a":' * 17 + b"1" + b"}" * 17,

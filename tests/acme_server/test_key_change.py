@@ -77,6 +77,21 @@ async def test_a_bent_inner_request_changes_nothing(
     assert front.counts() == before
 
 
+async def test_who_goes_to_and_fro_between_two_keys_has_to_wait_a_second(
+    front: Front, subscriber: AcmeClient
+) -> None:
+    old, new = subscriber.key, ec_key()
+    assert (await subscriber.change_key(new)).status == 200
+    subscriber.key = new
+    before = front.counts()
+    answer = await subscriber.change_key(old)
+    assert (answer.status, answer.problem) == (400, "malformed")
+    assert "try again in a second" in answer.body["detail"]
+    assert front.counts() == before
+    front.clock.at += 1
+    assert (await subscriber.change_key(old)).status == 200
+
+
 @pytest.mark.clause("RFC 8555 section 7.3.5")
 @pytest.mark.must("rfc8555.7.3.5.inner")
 async def test_a_weak_new_key_is_refused(front: Front, subscriber: AcmeClient) -> None:

@@ -33,6 +33,7 @@ def with_profiles(profiles: Mapping[str, Profile]) -> Any:
 
 
 @pytest.mark.clause("draft-ietf-acme-profiles-00 section 3")
+@pytest.mark.must("profiles.3.meta")
 async def test_the_directory_names_every_profile_with_a_description(front: Front) -> None:
     directory = (await front.client().get("/directory")).body
     assert directory["meta"]["profiles"] == {
@@ -57,6 +58,7 @@ async def test_an_operator_describes_a_profile_in_words_of_his_own(tmp_path: Pat
 
 
 @pytest.mark.clause("draft-ietf-acme-profiles-00 section 4")
+@pytest.mark.must("profiles.4.shown")
 @pytest.mark.parametrize("named", ["tlsserver", "shortlived", "ip"])
 async def test_an_order_has_the_profile_that_it_names_and_shows_it(
     front: Front, subscriber: AcmeClient, named: str
@@ -67,6 +69,7 @@ async def test_an_order_has_the_profile_that_it_names_and_shows_it(
 
 
 @pytest.mark.clause("draft-ietf-acme-profiles-00 section 4")
+@pytest.mark.must("profiles.4.default")
 @pytest.mark.clause("RFC 8738 section 3")
 @pytest.mark.parametrize(
     ("names", "profile"),
@@ -80,6 +83,7 @@ async def test_an_order_that_names_none_has_the_first_profile_for_its_identifier
 
 
 @pytest.mark.clause("draft-ietf-acme-profiles-00 section 4")
+@pytest.mark.must("profiles.4.unknown", "profiles.4.unfit")
 @pytest.mark.clause("draft-ietf-acme-profiles-00 section 6.3")
 @pytest.mark.parametrize(
     ("payload", "kind", "detail"),
@@ -142,6 +146,7 @@ async def _finalize(front: Front, client: AcmeClient, made: Any) -> Any:
 
 
 @pytest.mark.clause("draft-ietf-acme-profiles-00 section 4")
+@pytest.mark.must("profiles.4.withdrawn")
 async def test_finalize_under_a_profile_that_was_withdrawn_is_refused_and_the_order_stays_ready(
     tmp_path: Path,
 ) -> None:

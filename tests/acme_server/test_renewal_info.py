@@ -34,6 +34,7 @@ def window(answer: Answer) -> tuple[int, int]:
 
 
 @pytest.mark.clause("RFC 9773 section 3")
+@pytest.mark.must("rfc9773.3.directory", "rfc9773.4.1.unauthenticated", "rfc9773.4.2.window")
 @pytest.mark.clause("RFC 9773 section 4.1")
 async def test_the_directory_says_where_anyone_may_ask_without_an_account(
     front: Front, subscriber: AcmeClient
@@ -51,6 +52,7 @@ async def test_the_directory_says_where_anyone_may_ask_without_an_account(
 
 
 @pytest.mark.clause("RFC 9773 section 4.3.1")
+@pytest.mark.must("rfc9773.4.3.retry-after")
 @pytest.mark.clause("RFC 9773 section 6")
 async def test_an_answer_says_when_to_ask_again_and_how_long_a_cache_may_hold_it(
     front: Front, subscriber: AcmeClient
@@ -90,6 +92,7 @@ async def test_the_window_stays_where_it_is_to_the_end_of_the_certificate_and_be
 
 
 @pytest.mark.clause("RFC 9773 section 4.2")
+@pytest.mark.must("rfc9773.4.2.past")
 async def test_a_revoked_certificate_is_to_be_renewed_at_once(front: Front, subscriber: AcmeClient) -> None:
     _, certificate = await front.issued(subscriber, NAME)
     serial = certificate.serial_number.to_bytes(2, "big")

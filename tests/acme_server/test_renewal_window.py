@@ -70,6 +70,7 @@ def test_the_window_of_a_revoked_certificate_is_in_the_past() -> None:
 
 
 @pytest.mark.clause("RFC 9773 section 4.2")
+@pytest.mark.must("rfc9773.4.2.end-after-start")
 @given(st.binary(min_size=1, max_size=20), st.integers(1, 10**8), st.integers(-100, 10**8))
 def test_no_window_ends_before_it_begins(serial: bytes, life: int, time: int) -> None:
     for window in (

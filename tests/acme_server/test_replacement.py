@@ -36,6 +36,7 @@ async def refused(front: Front, answer: Answer, before: dict[str, int], status: 
 
 
 @pytest.mark.clause("RFC 9773 section 5")
+@pytest.mark.must("rfc9773.5.reflected")
 async def test_an_order_shows_what_it_replaces_in_every_answer(front: Front, subscriber: AcmeClient) -> None:
     named = await certified(front, subscriber)
     placed = await subscriber.order(*NAMES, replaces=named)
@@ -66,6 +67,7 @@ async def test_a_certificate_that_is_none_of_ours_cannot_be_replaced(
 
 
 @pytest.mark.clause("RFC 9773 section 5")
+@pytest.mark.must("rfc9773.5.same-account", "rfc9773.5.refused")
 async def test_a_certificate_of_another_account_cannot_be_replaced(
     front: Front, subscriber: AcmeClient
 ) -> None:
@@ -76,6 +78,7 @@ async def test_a_certificate_of_another_account_cannot_be_replaced(
 
 
 @pytest.mark.clause("RFC 9773 section 5")
+@pytest.mark.must("rfc9773.5.shares-a-name", "rfc9773.5.refused")
 async def test_an_order_without_a_name_of_the_certificate_does_not_replace_it(
     front: Front, subscriber: AcmeClient
 ) -> None:
@@ -120,6 +123,7 @@ async def test_of_many_at_once_one_order_is_placed(front: Front, subscriber: Acm
 
 
 @pytest.mark.clause("RFC 9773 section 5")
+@pytest.mark.must("rfc9773.5.already-replaced", "rfc9773.5.not-replaced")
 @pytest.mark.clause("RFC 9773 section 7.4")
 async def test_another_order_for_a_certificate_that_is_being_replaced_is_a_conflict(
     front: Front, subscriber: AcmeClient
@@ -158,6 +162,7 @@ async def test_an_order_that_was_finalized_is_bound_to_its_key_and_not_given_out
 
 
 @pytest.mark.clause("RFC 9773 section 5")
+@pytest.mark.must("rfc9773.5.not-replaced")
 async def test_an_order_that_became_invalid_frees_the_certificate(
     front: Front, subscriber: AcmeClient
 ) -> None:

@@ -40,6 +40,7 @@ async def finalized(client: AcmeClient, order: Answer) -> Answer:
 
 
 @pytest.mark.clause("RFC 8555 section 7.4")
+@pytest.mark.must("rfc8555.7.4.contents")
 @pytest.mark.clause("RFC 8555 section 7.1.3")
 @pytest.mark.parametrize(
     ("members", "begins", "ends"),
@@ -117,6 +118,7 @@ REFUSED = {
 
 
 @pytest.mark.clause("RFC 8555 section 7.4")
+@pytest.mark.must("rfc8555.7.4.error")
 @pytest.mark.clause("draft-ietf-acme-profiles-00 section 4")
 @pytest.mark.parametrize(("members", "kind", "detail"), REFUSED.values(), ids=REFUSED.keys())
 async def test_a_time_that_cannot_be_had_is_refused_with_what_can_and_nothing_changes(

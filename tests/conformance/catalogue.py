@@ -64,6 +64,11 @@ def documents() -> tuple[Document, ...]:
     return tuple(_read(name) for name in DOCUMENTS)
 
 
+def not_offered() -> Mapping[str, str]:
+    """Documents that nothing here serves, and why."""
+    return tomllib.loads((DIRECTORY / "not_offered.toml").read_text(encoding="utf-8"))
+
+
 @cache
 def proofs() -> Mapping[str, tuple[Marked, ...]]:
     """The tests that bear each key, by file."""

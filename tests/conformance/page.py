@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tests.conformance.catalogue import Document, Row, documents, proofs
+from tests.conformance.catalogue import Document, Row, documents, not_offered, proofs
 from tests.support.marks import Marked
 
 _HEAD = """# What each RFC asks of a server, and the test that shows it
@@ -15,12 +15,21 @@ test compares this page with both. A clause is told in a few words of our own: r
 only are left out. Where we differ from a SHOULD, [divergences.md](divergences.md) says why.
 """
 
+_NOT_OFFERED = """## What is not offered at all
+
+None of it is in the directory, and what asks for it is refused.
+
+| Document | Why |
+| --- | --- |
+"""
+
 
 def page() -> str:
     """The whole page in Markdown."""
     known = documents()
     parts = [_HEAD, _counts(known), _gaps(known)]
     parts += [_chapter(each) for each in known]
+    parts.append(_NOT_OFFERED + "".join(f"| {name} | {why} |\n" for name, why in not_offered().items()))
     return "\n".join(parts)
 
 

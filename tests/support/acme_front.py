@@ -63,8 +63,8 @@ ISSUER_NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Test issuer")]
 class FakePerspectives:
     """Fails every name that was not put into `pass_names`; `undecided` names have no verdict.
 
-    `fault` is raised instead; `meanwhile` happens while the perspectives look; `others` are more of
-    them; `good_until` is the persistUntil of records.
+    They fail with `problem`.  `fault` is raised instead; `meanwhile` happens while the perspectives look;
+    `others` are more of them; `good_until` is the persistUntil of records.
     """
 
     def __init__(self, clock: FakeClock) -> None:
@@ -72,6 +72,7 @@ class FakePerspectives:
         self.undecided: set[str] = set()
         self.caa_forbids: set[str] = set()
         self.asked: list[tuple[str, ...]] = []
+        self.problem = "connection"
         self.fault: Exception | None = None
         self.meanwhile: Callable[[], Awaitable[object]] | None = None
         self.others: tuple[View, ...] = ()
@@ -97,7 +98,7 @@ class FakePerspectives:
         if name in self.undecided:
             seen = Seen(Result.INDETERMINATE, "serverInternal", "the resolver is away")
         elif name not in self.pass_names:
-            seen = Seen(Result.FAIL, "connection", f"{name}: connection refused")
+            seen = Seen(Result.FAIL, self.problem, f"{name}: connection refused")
         return self._outcome(name, account_url, method, seen, Seen(Result.PASS))
 
     async def recheck_caa(self, name: str, account_url: str, caa_method: str) -> Outcome:
