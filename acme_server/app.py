@@ -27,6 +27,7 @@ from acme_server.handlers import (
     limits_page,
     nonce,
     order,
+    preflight,
     renewal_info,
     revocation,
 )
@@ -73,6 +74,7 @@ def build(context: Context) -> Answers:
             gate.open("POST", terms_page.PATH, terms.agree),
             #
             gate.signed(Proof.AGREED_ACCOUNT, urls.NEW_ORDER, order.create),
+            gate.signed(Proof.AGREED_ACCOUNT, urls.PREFLIGHT, preflight.foresee),
             gate.read(Proof.ACCOUNT, "/acme/order/{id}", order.show),
             gate.signed(Proof.ACCOUNT, "/acme/order/{id}/finalize", order.finalize_order),
             gate.read(Proof.ACCOUNT, "/acme/certificate/{id}", certificate.show),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from acme_server.changes import Changes
 from acme_server.registration.binding_secret import BindingSecret
@@ -15,6 +16,16 @@ from core.ephemeral import Buckets, Nonces
 from core.high_risk import HighRisk
 from core.randomness import Randomness
 from core.settings import Settings
+from validation.mpic.foresight import Foresight
+
+
+class Foreseer(Protocol):
+    """What this room needs of `validation.mpic.foresight.Foreseer`."""
+
+    async def look(
+        self, name: str, account_url: str, methods: Sequence[str], thumbprints: Sequence[str]
+    ) -> Foresight:
+        """What validations of `name` would meet.  Raises `TransientError` when there is no place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +46,7 @@ class Context:
     randomness: Randomness
     nonces: Nonces
     buckets: Buckets
+    foreseer: Foreseer
     urls: Urls
     changes: Changes
     chains: Mapping[str, Sequence[bytes]]

@@ -165,21 +165,23 @@ def permission(seen: CaaSeen, issuance: caa.Issuance) -> dict[str, Any]:
         return {"exempt": _short(seen.exempt)}
     if not seen.found_at:
         return {"records": []}
-    records = [{"record": _short(each), "says": _says(each, seen.records, issuance)} for each in seen.records]
+    shown = seen.records[: caa.REFUSED_RECORDS]
     return {
         "foundAt": _short(seen.found_at),
-        "records": records[: caa.REFUSED_RECORDS],
+        "records": [
+            {"record": _short(record), "says": says}
+            for record, says in zip(shown, _words(seen.records, issuance), strict=False)
+        ],
         "ttl": seen.ttl,
         "authenticated": seen.authenticated,
     }
 
 
-def _says(record: str, records: Sequence[str], issuance: caa.Issuance) -> str:
+def _words(records: Sequence[str], issuance: caa.Issuance) -> list[str]:
     try:
-        parsed = [CaaRecord.from_presentation(each) for each in records]
-        return caa.words(parsed, issuance)[records.index(record)]
+        return caa.words([CaaRecord.from_presentation(each) for each in records], issuance)
     except MalformedValue:
-        return "is too long to be judged again here"
+        return ["stands in a set that was not kept whole"] * len(records)
 
 
 def _lookup(each: Lookup) -> dict[str, Any]:

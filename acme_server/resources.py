@@ -28,6 +28,8 @@ def directory(settings: Settings, urls: Urls, profiles: Mapping[str, str]) -> di
         "limits": {"url": urls.base + paths.LIMITS, "documentation": urls.limits},
         "profiles": profiles,
     }
+    if settings.acme.preflight:
+        meta["preflight"] = {"url": urls.base + paths.PREFLIGHT}
     if any(not METHODS[each].key_authorization for each in settings.validation.methods):
         # draft-ietf-acme-dns-persist-02 section 3.2: so that records can stand before the first order.
         meta["issuerDomainNames"] = list(settings.ca.caa_identities)

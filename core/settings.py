@@ -89,6 +89,7 @@ class Acme:
     authorization_lifetime: int = 30 * 86400
     authorization_reuse: int = 7 * 3600
     poll_interval: int = 1
+    preflight: bool = True
     hold: int = 2
     website: str = ""
     external_account: ExternalAccount = ExternalAccount.OFF
@@ -265,6 +266,12 @@ class Limits:
     certificate_set_period: int = 7 * 86400
     limits_account: int = 60
     limits_account_period: int = 60
+    explain_account: int = 60
+    explain_account_period: int = 60
+    preflight_account: int = 100
+    preflight_account_period: int = 3600
+    preflight_domain: int = 50
+    preflight_domain_period: int = 3600
 
 
 @dataclass(frozen=True, slots=True)

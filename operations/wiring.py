@@ -59,6 +59,7 @@ from signer.ct.submission import Logs
 from signer.issuance import Issuance
 from status.crl_updater import CrlUpdater
 from validation.mpic.client import Perspectives
+from validation.mpic.foresight import Foreseer
 
 VAULT_PATIENCE = 60
 """Seconds to wait for the vault at start: its self-test and lint pool take a few on a busy machine."""
@@ -166,6 +167,7 @@ async def serve(
             randomness=randomness,
             nonces=nonces,
             buckets=buckets,
+            foreseer=Foreseer(perspectives.channels, settings, clock, randomness),
             urls=urls,
             changes=changes,
             chains=chains,

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from core.evidence import SignedStatement
+from core.evidence import CaaSeen, SignedStatement
+from core.outcome import Seen
 from core.rpc import Method
 
 OLDER_KEYS = 20
@@ -45,6 +46,45 @@ class Looked:
 
 
 @dataclass(frozen=True, slots=True)
+class PreflightRequest:
+    """What would a check of `name` by each of `methods` meet?
+
+    `name` and `account_url` as in `CheckRequest`.  `token` is a random one that nobody published: what
+    lies at its URL is no matter, that something answers there is.  `thumbprints` are those of the account's
+    keys, the current one first: a record that stays names one of them.
+    """
+
+    name: str
+    account_url: str
+    methods: tuple[str, ...]
+    token: str
+    thumbprints: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Prospect:
+    """Whether `method` could show control, as far as it is up to the network; `facts` as in `Looked`."""
+
+    method: str
+    seen: Seen
+    facts: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a perspective met: unsigned, of no attempt, evidence of nothing.
+
+    `caa` was judged for the first of the methods; `climb` are its facts.  `took` in milliseconds.
+    """
+
+    perspective: str
+    prospects: tuple[Prospect, ...]
+    caa: CaaSeen
+    climb: bytes = b""
+    took: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Health:
     """A perspective's account of itself; `public_key` is its SubjectPublicKeyInfo.
 
@@ -68,4 +108,5 @@ class HealthRequest:
 
 
 CHECK = Method("check", CheckRequest, Looked)
+PREFLIGHT = Method("preflight", PreflightRequest, Preview)
 HEALTH = Method("health", HealthRequest, Health)

@@ -35,10 +35,10 @@ LOCAL_NAME = "local name"
 IP_ADDRESS = "IP address"
 """Why no CAA was looked up: CAA governs domain names (RFC 8659 section 1; BR 3.2.2.8)."""
 
-_TOKEN = re.compile(r"[A-Za-z0-9_-]{22,84}")
+TOKEN = re.compile(r"[A-Za-z0-9_-]{22,84}")
 """At least 128 bits in base64url (RFC 8555 section 8.1), and no more than http-01 has room for."""
 
-_THUMBPRINT = re.compile(r"[A-Za-z0-9_-]{43}")
+THUMBPRINT = re.compile(r"[A-Za-z0-9_-]{43}")
 """SHA-256 in base64url (RFC 8555 section 8.1)."""
 
 _ATTEMPT = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -244,10 +244,10 @@ class Checker:
 def _require_key_authorization(request: CheckRequest) -> None:
     """A token and the account key's thumbprint; no token where the method publishes none, but older keys."""
     if METHODS[request.method].key_authorization:
-        fits = bool(_TOKEN.fullmatch(request.token)) and not request.older
+        fits = bool(TOKEN.fullmatch(request.token)) and not request.older
     else:
         fits = not request.token and len(request.older) <= OLDER_KEYS
-    if not fits or not all(_THUMBPRINT.fullmatch(each) for each in (request.thumbprint, *request.older)):
+    if not fits or not all(THUMBPRINT.fullmatch(each) for each in (request.thumbprint, *request.older)):
         raise Refused("validation.token", "not a token and a key's thumbprint (RFC 8555 section 8.1)")
 
 

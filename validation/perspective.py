@@ -24,7 +24,7 @@ from core.registered_domain import registered_domain
 from core.rpc import RpcServer
 from core.settings import Rules, Settings
 from validation.addresses import AddressPolicy
-from validation.api import CHECK, HEALTH, Health, HealthRequest
+from validation.api import CHECK, HEALTH, PREFLIGHT, Health, HealthRequest
 from validation.challenge import Tools
 from validation.checker import Checker
 from validation.dns import canary, eyes
@@ -36,6 +36,7 @@ from validation.keys import load_private_key, public_key_octets
 from validation.limiter import Limiter
 from validation.methods import CHECKS
 from validation.mpic.mutual_tls import COORDINATOR, Identity, host_name
+from validation.preflight import Scout
 
 _log = logging.getLogger(__name__)
 
@@ -82,6 +83,9 @@ async def serve(
 
         server = RpcServer()
         server.add(CHECK, checker.check)
+        scout = make_scout(settings, code, resolver, clock, bird)
+        if scout is not None:
+            server.add(PREFLIGHT, scout.preview)
         server.add(HEALTH, answer)
         data.run.mkdir(parents=True, exist_ok=True)
         await server.listen(data.perspective_socket(code))
@@ -91,7 +95,7 @@ async def serve(
             from validation.mpic.remote_server import Doors, open_doors
 
             coordinator = host_name(COORDINATOR, settings.mpic.zone)
-            doors = Doors(checker, settings.ca.caa_identities, coordinator, health, clock)
+            doors = Doors(checker, scout, settings.ca.caa_identities, coordinator, health, clock)
             await closing.enter_async_context(
                 open_doors(doors, settings.mpic.listen, identity, settings.mpic.connections, clock)
             )
@@ -109,44 +113,71 @@ def make_checker(
     bird: Canary | None = None,
 ) -> Checker:
     """The checker by the settings.  Raises `ConfigurationError`."""
-    public = settings.ca.rules == Rules.PUBLIC
     validation = settings.validation
     unknown = sorted(set(validation.methods) - set(CHECKS))
     if unknown:
         raise ConfigurationError(
             f"validation.methods: {', '.join(unknown)} is not known; choose from {', '.join(CHECKS)}"
         )
+    public = settings.ca.rules == Rules.PUBLIC
     if public and settings.deployment.production and validation.allowed_networks:
         raise ConfigurationError(
             "validation.allowed_networks: a public CA in production reaches public addresses only; empty it"
         )
-    local_names = () if public else settings.ca.local_names
-    identities = frozenset(identity.lower() for identity in settings.ca.caa_identities)
-
-    def host_rule(host: str) -> str:
-        return normalise_dns(host, public=public, local_names=local_names)
-
     kind = _through_gateway(settings.mpic.gateway) if settings.mpic.gateway else Checker
     return kind(
         code=code,
         signer=signer,
-        tools=Tools(
-            resolver=LocalNames(resolver, local_names),
-            dialer=GuardedDialer(),
-            policy=AddressPolicy.parse(validation.allowed_networks, validation.barred_networks),
-            ports=Ports(validation.http_port, validation.https_port, validation.tls_alpn_port),
-            host_rule=host_rule,
-            local_names=local_names,
-            identities=identities,
-            persist_plain=validation.persist_plain,
-        ),
+        tools=make_tools(settings, resolver),
         limiter=Limiter(validation.concurrency, registered_domain),
-        identities=identities,
+        identities=identities(settings),
         enabled=frozenset(validation.methods),
         clock=clock,
         public=public,
         canary=bird,
     )
+
+
+def make_scout(
+    settings: Settings, code: str, resolver: Resolver, clock: Clock, bird: Canary | None = None
+) -> Scout | None:
+    """What looks beforehand; None where a stock Open MPIC service looks, which knows of no such thing."""
+    if settings.mpic.gateway:
+        return None
+    return Scout(
+        code,
+        make_tools(settings, resolver),
+        identities(settings),
+        frozenset(settings.validation.methods),
+        clock,
+        public=settings.ca.rules is Rules.PUBLIC,
+        canary=bird,
+    )
+
+
+def make_tools(settings: Settings, resolver: Resolver) -> Tools:
+    """What the methods look with.  Raises `ConfigurationError`."""
+    public, validation = settings.ca.rules is Rules.PUBLIC, settings.validation
+    local_names = () if public else settings.ca.local_names
+
+    def host_rule(host: str) -> str:
+        return normalise_dns(host, public=public, local_names=local_names)
+
+    return Tools(
+        resolver=LocalNames(resolver, local_names),
+        dialer=GuardedDialer(),
+        policy=AddressPolicy.parse(validation.allowed_networks, validation.barred_networks),
+        ports=Ports(validation.http_port, validation.https_port, validation.tls_alpn_port),
+        host_rule=host_rule,
+        local_names=local_names,
+        identities=identities(settings),
+        persist_plain=validation.persist_plain,
+    )
+
+
+def identities(settings: Settings) -> frozenset[str]:
+    """Our CAA issuer domain names, in lower case."""
+    return frozenset(identity.lower() for identity in settings.ca.caa_identities)
 
 
 def _through_gateway(url: str) -> Callable[..., Checker]:

@@ -6,21 +6,22 @@ from acme_server import explanation
 from acme_server.authentication import own
 from acme_server.context import Context
 from acme_server.exchange import ByAccount, Reply
-from acme_server.objects import Attempt, Authorization
+from acme_server.registration import rate_limits
 from acme_server.store import attempts, authorizations
-from core.database import Rows
 
 
 async def show(context: Context, request: ByAccount) -> Reply:
     """What each perspective saw in the newest attempts."""
     wanted = request.path["id"]
-
-    def load(rows: Rows) -> tuple[Authorization | None, list[Attempt], int]:
-        found = authorizations.by_id(rows, wanted)
-        return found, attempts.newest(rows, wanted, explanation.ATTEMPTS), attempts.recorded(rows, wanted)
-
-    found, newest, recorded = await context.database.read(load)
+    found = await context.database.read(lambda rows: authorizations.by_id(rows, wanted))
     authorization = own(request, found, "authorization")
+    async with rate_limits.explanation(context, request.account):
+        newest, recorded = await context.database.read(
+            lambda rows: (
+                attempts.newest(rows, wanted, explanation.ATTEMPTS),
+                attempts.recorded(rows, wanted),
+            )
+        )
     content = explanation.document(
         authorization,
         newest,

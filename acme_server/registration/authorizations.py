@@ -52,7 +52,7 @@ def for_name(
         return valid
     if not renewal:
         limits.must_not_back_off(tx, account.id, value, settings.limits)
-    methods = [each for each in settings.validation.methods if _shows(METHODS[each], value, wildcard)]
+    methods = offered(value, wildcard, settings)
     if not methods:
         raise refusal(ErrorType.REJECTED_IDENTIFIER, f"no validation method is offered here for {name}")
     waiting = _pending(tx, account.id, value, wildcard, methods, settings)
@@ -73,6 +73,11 @@ def for_name(
     )
     authorizations.insert(tx, authorization, _challenges(authorization, methods, randomness))
     return authorization
+
+
+def offered(value: str, wildcard: bool, settings: Settings) -> list[str]:
+    """The methods that can show control of such an identifier, "*." taken off."""
+    return [each for each in settings.validation.methods if _shows(METHODS[each], value, wildcard)]
 
 
 def held(rows: Rows, account_id: str, name: str, settings: Settings, now: int) -> Authorization | None:

@@ -87,6 +87,21 @@ async def new_order(
 
 
 @asynccontextmanager
+async def explanation(context: Context, account: Account) -> AsyncIterator[None]:
+    """Around an explanation.  Raises `Problem`, `TransientError`."""
+    found = await of_account(context, account.id)
+    async with _spent(context, found.claim(Limit.EXPLAIN_ACCOUNT, account.id, 1)):
+        yield
+
+
+@asynccontextmanager
+async def preflight(context: Context, account: Account, names: Sequence[str]) -> AsyncIterator[None]:
+    """Around a look at `names` beforehand.  Raises `Problem`, `TransientError`."""
+    async with _spent(context, rates.of_preflight(await of_account(context, account.id), account.id, names)):
+        yield
+
+
+@asynccontextmanager
 async def new_authorization(context: Context, account: Account) -> AsyncIterator[None]:
     """Around the transaction of newAuthz: one name.  Raises `Problem`, `TransientError`."""
     found = await of_account(context, account.id)

@@ -10,6 +10,7 @@ RFC 8555 section 6.6.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -38,6 +39,9 @@ class Limit(StrEnum):
     CERTIFICATE_DOMAIN = "certificate-domain"
     CERTIFICATE_SET = "certificate-set"
     LIMITS_ACCOUNT = "limits-account"
+    EXPLAIN_ACCOUNT = "explain-account"
+    PREFLIGHT_ACCOUNT = "preflight-account"
+    PREFLIGHT_DOMAIN = "preflight-domain"
 
 
 COUNTS: Mapping[Limit, str] = {
@@ -47,6 +51,9 @@ COUNTS: Mapping[Limit, str] = {
     Limit.CERTIFICATE_DOMAIN: "certificates with names below {subject}",
     Limit.CERTIFICATE_SET: "certificates for exactly {subject}",
     Limit.LIMITS_ACCOUNT: "looks at the limits of this account",
+    Limit.EXPLAIN_ACCOUNT: "explanations of this account's authorizations",
+    Limit.PREFLIGHT_ACCOUNT: "names looked at beforehand (preflight) for this account",
+    Limit.PREFLIGHT_DOMAIN: "names below {subject} looked at beforehand (preflight)",
 }
 """What each counts, in the plural, for a subject."""
 
@@ -57,6 +64,9 @@ GENERAL: Mapping[Limit, str] = {
     Limit.CERTIFICATE_DOMAIN: "certificates with names below one registered domain",
     Limit.CERTIFICATE_SET: "certificates for exactly the same names",
     Limit.LIMITS_ACCOUNT: "looks at the limits of one account",
+    Limit.EXPLAIN_ACCOUNT: "explanations of one account's authorizations",
+    Limit.PREFLIGHT_ACCOUNT: "names looked at beforehand (preflight) for one account",
+    Limit.PREFLIGHT_DOMAIN: "names below one registered domain looked at beforehand (preflight)",
 }
 """The same for no subject."""
 
@@ -144,6 +154,15 @@ def of_certificate(rates: Rates, names: Sequence[str], *, cost: int = 1) -> list
         claims += rates.claim(Limit.CERTIFICATE_DOMAIN, domain, cost, domain, tuple(below))
     exactly = hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()[:32]
     return claims + rates.claim(Limit.CERTIFICATE_SET, exactly, cost, listed(names))
+
+
+def of_preflight(rates: Rates, account_id: str, names: Sequence[str]) -> list[Claim]:
+    """What looking at these names beforehand spends."""
+    claims = rates.claim(Limit.PREFLIGHT_ACCOUNT, account_id, max(1, len(names)))
+    domains = Counter(map(registered_domain, names))
+    for domain, count in domains.items():
+        claims += rates.claim(Limit.PREFLIGHT_DOMAIN, domain, count, domain)
+    return claims
 
 
 def reached(claims: Sequence[Claim], stands: Sequence[Bucket], now: int) -> Problem | None:

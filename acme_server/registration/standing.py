@@ -58,6 +58,9 @@ async def of_account(context: Context, account_id: str, names: Sequence[str]) ->
     else:
         claims = by_account.claim(Limit.NEW_ORDER_ACCOUNT, account_id, 1)
     asking = by_account.claim(Limit.LIMITS_ACCOUNT, account_id, 1)
+    asking += by_account.claim(Limit.EXPLAIN_ACCOUNT, account_id, 1)
+    if context.settings.acme.preflight:
+        asking += by_account.claim(Limit.PREFLIGHT_ACCOUNT, account_id, 1)
     stands = await context.buckets.look([each.spend for each in [*claims, *asking]], now)
     refusal = None
     if names:

@@ -73,6 +73,7 @@ async def test_the_directory_names_what_is_offered_and_nothing_else(front: Front
             "externalAccountRequired": False,
             "explain": {"template": "{+authorization}/explanation"},
             "limits": {"url": f"{BASE}/acme/limits", "documentation": f"{BASE}/limits"},
+            "preflight": {"url": f"{BASE}/acme/preflight"},
             "profiles": advertised(front.context.settings),
         },
     }

@@ -74,6 +74,17 @@ async def test_an_authorization_that_nobody_looked_at_has_no_attempts(
     }
 
 
+@pytest.mark.clause("RFC 8555 section 6.6")
+async def test_explanations_are_limited(front: Front, subscriber: AcmeClient) -> None:
+    order = await subscriber.order(NAME)
+    url = f"{order.body['authorizations'][0]}/explanation"
+    most = front.context.settings.limits.explain_account
+    answers = [await subscriber.post(url) for _ in range(most + 1)]
+    assert [each.status for each in answers[:-1]] == [200] * most
+    assert (answers[-1].status, answers[-1].problem) == (429, "rateLimited")
+    assert answers[-1].body["limit"] == "explain-account"
+
+
 async def test_another_account_learns_nothing_and_the_audit_log_is_told(
     front: Front, subscriber: AcmeClient
 ) -> None:

@@ -7,11 +7,13 @@ like the applicant; he controls routes and not the host.  Whatever happens, the 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +24,7 @@ from tests.support.ca import RunningCa
 from tests.support.subscriber import Ended, Subscriber
 from tests.world import namespaces
 from tests.world.internet import PRESET, Internet
+from tests.world.trap import Trap
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(300), pytest.mark.clause("BR 3.2.2.9")]
 
@@ -212,3 +215,77 @@ def test_a_resolver_that_ends_or_hangs_is_replaced_and_the_order_is_not_lost(
 
 def test_after_all_of_it_the_books_are_whole(ca: HostileCa) -> None:
     assert Books(ca).faults() == []
+
+
+async def asked(subscriber: Subscriber, url: str, payload: dict[str, Any] | None) -> Any:
+    return json.loads((await subscriber.client.post(url, payload))[1])
+
+
+def meta(subscriber: Subscriber) -> Any:
+    return subscriber.client.directory["meta"]
+
+
+@pytest.mark.row("errors.secondary")
+def test_the_holder_of_a_host_reads_from_where_it_looks_otherwise(internet: Internet, ca: HostileCa) -> None:
+    name, astray = "told.hostile.com", (*REGION, "sydney")
+
+    async def flow() -> Any:
+        async with open_session(ca.trust_anchor, 4) as session:
+            subscriber = await Subscriber.register(session, ca.directory_url, ChallengeServer())
+            assert internet.web is not None
+            internet.web.thumbprint = subscriber.client.thumbprint
+            ended = await subscriber.finish(await subscriber.order(name), make_csr(name), 120)
+            assert ended.status == "invalid"
+            template = meta(subscriber)["explain"]["template"]
+            url = template.replace("{+authorization}", ended.order["authorizations"][0])
+            return await asked(subscriber, url, None)
+
+    with hijacked(internet, *astray):
+        explained = asyncio.run(flow())
+    (attempt,) = explained["attempts"]
+    assert (attempt["result"], attempt["quorum"]) == ("fail", {"control": "3/6", "caa": "6/6"})
+    assert "several places" in attempt["advice"]["en"]
+    failed = {each["code"]: each for each in attempt["perspectives"] if each["result"] == "fail"}
+    assert set(failed) == set(astray)
+    for each in failed.values():
+        assert "another account key" in each["control"]["detail"]
+        (request,) = each["control"]["requests"]
+        assert (request["address"], request["status"]) == (internet.net.addresses.web, 200)
+    for each in attempt["perspectives"]:
+        assert {lookup["dnssec"] for lookup in each["control"]["lookups"]} == {"secure"}
+
+
+@pytest.mark.row("attacks.name-to-internal")
+def test_a_preflight_is_no_way_inside_and_foretells_what_hostile_names_would_meet(
+    internet: Internet, ca: HostileCa
+) -> None:
+    expected = {
+        "www.hostile.com": "yes",
+        "not-found.hostile.com": "yes",
+        "closed.hostile.com": "no",
+        "to-metadata.hostile.com": "no",
+        "redirect-22.hostile.com": "no",
+        "caa-deny.example.com": "no",
+        "www.tampered-example.com": "no",
+        "loopback.internal-example.com": "no",
+    }
+
+    async def flow() -> Any:
+        async with open_session(ca.trust_anchor, 4) as session:
+            subscriber = await Subscriber.register(session, ca.directory_url, ChallengeServer())
+            identifiers = [{"type": "dns", "value": name} for name in expected]
+            wanted = {"identifiers": identifiers, "methods": ["http-01"]}
+            return await asked(subscriber, meta(subscriber)["preflight"]["url"], wanted)
+
+    with ExitStack() as stack:
+        traps = [stack.enter_context(Trap(internet.net, code)) for code in internet.codes]
+        foretold = asyncio.run(flow())
+        assert [trap.caught for trap in traps] == [[]] * len(traps)
+    assert foretold["placed"] is True
+    works = {each["identifier"]["value"]: each["methods"][0]["works"] for each in foretold["identifiers"]}
+    assert works == expected
+    first = foretold["identifiers"][0]["methods"][0]
+    assert first["quorum"] == {"control": "6/6", "caa": "6/6"}
+    assert all(each["requests"][0]["status"] for each in first["perspectives"])
+    with Books(ca).database() as db:
+        assert db.one("SELECT 1 FROM authorizations WHERE value = 'not-found.hostile.com'") is None

@@ -24,7 +24,7 @@ from cryptography.x509.oid import NameOID
 from acme_server import app
 from acme_server.addresses import Addresses
 from acme_server.changes import Changes
-from acme_server.context import Context
+from acme_server.context import Context, Foreseer
 from acme_server.registration.binding_secret import BindingSecret
 from acme_server.server import Server
 from acme_server.urls import Urls
@@ -53,6 +53,7 @@ from tests.support.acme_client import (
     thumbprint,
 )
 from validation.mpic.conclusion import tally
+from validation.mpic.foresight import Foresight
 
 BASE = "https://ca.test:14000"
 ISSUER = "ec-1"
@@ -133,6 +134,22 @@ class FakePerspectives:
             now,
             5,
         )
+
+
+class FakeForeseer:
+    """Has no place for anybody, unless a test gives it an `inner` one that looks."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, ...]] = []
+        self.inner: Foreseer | None = None
+
+    async def look(
+        self, name: str, account_url: str, methods: Sequence[str], thumbprints: Sequence[str]
+    ) -> Foresight:
+        self.asked.append((name, account_url, *methods))
+        if self.inner is None:
+            raise TransientError("busy")
+        return await self.inner.look(name, account_url, methods, thumbprints)
 
 
 class FakeIssuance:
@@ -234,6 +251,7 @@ class Front:
     database: Database
     perspectives: FakePerspectives
     issuance: FakeIssuance
+    foreseer: FakeForeseer
     handlers: Any
     access: list[str] = field(default_factory=list)
     vault_told: list[str] = field(default_factory=list)
@@ -316,7 +334,7 @@ async def running(
     changes = Changes()
     async with databases.opened(directory, clock) as database:
         perspectives = FakePerspectives(clock)
-        issuance = FakeIssuance(database, clock)
+        issuance, foreseer = FakeIssuance(database, clock), FakeForeseer()
         context = Context(
             settings=settings,
             database=database,
@@ -324,6 +342,7 @@ async def running(
             randomness=randomness,
             nonces=nonces(clock) if nonces else MemoryNonces(randomness, token(randomness)),
             buckets=MemoryBuckets() if buckets is None else buckets,
+            foreseer=foreseer,
             urls=Urls(settings),
             changes=changes,
             chains={ISSUER: [await issuance.prepare()]},
@@ -356,7 +375,9 @@ async def running(
         at = f"http://127.0.0.1:{server.ports[0]}"
         try:
             async with ClientSession() as http:
-                front = Front(http, at, context, clock, database, perspectives, issuance, handlers, lines)
+                front = Front(
+                    http, at, context, clock, database, perspectives, issuance, foreseer, handlers, lines
+                )
                 front.wakes, front.vault_told = wakes, told
                 yield front
         finally:

@@ -27,7 +27,7 @@ from validation.keys import public_key_octets
 from validation.methods.txt import text_of
 from validation.mpic.mutual_tls import COORDINATOR, Identity
 from validation.mpic.remote_server import Doors, open_doors
-from validation.perspective import make_checker
+from validation.perspective import make_checker, make_scout
 
 ZONE = "mpic.ca.example"
 OURS = "ca.example"
@@ -101,7 +101,8 @@ class Honest:
         def health() -> Health:
             return Health(self.code, self.spki, (), "APNIC", self.identity.ends)
 
-        self.doors = Doors(self.checker, (OURS,), f"{COORDINATOR}.{ZONE}", health, clock)
+        scout = make_scout(settings, self.code, self.resolver, clock)
+        self.doors = Doors(self.checker, scout, (OURS,), f"{COORDINATOR}.{ZONE}", health, clock)
         async with open_doors(self.doors, [f"127.0.0.1:{port}"], self.identity, connections, clock) as ports:
             self.url = f"https://127.0.0.1:{ports[0]}"
             yield

@@ -16,11 +16,13 @@ from core.randomness import SystemRandomness
 from core.rpc import RpcServer
 from core.settings import Perspective, Settings
 from tests.support.acme_front import Front, running
-from validation.api import CHECK
+from validation.api import CHECK, PREFLIGHT
 from validation.checker import Checker
 from validation.dns.resolver import Resolver
 from validation.mpic.client import Perspectives
-from validation.perspective import make_checker
+from validation.mpic.foresight import Foreseer
+from validation.perspective import make_checker, make_scout
+from validation.preflight import Scout
 
 REGIONS = ("APNIC", "ARIN", "RIPE NCC")
 
@@ -59,9 +61,12 @@ async def looking(
         data.run.mkdir(parents=True)
         for code, resolver in resolvers.items():
             checker = make_checker(settings, code, key, resolver, front.clock)
-            await closing.enter_async_context(serving(data, code, checker))
+            scout = make_scout(settings, code, resolver, front.clock)
+            assert scout is not None
+            await closing.enter_async_context(serving(data, code, checker, scout))
         perspectives = Perspectives(data, settings, front.clock, SystemRandomness())
         closing.push_async_callback(perspectives.close)
+        front.foreseer.inner = Foreseer(perspectives.channels, settings, front.clock, SystemRandomness())
         front.handlers = app.job_handlers(
             front.database, settings, front.clock, perspectives, front.issuance, front.context.changes
         )
@@ -69,10 +74,11 @@ async def looking(
 
 
 @asynccontextmanager
-async def serving(data: DataDirectory, code: str, checker: Checker) -> AsyncIterator[None]:
+async def serving(data: DataDirectory, code: str, checker: Checker, scout: Scout) -> AsyncIterator[None]:
     """The perspective's socket."""
     server = RpcServer()
     server.add(CHECK, checker.check)
+    server.add(PREFLIGHT, scout.preview)
     await server.listen(data.perspective_socket(code))
     try:
         yield

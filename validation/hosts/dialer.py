@@ -33,6 +33,10 @@ OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno
 """What the kernel says when this machine is out of files, memory or ports, or its own firewall forbids."""
 
 
+_NO_PROTOCOL = "no application protocol"
+"""How OpenSSL calls alert 120."""
+
+
 @dataclass(frozen=True, slots=True)
 class DialLimits:
     """Seconds.  The total of a hop defeats drip-feeding, which no read timeout sees.
@@ -64,12 +68,17 @@ class ConnectFailed(CheckFailed):
     """No connection came about: the other address family may be tried."""
 
 
+class NoAcmeTls(CheckFailed):
+    """A TLS server is there, and says that it does not speak acme-tls/1."""
+
+
 class GuardedDialer:
     """Connects to one address at a time.  The caller has policed the address."""
 
-    def __init__(self, limits: DialLimits | None = None) -> None:
+    def __init__(self, limits: DialLimits | None = None, per_network: int = PER_NETWORK) -> None:
+        """`per_network` connections at once to one network."""
         self._limits = limits or DialLimits()
-        self._networks = Places(PER_NETWORK)
+        self._networks = Places(per_network)
         self._https = _context()
         self._acme_tls = _context()
         self._acme_tls.set_alpn_protocols([ACME_TLS])
@@ -205,7 +214,8 @@ def _faults(where: str, awaited: str) -> Iterator[None]:
     except ssl.SSLEOFError as error:
         raise CheckFailed("connection", f"{where}: closed during the TLS handshake") from error
     except ssl.SSLError as error:
-        raise CheckFailed("tls", f"{where}: the TLS handshake failed ({_alert(error)})") from error
+        kind = NoAcmeTls if _NO_PROTOCOL in str(error) else CheckFailed
+        raise kind("tls", f"{where}: the TLS handshake failed ({_alert(error)})") from error
     except Unacceptable as error:
         raise CheckFailed("connection", f"{where}: {error}") from error
     except OSError as error:
@@ -214,7 +224,7 @@ def _faults(where: str, awaited: str) -> Iterator[None]:
 
 def _alert(error: ssl.SSLError) -> str:
     """What OpenSSL says, shortly.  Alert 120 has no reason of its own in Python 3.11."""
-    if "no application protocol" in str(error):
+    if _NO_PROTOCOL in str(error):
         return f"the server says that it does not speak {ACME_TLS}: alert no_application_protocol"
     return (error.reason or "protocol error").lower().replace("_", " ")
 

@@ -17,3 +17,12 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
         "dns-persist-01": dns_persist01.check,
     }
 )
+
+
+def record_name(method: str, name: str, account_url: str) -> str:
+    """Where `method` looks for a TXT record for `name` (without "*."); "" when it looks for none."""
+    if method == "dns-01":
+        return dns01.record(name)
+    if method == "dns-account-01":
+        return dns_account01.record(name, account_url)
+    return dns_persist01.record(name) if method == "dns-persist-01" else ""

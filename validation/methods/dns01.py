@@ -11,5 +11,10 @@ LABEL = "_acme-challenge"
 
 async def check(challenge: Challenge, tools: Tools, trace: Trace) -> Shown:
     """Returns when one TXT record holds the digest.  Raises `CheckFailed`, `TransientError`."""
-    await txt.require_digest(f"{LABEL}.{challenge.name}", challenge, tools, trace)
+    await txt.require_digest(record(challenge.name), challenge, tools, trace)
     return Shown()
+
+
+def record(name: str) -> str:
+    """Where the TXT record stands."""
+    return f"{LABEL}.{name}"

@@ -21,9 +21,13 @@ LABEL_OCTETS = 10
 
 async def check(challenge: Challenge, tools: Tools, trace: Trace) -> Shown:
     """Returns when one TXT record holds the digest.  Raises `CheckFailed`, `TransientError`."""
-    prefix = f"{account_label(challenge.account_url)}.{dns01.LABEL}"
-    await txt.require_digest(f"{prefix}.{challenge.name}", challenge, tools, trace)
+    await txt.require_digest(record(challenge.name, challenge.account_url), challenge, tools, trace)
     return Shown()
+
+
+def record(name: str, account_url: str) -> str:
+    """Where the TXT record stands."""
+    return f"{account_label(account_url)}.{dns01.record(name)}"
 
 
 def account_label(account_url: str) -> str:

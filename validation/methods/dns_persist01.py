@@ -61,7 +61,7 @@ class Grant:
 
 async def check(challenge: Challenge, tools: Tools, trace: Trace) -> Shown:
     """What the records grant.  Raises `CheckFailed`, `TransientError`."""
-    name = f"{LABEL}.{challenge.name}"
+    name = record(challenge.name)
     texts = await txt.lookup(name, tools, trace)
     sought = Sought(
         tools.identities,
@@ -79,6 +79,11 @@ async def check(challenge: Challenge, tools: Tools, trace: Trace) -> Shown:
         raise CheckFailed(error.problem, f"{name}: {error.detail}") from error
     trace.add(f"granted by {printable(granted.value, 240)}")
     return Shown(texts.ttl, granted.account_hash, granted.thumbprint, granted.good_until)
+
+
+def record(name: str) -> str:
+    """Where the TXT record stands."""
+    return f"{LABEL}.{name}"
 
 
 def evaluate(values: Iterable[bytes], sought: Sought) -> Grant:

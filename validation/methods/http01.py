@@ -31,15 +31,19 @@ _KEY_AUTHORIZATION = re.compile(rb"[A-Za-z0-9_-]{1,84}\.[A-Za-z0-9_-]{43}")
 
 async def check(challenge: Challenge, tools: Tools, trace: Trace) -> Shown:
     """Returns when the host serves the key authorization.  Raises `CheckFailed`, `TransientError`."""
+    _compare(await visit(challenge, tools, trace), challenge)
+    return Shown()
+
+
+async def visit(challenge: Challenge, tools: Tools, trace: Trace) -> Reply:
+    """What is at the challenge's URL, or where that leads.  Raises `CheckFailed`, `TransientError`."""
     try:
         async with asyncio.timeout(tools.dialer.limits.check):
-            reply = await _follow(challenge, tools, trace)
+            return await _follow(challenge, tools, trace)
     except TimeoutError as error:
         raise CheckFailed(
             "connection", f"{challenge.name}: no answer within {tools.dialer.limits.check:.0f} s"
         ) from error
-    _compare(reply, challenge)
-    return Shown()
 
 
 async def _follow(challenge: Challenge, tools: Tools, trace: Trace) -> Reply:

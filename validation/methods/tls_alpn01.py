@@ -39,14 +39,8 @@ class _Fault(Exception):
 
 async def check(challenge: Challenge, tools: Tools, trace: Trace) -> Shown:
     """Returns when the host shows the certificate.  Raises `CheckFailed`, `TransientError`."""
-    seconds = tools.dialer.limits.tls_alpn
     try:
-        async with asyncio.timeout(seconds):
-            presented = await _presented(challenge, tools, trace)
-    except TimeoutError as error:
-        raise CheckFailed(
-            "connection", f"{challenge.name}: no TLS handshake was finished within {seconds:.0f} s"
-        ) from error
+        presented = await visit(challenge, tools, trace)
     except CheckFailed as error:
         raise CheckFailed(error.problem, f"{challenge.name}: {error.detail}") from error
     trace.add(f"ALPN {presented.protocol or 'none'}, certificate SHA-256 {_digest(presented)}")
@@ -62,6 +56,20 @@ async def check(challenge: Challenge, tools: Tools, trace: Trace) -> Shown:
     except _Fault as error:
         raise CheckFailed("unauthorized", f"{challenge.name}: the certificate shown {error}") from error
     return Shown()
+
+
+async def visit(challenge: Challenge, tools: Tools, trace: Trace) -> Presented:
+    """What the host shows, whatever it is.
+
+    Raises: `NoAcmeTls` when a TLS server is there that does not speak acme-tls/1; `CheckFailed`,
+    `TransientError`.
+    """
+    seconds = tools.dialer.limits.tls_alpn
+    try:
+        async with asyncio.timeout(seconds):
+            return await _presented(challenge, tools, trace)
+    except TimeoutError as error:
+        raise CheckFailed("connection", f"no TLS handshake was finished within {seconds:.0f} s") from error
 
 
 def server_name(name: str) -> str:

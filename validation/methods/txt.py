@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from validation.challenge import Challenge, Tools
 from validation.dns.asking import ask
 from validation.dns.dns_message import joined
-from validation.dns.resolver import Type
+from validation.dns.resolver import Answer, Type
 from validation.verdict import CheckFailed, Trace, printable
 
 CHECK_SECONDS = 8.0
@@ -39,17 +39,22 @@ async def lookup(name: str, tools: Tools, trace: Trace) -> Texts:
     Raises: `CheckFailed` "dns" when the DNS gives no answer or has no such name, "unauthorized" when the name
     has no TXT record; `TransientError` for a fault of ours.
     """
-    try:
-        async with asyncio.timeout(CHECK_SECONDS):
-            answer = await ask(tools.resolver, name, Type.TXT, trace)
-    except TimeoutError as error:
-        raise CheckFailed("dns", f"looking up TXT for {name}: no answer in {CHECK_SECONDS:.0f} s") from error
+    answer = await visit(name, tools, trace)
     trace.add(answer.describe())
     if not answer.exists:
         raise CheckFailed("dns", f"{name} does not exist (NXDOMAIN): publish the TXT record there")
     if not answer.records:
         raise CheckFailed("unauthorized", f"{name} has no TXT record: publish it there")
     return Texts(tuple(map(joined, answer.records)), answer.ttl)
+
+
+async def visit(name: str, tools: Tools, trace: Trace) -> Answer:
+    """The answer for TXT at `name`, be it none.  Raises `CheckFailed` "dns", `TransientError`."""
+    try:
+        async with asyncio.timeout(CHECK_SECONDS):
+            return await ask(tools.resolver, name, Type.TXT, trace)
+    except TimeoutError as error:
+        raise CheckFailed("dns", f"looking up TXT for {name}: no answer in {CHECK_SECONDS:.0f} s") from error
 
 
 async def require_digest(name: str, challenge: Challenge, tools: Tools, trace: Trace) -> None:

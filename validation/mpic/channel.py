@@ -13,7 +13,17 @@ from core.data_directory import DataDirectory
 from core.errors import TransientError
 from core.rpc import RpcClient
 from core.settings import Perspective, Settings
-from validation.api import CHECK, HEALTH, CheckRequest, Health, HealthRequest, Looked
+from validation.api import (
+    CHECK,
+    HEALTH,
+    PREFLIGHT,
+    CheckRequest,
+    Health,
+    HealthRequest,
+    Looked,
+    PreflightRequest,
+    Preview,
+)
 from validation.mpic.remote_channel import CoordinatorIdentity, RemoteChannel
 
 
@@ -27,6 +37,9 @@ class Channel(Protocol):
         this request, ValueError when what came back is no statement, `HaltIssuance` when its clock stepped
         back.
         """
+
+    async def preflight(self, request: PreflightRequest) -> Preview:
+        """What it met.  Raises: `TransientError`, `Refused`, `HaltIssuance`, as `check`."""
 
     async def close(self) -> None:
         """Drop the connections."""
@@ -64,6 +77,11 @@ class LocalChannel:
         if self._distrusted:
             raise TransientError(f"it is not used: {self._distrusted}")
         return await self._client.call(CHECK, request)
+
+    async def preflight(self, request: PreflightRequest) -> Preview:
+        if self._distrusted:
+            raise TransientError(f"it is not used: {self._distrusted}")
+        return await self._client.call(PREFLIGHT, request)
 
     async def health(self) -> Health:
         return await self._client.call(HEALTH, HealthRequest())

@@ -49,7 +49,7 @@ Answer = Received | Absent
 
 _PASS = Seen(Result.PASS)
 _FAIL = Seen(Result.FAIL)
-_UNDECIDED = Seen(Result.INDETERMINATE, "serverInternal", "a perspective gave no answer; try again")
+UNDECIDED = Seen(Result.INDETERMINATE, "serverInternal", "a perspective gave no answer; try again")
 
 
 def conclude(
@@ -60,7 +60,7 @@ def conclude(
     `answers` is keyed by perspective code; a missing one is undecided, so that a pass or a failure cannot
     be turned by what may still come.  `at` in POSIX seconds.
     """
-    return _conclude(rules, perspectives, answers, _UNDECIDED, at)
+    return _conclude(rules, perspectives, answers, UNDECIDED, at)
 
 
 def settled(
@@ -107,14 +107,15 @@ def _line(code: str, answer: Answer) -> View:
     if isinstance(answer, Absent):
         return View(code, absence=answer.why, detail=answer.detail)
     statement = answer.statement
-    return View(code, _seen(statement.control), _seen(statement.caa), statement.took, facts=answer.facts)
+    control = None if statement.control is None else believed(statement.control)
+    caa = None if statement.caa is None else believed(statement.caa)
+    return View(code, control, caa, statement.took, facts=answer.facts)
 
 
-def _seen(part: ControlSeen | CaaSeen | None) -> Seen | None:
-    if part is None:
-        return None
+def believed(part: ControlSeen | CaaSeen | Seen) -> Seen:
+    """What a perspective says, as far as it may say it."""
     # A failure that is called our own is none of the applicant's, whatever perspective calls it so.
-    ours = part.result is Result.FAIL and part.problem == _UNDECIDED.problem
+    ours = part.result is Result.FAIL and part.problem == UNDECIDED.problem
     # Its words go on to clients and logs: a perspective that was taken over must not choose their form.
     problem, detail = printable(part.problem, PROBLEM_LIMIT), printable(part.detail, DETAIL_LIMIT)
     return Seen(Result.INDETERMINATE if ours else part.result, problem, detail)
@@ -128,11 +129,12 @@ def _conclude(
         answer = answers.get(one.code)
         if isinstance(answer, Received):
             # Control is None in a recheck: it was shown before.
-            control[one.code] = _seen(answer.statement.control) or _PASS
-            caa[one.code] = _seen(answer.statement.caa) or _UNDECIDED
+            shown, permitted = answer.statement.control, answer.statement.caa
+            control[one.code] = _PASS if shown is None else believed(shown)
+            caa[one.code] = UNDECIDED if permitted is None else believed(permitted)
         else:
-            control[one.code] = caa[one.code] = missing if answer is None else _UNDECIDED
-    subjects = [_subject(rules, perspectives, seen, at) for seen in (control, caa)]
+            control[one.code] = caa[one.code] = missing if answer is None else UNDECIDED
+    subjects = [agreed(rules, perspectives, seen, at) for seen in (control, caa)]
     for wanted in (Result.FAIL, Result.INDETERMINATE):
         for each in subjects:
             if each.result is wanted:
@@ -140,8 +142,8 @@ def _conclude(
     return _PASS
 
 
-def _subject(rules: Rules, perspectives: Sequence[Perspective], seen: Mapping[str, Seen], at: int) -> Seen:
-    """The outcome of one subject, control or CAA."""
+def agreed(rules: Rules, perspectives: Sequence[Perspective], seen: Mapping[str, Seen], at: int) -> Seen:
+    """The outcome of one subject, control or CAA, of which each perspective has `seen` this."""
     primary, *remotes = perspectives
     first = seen[primary.code]
     if first.result is not Result.PASS:

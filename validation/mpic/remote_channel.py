@@ -21,7 +21,7 @@ from core import evidence
 from core.errors import Refused, TransientError
 from core.evidence import Result, SignedStatement, Statement
 from core.settings import Perspective
-from validation.api import CheckRequest, Health, Looked
+from validation.api import CheckRequest, Health, Looked, PreflightRequest, Preview
 from validation.mpic import open_mpic, translation
 from validation.mpic.mutual_tls import Identity, host_name
 from validation.mpic.open_mpic import CheckError, CheckResponse, Refusal
@@ -87,6 +87,14 @@ class RemoteChannel:
         if self._pinned is not None:
             _must_be_by(*self._pinned, signed)
         return Looked(signed, response.facts or b"")
+
+    async def preflight(self, request: PreflightRequest) -> Preview:
+        if self._distrusted:
+            raise TransientError(f"it is not used: {self._distrusted}")
+        status, body = await self._peer.ask("POST", "/preflight", open_mpic.encode(request))
+        if status == 422:
+            raise _refusal(body)
+        return decoded(status, body, Preview)
 
     async def health(self) -> Health:
         self._own.refresh()

@@ -1,4 +1,5 @@
-"""A perspective's doors to its coordinator on another host: POST /dcv, POST /caa, GET /healthz, GET /configz.
+"""A perspective's doors to its coordinator on another host: POST /dcv, /caa and our own
+/preflight, GET /healthz and /configz.
 
 Mutual TLS 1.3 under the channel's own root; whoever is not the coordinator gets no answer.  A request that
 names what is to be attested gets a signed statement; any other is a stock Open MPIC coordinator's and is
@@ -22,11 +23,12 @@ from aiohttp import web
 
 from core.clock import Clock
 from core.errors import CaError, ConfigurationError, HaltIssuance, Refused, TransientError
-from validation.api import CheckRequest, Health
+from validation.api import CheckRequest, Health, PreflightRequest
 from validation.checker import Checker
 from validation.mpic import open_mpic, translation
 from validation.mpic.mutual_tls import Identity
 from validation.mpic.open_mpic import CaaRequest, CheckError, CheckResponse, DcvRequest, Refusal
+from validation.preflight import Scout
 
 REQUEST_SECONDS = 15.0
 """After that no coordinator waits any more (validation/mpic/client.py)."""
@@ -57,13 +59,18 @@ class Doors:
     def __init__(
         self,
         checker: Checker,
+        scout: Scout | None,
         identities: Collection[str],
         coordinator: str,
         health: Callable[[], Health],
         clock: Clock,
     ) -> None:
-        """`identities` are our CAA issuer domain names, `coordinator` the name in its certificate."""
+        """`identities` are our CAA issuer domain names, `coordinator` the name in its certificate.
+
+        Without a `scout` nothing is looked at beforehand.
+        """
         self._checker = checker
+        self._scout = scout
         self._identities = tuple(identity.lower() for identity in identities)
         self._coordinator = coordinator
         self._health = health
@@ -79,6 +86,7 @@ class Doors:
             [
                 web.post("/dcv", self._dcv),
                 web.post("/caa", self._caa),
+                web.post("/preflight", self._preflight),
                 web.get("/healthz", self._healthz),
                 web.get("/configz", self._configz),
             ]
@@ -143,6 +151,13 @@ class Doors:
 
     async def _attested(self, check: CheckRequest, method: str) -> web.Response:
         return _answer(translation.attestation_response(await self._checker.check(check), method))
+
+    async def _preflight(self, request: web.Request) -> web.Response:
+        asked = open_mpic.decode(await request.read(), PreflightRequest)
+        if self._scout is None:
+            raise Refused("preflight.gateway", "a stock Open MPIC service looks here, and not beforehand")
+        preview = await self._scout.preview(asked)
+        return web.Response(body=open_mpic.encode(preview), content_type="application/json")
 
     async def _healthz(self, request: web.Request) -> web.Response:
         self._clock.now()  # one that stepped back is no health

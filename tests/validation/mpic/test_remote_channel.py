@@ -16,6 +16,7 @@ import pytest
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from core import facts
 from core.clock import FakeClock, SystemClock
 from core.data_directory import DataDirectory
 from core.errors import Refused, TransientError
@@ -33,7 +34,7 @@ from tests.support.elsewhere import (
     coordinator_settings,
 )
 from tests.support.fake_dns import failure
-from validation.api import CheckRequest, Looked
+from validation.api import CheckRequest, Looked, PreflightRequest
 from validation.mpic import open_mpic, peer, remote_server, translation
 from validation.mpic.channel import channels
 from validation.mpic.mutual_tls import Identity
@@ -85,6 +86,32 @@ async def test_a_check_and_a_recheck_come_back_signed(data: DataDirectory, far: 
     assert (recheck.name, recheck.control) == ("*.example.com", None)
     assert recheck.caa is not None
     assert (recheck.caa.result, recheck.caa.method) == (Result.PASS, "dns-01")
+
+
+async def test_facts_come_beside_the_statement_and_hostile_ones_cost_no_voice(
+    data: DataDirectory, far: Honest, pki: Pki, tmp_path: Path
+) -> None:
+    async with far.serving(), channel(data, far.url) as to:
+        read = facts.decode((await to.check(CHECK)).facts)
+    assert read is not None
+    assert (read.lookups[0].name, read.lookups[0].count) == ("_acme-challenge.www.example.com", 1)
+    async with hostile(data, pki, tmp_path, answering(facts="AAAA" * 20_000)) as to:
+        looked = await to.check(CHECK)
+    assert looked.signed.statement().attempt == "attempt"
+    assert facts.decode(looked.facts) is None
+
+
+async def test_a_preflight_comes_back_unsigned(data: DataDirectory, far: Honest) -> None:
+    asked = PreflightRequest("www.example.com", ACCOUNT, ("dns-01",), TOKEN, (THUMBPRINT,))
+    async with far.serving(), channel(data, far.url) as to:
+        preview = await to.preflight(asked)
+        with pytest.raises(Refused, match=r"preflight\.methods"):
+            await to.preflight(dataclasses.replace(asked, methods=()))
+        to.distrust("it lies")
+        with pytest.raises(TransientError, match="it lies"):
+            await to.preflight(asked)
+    assert [(each.method, each.seen.result) for each in preview.prospects] == [("dns-01", Result.PASS)]
+    assert far.signed == []
 
 
 async def test_a_failure_is_signed_evidence_too(data: DataDirectory, far: Honest) -> None:

@@ -292,3 +292,25 @@ async def test_a_renewed_certificate_is_served_without_a_restart(
     assert far.identity.refresh()
     _, told = await ask(far, coordinator, "GET", "/configz")
     assert told["ends"] == await served_until() < before - 80_000
+
+
+async def test_a_gateway_looks_at_nothing_beforehand(
+    far: Honest, coordinator: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = {
+        "name": "www.example.com",
+        "account_url": ACCOUNT,
+        "methods": ["dns-01"],
+        "token": TOKEN,
+        "thumbprints": [THUMBPRINT],
+    }
+    monkeypatch.setattr(far.doors, "_scout", None)
+    status, body = await ask(far, coordinator, "POST", "/preflight", asked)
+    assert (status, body["errors"][0]["error_type"]) == (422, "preflight.gateway")
+    assert far.resolver.asked == []
+
+
+async def test_a_stock_coordinator_is_told_no_facts(far: Honest, coordinator: ssl.SSLContext) -> None:
+    status, body = await ask(far, coordinator, "POST", "/dcv", stock(key_authorization_hash=DIGEST))
+    assert status == 200
+    assert "facts" not in body
