@@ -82,11 +82,11 @@ const journeys = {
         return { account: await by.createAccount(contact), chain: await issue(by, ask.method) };
     },
 
-    async 'order by profile'() {
+    async order() {
         const by = await client();
         await by.createAccount(contact);
         const order = await by.createOrder({
-            identifiers: [{ type: 'dns', value: ask.name }], profile: ask.profile,
+            identifiers: [{ type: ask.type, value: ask.name }], profile: ask.profile,
         });
         for (const authz of await by.getAuthorizations(order)) {
             const challenge = authz.challenges.find((each) => each.type === ask.method);

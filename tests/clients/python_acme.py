@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Callable
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from ipaddress import ip_address
 from typing import Any
 
 import josepy
@@ -61,7 +62,11 @@ class Subscriber:
         key = ec.generate_private_key(ec.SECP256R1()).private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
-        return self.acme.new_order(crypto_util.make_csr(key, [ASK["name"]]), profile=profile)
+        try:
+            csr = crypto_util.make_csr(key, ipaddrs=[ip_address(ASK["name"])])
+        except ValueError:
+            csr = crypto_util.make_csr(key, [ASK["name"]])
+        return self.acme.new_order(csr, profile=profile)
 
     @contextmanager
     def _answered(self, challenge: messages.ChallengeBody) -> Any:

@@ -86,6 +86,13 @@ def test_caddy_gets_a_certificate_by_tls_alpn_01_on_the_port_that_it_serves(
         caddy.leaf()
 
 
+@pytest.mark.client("caddy", "ip")
+@pytest.mark.clause("RFC 8738 section 3")
+def test_caddy_serves_an_address(ca: RunningCa, tmp_path: Path) -> None:
+    with (caddy := Caddy(ca, tmp_path, "127.0.0.1", "disable_tlsalpn_challenge")).serving():
+        caddy.leaf()
+
+
 @pytest.mark.client("caddy", "eab")
 @pytest.mark.clause("RFC 8555 section 7.3.4")
 def test_caddy_binds_its_account(ca: RunningCa, tmp_path: Path, binding: Binding) -> None:

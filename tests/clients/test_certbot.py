@@ -9,7 +9,8 @@ import pytest
 from tests.clients import environments
 from tests.clients.conftest import Binding
 from tests.support.ca import RunningCa
-from tests.support.clients import Certbot, addresses, check, eventually, load, ocsp
+from tests.support.clients import Certbot, addresses, check, days, eventually, load, ocsp
+from tests.support.renewal import must_be_replaced
 
 pytestmark = [pytest.mark.long, pytest.mark.clause("RFC 8555 section 7")]
 
@@ -60,3 +61,31 @@ def test_certbot_is_told_that_its_key_is_not_one_of_ours(certbot: Certbot, bindi
     ran = certbot.http01("unbound-certbot.example.com", options=options)
     assert ran.code != 0
     assert "externalAccountBinding" in ran.output or "MAC" in ran.output
+
+
+@pytest.mark.client("certbot", "ari")
+@pytest.mark.clause("RFC 9773 section 4.2")
+def test_certbot_renews_by_itself_only_what_the_ca_says_is_due(ca: RunningCa, certbot: Certbot) -> None:
+    moved, quiet = "moved-certbot.example.com", "quiet-certbot.example.com"
+    for name in (moved, quiet):
+        certbot.http01(name).ok()
+    before = {name: load(certbot.certificate(name)).serial_number for name in (moved, quiet)}
+    must_be_replaced(ca, certbot.certificate(moved))
+    certbot.run(["renew", "--no-random-sleep-on-renew"]).ok()
+    assert load(certbot.certificate(moved)).serial_number != before[moved]
+    assert load(certbot.certificate(quiet)).serial_number == before[quiet]
+
+
+@pytest.mark.client("certbot", "profiles")
+@pytest.mark.clause("draft-ietf-acme-profiles-00 section 4")
+def test_certbot_gets_the_profile_that_it_requires_or_prefers(ca: RunningCa, certbot: Certbot) -> None:
+    name = "short-certbot.example.com"
+    certbot.http01(name, options=("--required-profile", "shortlived")).ok()
+    assert days(certbot.certificate(name)) == 6
+    name = "fallback-certbot.example.com"
+    certbot.http01(name, options=("--preferred-profile", "there-is-none")).ok()
+    assert days(certbot.certificate(name)) == 90
+    name = "refused-certbot.example.com"
+    ran = certbot.http01(name, options=("--required-profile", "there-is-none"))
+    assert ran.code != 0
+    assert "there-is-none" in ran.output

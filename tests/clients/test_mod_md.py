@@ -15,8 +15,9 @@ import pytest
 
 from tests.clients.conftest import Binding
 from tests.support.ca import RunningCa
-from tests.support.clients import HOOK, eventually, program, run
+from tests.support.clients import HOOK, days, eventually, program, run
 from tests.support.hosts import running, shown
+from tests.support.renewal import must_be_replaced
 from tests.world.addresses import free_port
 
 pytestmark = [pytest.mark.long, pytest.mark.clause("RFC 8555 section 7")]
@@ -159,3 +160,26 @@ def test_apache_binds_its_account(ca: RunningCa, door: str, directory: Path, bin
     apache = Apache(ca, directory, door, "bound-apache.example.com", *directives)
     with apache.serving():
         apache.renewed()
+
+
+@pytest.mark.client("mod_md", "ari")
+@pytest.mark.clause("RFC 9773 section 4.2")
+def test_apache_renews_when_the_ca_says_so(ca: RunningCa, door: str, directory: Path) -> None:
+    apache = Apache(ca, directory, door, "moved-apache.example.com", "MDCAChallenges http-01")
+    with apache.serving():
+        apache.renewed()
+        (certificate,) = (directory / "md/domains/moved-apache.example.com").glob("pubcert*.pem")
+        must_be_replaced(ca, certificate)
+        apache.reload()
+        apache.renewed()
+
+
+@pytest.mark.client("mod_md", "profiles")
+@pytest.mark.clause("draft-ietf-acme-profiles-00 section 4")
+def test_apache_orders_by_profile(ca: RunningCa, door: str, directory: Path) -> None:
+    directives = ("MDCAChallenges http-01", "MDProfile shortlived", "MDProfileMandatory on")
+    apache = Apache(ca, directory, door, "short-apache.example.com", *directives)
+    with apache.serving():
+        apache.renewed()
+        (certificate,) = (directory / "md/domains/short-apache.example.com").glob("pubcert*.pem")
+    assert days(certificate) == 6

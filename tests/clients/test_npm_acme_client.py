@@ -11,7 +11,7 @@ import pytest
 from tests.clients.conftest import Binding
 from tests.clients.environments import node
 from tests.support.ca import RunningCa
-from tests.support.clients import check, eventually, load, ocsp, parted, program, run
+from tests.support.clients import addresses, check, days, eventually, load, ocsp, parted, program, run
 from tests.support.hosts import alpn_responder, webroot
 
 pytestmark = [pytest.mark.long, pytest.mark.clause("RFC 8555 section 7")]
@@ -82,6 +82,14 @@ def test_acme_client_gets_a_certificate_by_tls_alpn_01(ca: RunningCa, client: No
     check(ca, *client.files(told["chain"]), name)
 
 
+@pytest.mark.client("acme-client", "ip")
+@pytest.mark.clause("RFC 8738 section 3")
+def test_acme_client_gets_a_certificate_for_an_address(ca: RunningCa, client: Node, tmp_path: Path) -> None:
+    with webroot(tmp_path / "www", ca.http_port) as tokens:
+        told = client.run("order", type="ip", name="127.0.0.1", method="http-01", tokens=str(tokens))
+    assert addresses(load(client.files(told["chain"])[0])) == ["127.0.0.1"]
+
+
 @pytest.mark.client("acme-client", "key-change")
 @pytest.mark.clause("RFC 8555 section 7.3.5")
 def test_acme_client_changes_its_key_and_keeps_its_account(client: Node) -> None:
@@ -103,3 +111,12 @@ def test_acme_client_binds_its_account(ca: RunningCa, client: Node, binding: Bin
     name = "bound-npm.example.com"
     told = client.run("bind an account", name=name, method="dns-01", binding=asked)
     check(ca, *client.files(told["chain"]), name)
+
+
+@pytest.mark.client("acme-client", "profiles")
+@pytest.mark.clause("draft-ietf-acme-profiles-00 section 4")
+def test_acme_client_orders_by_profile(ca: RunningCa, client: Node) -> None:
+    name = "short-npm.example.com"
+    told = client.run("order", type="dns", name=name, method="dns-01", profile="shortlived")
+    assert told["profile"] == "shortlived"
+    assert days(client.files(told["chain"])[0]) == 6

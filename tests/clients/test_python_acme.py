@@ -11,7 +11,8 @@ import pytest
 from tests.clients.conftest import Binding
 from tests.clients.environments import python
 from tests.support.ca import RunningCa
-from tests.support.clients import check, eventually, load, ocsp, parted, run
+from tests.support.clients import addresses, check, days, eventually, load, ocsp, parted, run
+from tests.support.renewal import window
 
 pytestmark = [pytest.mark.long, pytest.mark.clause("RFC 8555 section 7")]
 
@@ -66,6 +67,13 @@ def test_acme_gets_a_wildcard_by_dns_01(ca: RunningCa, acme: Acme) -> None:
     check(ca, *acme.files(told["chain"]), "any.python.example.com")
 
 
+@pytest.mark.client("python-acme", "ip")
+@pytest.mark.clause("RFC 8738 section 3")
+def test_acme_gets_a_certificate_for_an_address(acme: Acme) -> None:
+    told = acme.run("issue", name="127.0.0.1", method="http-01")
+    assert addresses(load(acme.files(told["chain"])[0])) == ["127.0.0.1"]
+
+
 @pytest.mark.clause("RFC 8555 section 7.3.1")
 @pytest.mark.clause("RFC 8555 section 7.3.2")
 @pytest.mark.clause("RFC 8555 section 7.3.6")
@@ -89,3 +97,21 @@ def test_acme_binds_its_account_by_each_algorithm(acme: Acme, binding: Binding, 
     acme.run(
         "bind an account", name=f"{algorithm.lower()}-python.example.com", method="http-01", binding=asked
     )
+
+
+@pytest.mark.client("python-acme", "profiles")
+@pytest.mark.clause("draft-ietf-acme-profiles-00 section 4")
+def test_acme_orders_by_profile_and_is_refused_one_that_there_is_not(ca: RunningCa, acme: Acme) -> None:
+    told = acme.run(
+        "order by profile", name="short-python.example.com", method="http-01", profile="shortlived"
+    )
+    assert days(acme.files(told["chain"])[0]) == 6
+    assert told["refused"] == "urn:ietf:params:acme:error:invalidProfile"
+
+
+@pytest.mark.client("python-acme", "ari")
+@pytest.mark.clause("RFC 9773 section 4.2")
+def test_acme_is_told_when_to_renew(ca: RunningCa, acme: Acme) -> None:
+    told = acme.run("ask when to renew", name="ari-python.example.com", method="http-01")
+    start, end = window(ca, load(acme.files(told["chain"])[0]))
+    assert start.timestamp() <= told["at"] <= end.timestamp()

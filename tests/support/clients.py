@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from cryptography import x509
@@ -153,6 +154,12 @@ def addresses(certificate: x509.Certificate) -> list[str]:
     """The addresses that it certifies."""
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     return [str(each) for each in names.get_values_for_type(x509.IPAddress)]
+
+
+def days(certificate: Path) -> int:
+    """Its life, in whole days."""
+    leaf = load(certificate)
+    return round((leaf.not_valid_after_utc - leaf.not_valid_before_utc) / timedelta(days=1))
 
 
 def parted(chain: Path) -> tuple[Path, Path]:
