@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.clients.conftest import Binding
+from tests.clients.hammer import hammered
 from tests.support.ca import RunningCa
 from tests.support.clients import HOOK, Ran, check, eventually, load, ocsp, program, run
 from tests.support.hosts import alpn_responder, webroot
@@ -73,6 +74,18 @@ def test_dehydrated_gets_renews_and_revokes_a_certificate_by_http_01(
     eventually(
         lambda: any(ocsp(ca, each, dehydrated.files(name)[1]) == "revoked" for each in revoked), 5, "revoked"
     )
+
+
+@pytest.mark.clause("RFC 8555 section 6.5")
+def test_a_fresh_nonce_is_never_refused_while_others_hammer(ca: RunningCa, dehydrated: Dehydrated) -> None:
+    # dehydrated 0.7 does not try again after badNonce: its run fails.
+    name = "hammered-dehydrated.example.com"
+    with hammered(ca) as answers, webroot(dehydrated.directory / "www", ca.http_port):
+        dehydrated.run("--cron", "--domain", name, "--challenge", "http-01")
+        dehydrated.run("--cron", "--domain", name, "--challenge", "http-01", "--force", "--force-validation")
+        # What was thrown at the server meanwhile was real work for it: requests with nonces of their own.
+        assert answers.count(200) > 100
+    assert set(answers) == {200}
 
 
 @pytest.mark.client("dehydrated", "dns-01")

@@ -133,7 +133,7 @@ class RunningCa:
         if not self.trust_anchor.exists():
             return False
         try:
-            self.get(self.directory_url)
+            self.get(f"https://localhost:{self.acme_port}/directory")  # its base URL may be a proxy's
             self.get(f"{self.public_url}/trust-anchor.pem")
         except (urllib.error.URLError, OSError):
             return False
@@ -147,9 +147,11 @@ class RunningCa:
                 raise RuntimeError(f"the CA did not come back:\n{self.log_end()}")
             time.sleep(0.05)
 
-    def get(self, url: str, data: bytes | None = None, content_type: str = "") -> bytes:
-        """GET (or POST `data`), trusting this CA's root only."""
-        context = ssl.create_default_context(cafile=str(self.trust_anchor))
+    def get(
+        self, url: str, data: bytes | None = None, content_type: str = "", trust: Path | None = None
+    ) -> bytes:
+        """GET (or POST `data`), trusting this CA's root only, or what is in `trust`."""
+        context = ssl.create_default_context(cafile=str(trust or self.trust_anchor))
         headers = {"Content-Type": content_type} if content_type else {}
         request = urllib.request.Request(url, data=data, headers=headers)
         with urllib.request.urlopen(

@@ -76,8 +76,15 @@ class Certbot:
     """certbot (Debian's, or `program`) with its files in a directory of its own, registered at `ca`."""
 
     def __init__(
-        self, ca: RunningCa, directory: Path, door: str = "", program: str | Path = "certbot"
+        self,
+        ca: RunningCa,
+        directory: Path,
+        door: str = "",
+        program: str | Path = "certbot",
+        trust: Path | None = None,
     ) -> None:
+        """`trust` vouches for what is in front of the CA; None is its root."""
+        self._trust = trust or ca.trust_anchor
         self._ca = ca
         self._door = door
         self._program = str(program)
@@ -120,7 +127,7 @@ class Certbot:
         return run(
             [self._program, *words, "--non-interactive", "--server", self._ca.directory_url, *own],
             self.directory,
-            REQUESTS_CA_BUNDLE=str(self._ca.trust_anchor),
+            REQUESTS_CA_BUNDLE=str(self._trust),
             WORLD_DOOR=self._door,
         )
 

@@ -16,14 +16,16 @@ LEAD_SECONDS = 8
 """From the opening of an incident to its end; the command itself takes one or two."""
 
 
-def window(ca: RunningCa, certificate: x509.Certificate) -> tuple[datetime, datetime]:
-    """Start and end of the suggested window of a certificate."""
+def window(
+    ca: RunningCa, certificate: x509.Certificate, trust: Path | None = None
+) -> tuple[datetime, datetime]:
+    """Start and end of the suggested window of a certificate; `trust` as in `RunningCa.get`."""
     issuer = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
     assert issuer is not None
     number = certificate.serial_number
     serial = number.to_bytes(number.bit_length() // 8 + 1, "big")  # as in the DER, with its sign
-    base = json.loads(ca.get(ca.directory_url))["renewalInfo"]
-    told = json.loads(ca.get(f"{base}/{b64(issuer)}.{b64(serial)}"))["suggestedWindow"]
+    url = f"{ca.base_url}/acme/renewal-info/{b64(issuer)}.{b64(serial)}"
+    told = json.loads(ca.get(url, trust=trust))["suggestedWindow"]
     return datetime.fromisoformat(told["start"]), datetime.fromisoformat(told["end"])
 
 
