@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import ssl
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -97,6 +98,17 @@ def test_certbot_gets_renews_and_revokes_through_nginx(front: Front, certbot: Ce
     certbot.renew().ok()
     assert load(certbot.certificate(name)).serial_number != first.serial_number
     certbot.revoke(name).ok()
+
+
+@pytest.mark.clause("RFC 8555 section 7.2")
+def test_newnonce_is_answered_as_without_nginx(front: Front) -> None:
+    trust = ssl.create_default_context(cafile=str(front.trust))
+    told = {}
+    for method in ("HEAD", "GET"):
+        request = urllib.request.Request(f"{front.ca.base_url}/acme/new-nonce", method=method)
+        with urllib.request.urlopen(request, context=trust, timeout=10) as answer:
+            told[method] = (answer.status, answer.headers["Cache-Control"])
+    assert told == {"HEAD": (200, "no-store"), "GET": (204, "no-store")}
 
 
 @pytest.mark.clause("RFC 9773 section 4.3")
