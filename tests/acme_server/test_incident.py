@@ -42,6 +42,7 @@ async def info(front: Front, named: str) -> tuple[int, int]:
     return window(await front.client().get(f"/acme/renewal-info/{named}"))
 
 
+@pytest.mark.must("rfc9773.4.3.retry-after")
 @pytest.mark.clause("RFC 9773 section 4.2")
 async def test_its_certificates_are_to_be_renewed_before_the_time_is_over_and_clients_learn_why(
     front: Front, subscriber: AcmeClient
@@ -88,6 +89,7 @@ async def test_of_two_incidents_the_more_urgent_counts(front: Front, subscriber:
     assert DAY // 2 < (await info(front, named))[1] - front.clock.now() <= 9 * DAY
 
 
+@pytest.mark.must("rfc9773.4.2.past")
 @pytest.mark.clause("RFC 9773 section 4.2")
 async def test_a_revoked_one_is_in_the_past_and_still_says_why(front: Front, subscriber: AcmeClient) -> None:
     named = await certified(front, subscriber)

@@ -35,6 +35,7 @@ async def refused(front: Front, answer: Answer, before: dict[str, int], status: 
     assert front.counts() == before
 
 
+@pytest.mark.must("rfc9773.5.reflected")
 @pytest.mark.clause("RFC 9773 section 5")
 @pytest.mark.must("rfc9773.5.reflected")
 async def test_an_order_shows_what_it_replaces_in_every_answer(front: Front, subscriber: AcmeClient) -> None:
@@ -66,6 +67,8 @@ async def test_a_certificate_that_is_none_of_ours_cannot_be_replaced(
     await refused(front, await subscriber.order(*NAMES, replaces=VECTOR), before, 400, "malformed")
 
 
+@pytest.mark.must("rfc9773.5.same-account")
+@pytest.mark.must("rfc9773.5.refused")
 @pytest.mark.clause("RFC 9773 section 5")
 @pytest.mark.must("rfc9773.5.same-account", "rfc9773.5.refused")
 async def test_a_certificate_of_another_account_cannot_be_replaced(
@@ -77,6 +80,8 @@ async def test_a_certificate_of_another_account_cannot_be_replaced(
     await refused(front, await stranger.order(*NAMES, replaces=named), before, 403, "unauthorized")
 
 
+@pytest.mark.must("rfc9773.5.shares-a-name")
+@pytest.mark.must("rfc9773.5.refused")
 @pytest.mark.clause("RFC 9773 section 5")
 @pytest.mark.must("rfc9773.5.shares-a-name", "rfc9773.5.refused")
 async def test_an_order_without_a_name_of_the_certificate_does_not_replace_it(
@@ -122,6 +127,9 @@ async def test_of_many_at_once_one_order_is_placed(front: Front, subscriber: Acm
     assert len(front.audit("order.created")) == 2  # the certificate's own, and this one
 
 
+@pytest.mark.must("rfc9773.5.not-replaced")
+@pytest.mark.must("rfc9773.5.already-replaced")
+@pytest.mark.must("rfc9773.5.refused")
 @pytest.mark.clause("RFC 9773 section 5")
 @pytest.mark.must("rfc9773.5.already-replaced", "rfc9773.5.not-replaced")
 @pytest.mark.clause("RFC 9773 section 7.4")
@@ -137,6 +145,7 @@ async def test_another_order_for_a_certificate_that_is_being_replaced_is_a_confl
     assert first.headers["Location"] in other.body["detail"]
 
 
+@pytest.mark.must("rfc9773.5.already-replaced")
 @pytest.mark.clause("RFC 9773 section 5")
 @pytest.mark.clause("RFC 9773 section 7.4")
 async def test_an_order_that_was_finalized_is_bound_to_its_key_and_not_given_out_again(
@@ -161,6 +170,7 @@ async def test_an_order_that_was_finalized_is_bound_to_its_key_and_not_given_out
     assert (await subscriber.order(*NAMES, replaces=heir)).status == 201
 
 
+@pytest.mark.must("rfc9773.5.not-replaced")
 @pytest.mark.clause("RFC 9773 section 5")
 @pytest.mark.must("rfc9773.5.not-replaced")
 async def test_an_order_that_became_invalid_frees_the_certificate(

@@ -45,13 +45,14 @@ class Subscriber:
         """An order for `name`, carried to its end.  Raises AssertionError when that takes over `seconds`."""
         return await self.finish(await self.order(name, seconds), make_csr(name), seconds)
 
-    async def order(self, name: str, seconds: float = 90) -> str:
-        """The URL of a new order for `name`."""
+    async def order(self, name: str, seconds: float = 90, **members: Any) -> str:
+        """The URL of a new order for `name`, with what else it says."""
         deadline = time.monotonic() + seconds
         while True:
             try:
                 headers, _ = await self.client.post(
-                    self.client.directory["newOrder"], {"identifiers": [{"type": "dns", "value": name}]}
+                    self.client.directory["newOrder"],
+                    {"identifiers": [{"type": "dns", "value": name}]} | members,
                 )
                 return str(headers["Location"])
             except (FlowFailed, aiohttp.ClientError, TimeoutError) as error:
