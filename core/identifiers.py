@@ -35,10 +35,11 @@ MAX_LABELS = 10
 """In one name, without "*.": every perspective asks for CAA at each of them."""
 
 RESERVED = (
-    *("local", "internal", "test", "example", "invalid", "localhost", "onion", "alt", "home.arpa"),
+    *("local", "internal", "test", "example", "invalid", "localhost", "onion", "alt", "arpa"),
     *("intranet", "lan", "corp", "home", "private"),
 )
-"""Never public names: RFC 6761, 6762, 7686, 8375, 9476, ICANN's .internal, and what networks made up."""
+"""Never public hosts: RFC 6761, 6762, 7686, 9476, ICANN's .internal, the Internet's own infrastructure (RFC
+3172, 8375) and what networks made up."""
 
 REVERSE = ("in-addr.arpa", "ip6.arpa")
 """Reverse zones: no certificate under the BR since 2026-03-15 (BR 4.2.2), and none from us."""
@@ -100,7 +101,9 @@ def normalise_dns(value: str, *, public: bool, local_names: Iterable[str] = ()) 
     base, wildcard = split_wildcard(name)
     _require_host_name(value, base)
     if is_reverse(base):
-        raise _rejected(value, "names of IP reverse zones are not certified")
+        raise _rejected(
+            value, "names of IP reverse zones are not certified; order the host's name, or the address"
+        )
     if base.count(".") >= MAX_LABELS:
         raise _rejected(value, f"it has more than {MAX_LABELS} labels; order a name with fewer dots")
     if public:
@@ -126,7 +129,7 @@ def is_reverse(name: str) -> bool:
 
 def _require_host_name(value: str, base: str) -> None:
     if not base:
-        raise _malformed(value, "it is empty")
+        raise _malformed(value, "it is empty; name a host")
     if _is_address(base):
         raise _malformed(value, 'it is an IP address, which no identifier of type "dns" can be')
     if base.endswith("."):
@@ -169,15 +172,17 @@ def _require_a_label(value: str, label: str) -> None:
 def _require_public(value: str, base: str, wildcard: bool) -> None:
     labels = base.split(".")
     if len(labels) < 2:
-        raise _rejected(value, "a name without a dot cannot be a public name")
+        raise _rejected(value, "a name without a dot cannot be a public name; order it in full")
     if _below(base, RESERVED):
-        raise _rejected(value, "it lies below a name that is reserved for private use")
+        raise _rejected(
+            value, "it lies below a name that is reserved and no public host has; order a public name"
+        )
     suffix = _suffixes().publicsuffix(base)
     if suffix is None:
-        raise _rejected(value, f'".{labels[-1]}" is no public top-level domain')
+        raise _rejected(value, f'".{labels[-1]}" is no public top-level domain; order a public name')
     if suffix == base:
         what = "a wildcard directly below a public suffix" if wildcard else "a public suffix"
-        raise _rejected(value, f"{what} belongs to no single subscriber")
+        raise _rejected(value, f"{what} belongs to no single subscriber; order names below your own domain")
 
 
 @cache

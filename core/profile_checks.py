@@ -20,6 +20,8 @@ def undated(settings: Settings) -> None:
     """Require what holds at any time.  Raises: `ConfigurationError` for the first thing that does not."""
     if not settings.profiles:
         raise wrong("profiles", "{}", "add at least one section [profiles.NAME]")
+    if not any(profile.offered for profile in settings.profiles.values()):
+        raise wrong("profiles", "none offered", "nobody could order anything: offer one, or stop the CA")
     for name, profile in settings.profiles.items():
         if not CODE.fullmatch(name):
             raise wrong("profiles", name, "a profile's name uses a-z, 0-9 and -, at most 32 characters")

@@ -293,10 +293,12 @@ class Profile:
     """[profiles.NAME]  A certificate profile (draft-ietf-acme-profiles).
 
     `identifiers` are the types of identifiers that its certificates may have (core.identifiers.TYPES);
-    `description` is what clients show people, "" for a sentence that is made of the rest.
+    `description` is what clients show people, "" for a sentence that is made of the rest.  One that is not
+    `offered` serves the orders that have it, and no new one.
     """
 
     description: str = ""
+    offered: bool = True
     validity: int = 90 * 86400
     identifiers: tuple[str, ...] = ("dns",)
     client_auth: bool = False

@@ -45,9 +45,14 @@ def door(world: World) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def ca(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCa]:
     """A CA under private rules in the world, for tests that do not kill it or turn its settings."""
+    directory = tmp_path_factory.mktemp("ca")
+    high_risk = directory / "high-risk.txt"
+    high_risk.write_text("high-risk.example.com\n")
     running = RunningCa(
-        tmp_path_factory.mktemp("ca"),
+        directory,
         {
+            "ca.high_risk": str(high_risk),
+            "profiles.both-sides.client_auth": True,
             "validation.resolvers": [world.resolver],
             "status.crl_delay": 1,
             "acme.external_account": "optional",

@@ -76,7 +76,7 @@ def must_still_fit(order: Order, settings: Settings, now: int) -> None:
 
     Raises `Problem` (invalidProfile, malformed).
     """
-    profiles.must_fit(order.profile, order.names, settings, now)
+    profiles.must_fit(order.profile, order.names, settings, now, new=False)
     wish = validity.Wish(order.not_before, order.not_after)
     validity.must_hold(wish, order.profile, settings.profiles[order.profile].validity, now)
 

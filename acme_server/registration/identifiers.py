@@ -51,7 +51,9 @@ def _reachable(address: str, settings: Settings) -> str:
     try:
         policy.police(ip_address(address))
     except AddressBarred as error:
-        raise refusal(ErrorType.REJECTED_IDENTIFIER, f"{error}: no certificate is issued for it") from error
+        raise refusal(
+            ErrorType.REJECTED_IDENTIFIER, f"{error}: order a name, or a public address of yours"
+        ) from error
     return address
 
 

@@ -25,8 +25,12 @@ _WORDS = {DNS: "DNS names", IP: "IP addresses"}
 
 
 def advertised(settings: Settings) -> dict[str, str]:
-    """The directory's `meta.profiles` (section 3): every profile's description."""
-    return {name: profile.description or _description(profile) for name, profile in settings.profiles.items()}
+    """The directory's `meta.profiles` (section 3): the description of each profile that is offered."""
+    return {
+        name: profile.description or _description(profile)
+        for name, profile in settings.profiles.items()
+        if profile.offered
+    }
 
 
 def chosen(members: Mapping[str, Any], names: Iterable[str], settings: Settings, now: int) -> str:
@@ -50,14 +54,18 @@ def chosen(members: Mapping[str, Any], names: Iterable[str], settings: Settings,
     raise malformed("no profile holds DNS names and IP addresses together: place an order for each kind")
 
 
-def must_fit(name: str, names: Iterable[str], settings: Settings, now: int) -> None:
-    """The profile is offered at `now`, for such identifiers.  Raises `Problem` (invalidProfile)."""
+def must_fit(name: str, names: Iterable[str], settings: Settings, now: int, *, new: bool = True) -> None:
+    """The profile can be had at `now` for such identifiers, by a `new` order or one that has it already.
+
+    Raises `Problem` (invalidProfile).
+    """
     offered = _offered(settings, now)
-    if name not in offered:
+    serving = offered if new else _allowed(settings, now)
+    if name not in serving:
         others = ", ".join(offered) or "none at present"
         raise invalid(f"profile {name[:32]!r} is not offered; place a new order under one of these: {others}")
     for each in names:
-        if (kind := type_of(each)) not in offered[name].identifiers:
+        if (kind := type_of(each)) not in serving[name].identifiers:
             others = ", ".join(_holding(kind, offered)) or "none"
             raise invalid(
                 f"profile {name!r} certifies no {_WORDS[kind]}, and {each} is one; these do: {others}"
@@ -70,6 +78,10 @@ def invalid(detail: str) -> Problem:
 
 
 def _offered(settings: Settings, now: int) -> dict[str, Profile]:
+    return {name: each for name, each in _allowed(settings, now).items() if each.offered}
+
+
+def _allowed(settings: Settings, now: int) -> dict[str, Profile]:
     """What the rules of the day allow: the others stay in the directory until a person has mended them."""
     forbidden = profile_refusals(settings, now)
     return {name: each for name, each in settings.profiles.items() if name not in forbidden}

@@ -230,3 +230,24 @@ async def test_a_rule_of_the_day_ends_one_profile_and_leaves_the_others(tmp_path
         front.perspectives.pass_names.add("b.example.com")
         other, _ = await front.issued(client, "b.example.com")
         assert (other.body["status"], other.body["profile"]) == ("valid", "tlsserver")
+
+
+@pytest.mark.clause("draft-ietf-acme-profiles-00 section 4")
+@pytest.mark.must("profiles.4.outlived")
+async def test_a_profile_that_is_no_longer_offered_serves_the_orders_that_have_it(tmp_path: Path) -> None:
+    key, url = ec_key(), ""
+    async with running(tmp_path) as front:
+        made = await front.authorized(await front.subscriber(key), NAME)
+        url = made.headers["Location"]
+    retired = {**shipped_profiles(), "tlsserver": Profile(offered=False)}
+    async with running(tmp_path, with_profiles(retired)) as front:
+        client = await front.subscriber(key)
+        assert list((await client.get("/directory")).body["meta"]["profiles"]) == ["ip", "shortlived"]
+        refused = await client.post("/acme/new-order", order(NAME, profile="tlsserver"))
+        assert (refused.status, refused.problem) == (400, "invalidProfile")
+        assert (await client.post("/acme/new-order", order(NAME))).body["profile"] == "ip"
+        accepted = await _finalize(front, client, made)
+        assert accepted.status == 200, accepted.body
+        await front.run_jobs()
+        ended = (await client.post(url)).body
+        assert (ended["status"], ended["profile"]) == ("valid", "tlsserver")

@@ -150,6 +150,7 @@ async def test_the_last_second_that_can_be_had_is_given(
 
 
 @pytest.mark.clause("RFC 8555 section 7.4")
+@pytest.mark.must("rfc8555.7.4.contents")
 async def test_finalize_too_late_for_the_times_is_refused_and_never_shifts_them(
     front: Front, subscriber: AcmeClient
 ) -> None:

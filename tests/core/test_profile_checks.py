@@ -24,6 +24,12 @@ def with_profile(profile: Profile) -> Settings:
     return replace(public(6), profiles={"sound": Profile(), "p": profile})
 
 
+def test_a_ca_offers_a_profile() -> None:
+    load(None, ["profiles.ip.offered=false"])
+    with pytest.raises(ConfigurationError, match="nobody could order"):
+        load(None, [f"profiles.{name}.offered=false" for name in Settings().profiles])
+
+
 @pytest.mark.parametrize(
     ("override", "remedy"),
     [

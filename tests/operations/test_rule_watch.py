@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import pytest
 
 from core.clock import FakeClock
 from core.requirements import DAY, HOUR
+from core.settings import Profile
 from operations.rule_watch import LOOK_EVERY, RuleWatch
-from tests.core.test_today import FIVE_REMOTES, public
+from tests.core.test_today import FIVE_REMOTES, SHORTER, public
 
 
 @pytest.mark.row("mpic.start")
@@ -27,6 +29,25 @@ def test_a_coming_rule_is_told_once_a_day_and_halts_at_its_midnight(caplog: pyte
     assert warnings == [-2 * DAY - 5, -2 * DAY, -DAY]
     assert halts[:3] == [0, HOUR, 2 * HOUR]
     assert "5 beside the primary" in watch.halted
+
+
+def test_a_profile_that_a_rule_forbids_is_told_each_time_and_halts_nothing_else(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    settings = public(6)
+    settings = replace(settings, profiles={**settings.profiles, "long": Profile(validity=199 * DAY)})
+    clock = FakeClock(SHORTER - 1)
+    watch = RuleWatch(settings, clock)
+    watch.look()
+    (warned,) = (record.getMessage() for record in caplog.records)
+    assert warned.startswith("from 2027-03-15 on nothing can be issued under profile long: profiles.long.val")
+    caplog.clear()
+    clock.at = SHORTER
+    for _ in range(2):
+        watch.look()
+    assert [record.levelname for record in caplog.records] == ["CRITICAL"] * 2
+    assert "NOTHING IS ISSUED UNDER PROFILE long" in caplog.records[0].getMessage()
+    assert watch.halted == ""
 
 
 def test_settings_that_meet_the_rules_are_looked_at_in_silence(caplog: pytest.LogCaptureFixture) -> None:
