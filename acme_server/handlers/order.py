@@ -14,7 +14,7 @@ from acme_server.registration import orders as rules
 from acme_server.registration import replacement as replacing
 from acme_server.registration.holds import RETRY_AFTER
 from acme_server.states import OrderStatus
-from acme_server.store import holds, orders
+from acme_server.store import holds, order_list, orders
 from core.database import Transaction
 
 PAGE = 100
@@ -47,16 +47,12 @@ async def list_of_account(context: Context, request: ByAccount) -> Reply:
     """The account's orders that are not invalid, in pages (section 7.1.2.1)."""
     account_id = request.path["id"]
     must_be_owner(request, account_id, "list of orders")
-    after, now = request.query.get("after"), context.clock.now()
-    # One more than a page tells whether there is another.
-    ids = await context.database.read(
-        lambda reader: orders.page_of_account(reader, account_id, after, PAGE + 1, now)
-    )
-    shown = ids[:PAGE]
-    following = f"{context.urls.orders(account_id)}?after={shown[-1]}" if len(ids) > PAGE else None
+    cursor, now = request.query.get("after"), context.clock.now()
+    page = await context.database.read(lambda rows: order_list.page(rows, account_id, cursor, PAGE, now))
+    following = f"{context.urls.orders(account_id)}?after={page.following}"
     return Reply(
-        content={"orders": [context.urls.order(each) for each in shown]},
-        links=() if following is None else (("next", following),),
+        content={"orders": [context.urls.order(each) for each in page.ids]},
+        links=() if page.following is None else (("next", following),),
     )
 
 

@@ -1,8 +1,8 @@
 """Changed terms of service: the page where a person agrees to them (RFC 8555 section 7.3.3).
 
 ACME itself has no request for it: a client is refused with the URL of this page (`instance`), which only
-someone who signed with the account's key has been told.  The URL carries a MAC of this process, so it needs
-no row and ends with a restart; the next refusal has a new one.
+someone who signed with the account's key has been told.  The URL carries a MAC over account and version, so
+it needs no row, is alike on all hosts and after a restart, and is good for this version alone.
 
 Must never: let an account agree by anything but its own link.
 """
@@ -17,18 +17,33 @@ from acme_server.context import Context
 from acme_server.exchange import Reply
 from acme_server.objects import Account
 from acme_server.problems import ErrorType, not_found, refusal
+from acme_server.states import AccountStatus
 from acme_server.store import accounts
 from core.database import Transaction
 
 PATH = "/terms/{account}/{tag}"
 
-_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Terms of service</title>
+HEADERS = {
+    # Nobody lays another page over the button, and no server of others is told the link.
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self';"
+    " frame-ancestors 'none'; base-uri 'none'",
+    "Referrer-Policy": "no-referrer",
+}
+
+_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Terms of service / 利用規約</title>
 <style>body{{font:1.1rem/1.6 system-ui;max-width:40rem;margin:4rem auto;padding:0 1rem}}</style>
-<h1>Terms of service</h1>{body}"""
+<h1>Terms of service <small lang="ja">利用規約</small></h1>{body}"""
 _ASK = """<p>The terms of service are now version {version}. Please read
 <a href="{terms}">the terms</a>; your ACME account<br><code>{account}</code><br>can order certificates again
-once you agree.</p><form method="post"><button>I have read the terms and agree</button></form>"""
-_DONE = "<p>Thank you. The account has agreed to version {version}; your client can try again now.</p>"
+once you agree.</p>
+<p lang="ja">利用規約が改定され、第{version}版になりました。<br>
+<a href="{terms}">利用規約</a>をお読みください。<br>
+同意いただくと、上記のACMEアカウントから再び証明書を申請できます。</p>
+<form method="post"><button>I have read the terms and agree<br>
+<span lang="ja">利用規約を読み、同意します</span></button></form>"""
+_DONE = """<p>Thank you. The account has agreed to version {version}; your client can try again now.</p>
+<p lang="ja">ありがとうございます。このアカウントは第{version}版に同意しました。<br>
+クライアントを再度実行してください。</p>"""
 
 
 class Terms:
@@ -37,7 +52,7 @@ class Terms:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._version = context.settings.ca.terms_version
-        self._key = context.randomness.octets(32)
+        self._key = context.binding_secret.derived(b"acme terms of service: " + self._version.encode(), 32)
 
     def must_have_agreed(self, account: Account) -> None:
         """Raises `Problem` (userActionRequired) with the page as `instance`."""
@@ -72,7 +87,7 @@ class Terms:
     def _account(self, path: Mapping[str, str]) -> Account:
         genuine = hmac.compare_digest(path["tag"].encode(), self._tag(path["account"]).encode())
         account = accounts.by_id(self._context.database.reader, path["account"]) if genuine else None
-        if account is None:
+        if account is None or account.status is not AccountStatus.VALID:
             raise not_found("page; order again to get a new link")
         return account
 
@@ -82,4 +97,5 @@ class Terms:
     def _page(self, body: str, **values: str) -> Reply:
         values["version"] = self._version
         shown = body.format_map({name: html.escape(value) for name, value in values.items()})
-        return Reply(content=_PAGE.format(body=shown).encode(), content_type="text/html; charset=utf-8")
+        page = _PAGE.format(body=shown).encode()
+        return Reply(content=page, content_type="text/html; charset=utf-8", headers=HEADERS)

@@ -1,6 +1,7 @@
 """The one secret from which the MAC keys of external accounts are derived: HKDF-SHA256 over it and the kid.
 
-So no key is stored, and whoever reads the database can bind no account.
+So no key is stored, and whoever reads the database can bind no account.  Links to the terms' page are made
+with it, too (handlers/terms.py).
 
 Must never: show a secret in a repr, or draw a new one in place of one that was lost.
 
@@ -41,13 +42,14 @@ class BindingSecret:
                 "(openssl rand -base64 32)"
             )
         self._secret = secret
-        self.fingerprint = self._derived(_FINGERPRINT, 8).hex()
+        self.fingerprint = self.derived(_FINGERPRINT, 8).hex()
 
     def key(self, kid: str) -> bytes:
         """The MAC key of `kid`, 64 octets."""
-        return self._derived(_KEY + kid.encode(), KEY_OCTETS)
+        return self.derived(_KEY + kid.encode(), KEY_OCTETS)
 
-    def _derived(self, info: bytes, octets: int) -> bytes:
+    def derived(self, info: bytes, octets: int) -> bytes:
+        """A key for another purpose that must be alike on all hosts; `info` names it and nothing else."""
         return HKDF(hashes.SHA256(), octets, salt=None, info=info).derive(self._secret)
 
 

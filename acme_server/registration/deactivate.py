@@ -44,8 +44,8 @@ def deactivate_authorization(tx: Transaction, authorization: Authorization) -> N
 def _end(tx: Transaction, account: Account, event: Event, told: str) -> None:
     accounts.move(tx, account, event)
     error = problems.to_json(unauthorized(told))
-    for order in orders.open_of_account(tx, account.id):
+    for order in orders.open_of_account(tx, account.id, tx.now):
         orders.move(tx, order, Event.DEACTIVATED, error)
     holds.end_of_account(tx, account.id)
-    for authorization in authorizations.pending_of_account(tx, account.id):
+    for authorization in authorizations.pending_of_account(tx, account.id, tx.now):
         authorizations.move(tx, authorization, Event.DEACTIVATED)

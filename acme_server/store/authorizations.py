@@ -113,11 +113,12 @@ def under_validation(rows: Rows, kind: str, account_id: str) -> int:
     return int(row[0])
 
 
-def pending_of_account(rows: Rows, account_id: str) -> list[Authorization]:
+def pending_of_account(rows: Rows, account_id: str, now: int) -> list[Authorization]:
     """The account's pending authorizations."""
     found = rows.all(
-        f"SELECT {_COLUMNS} FROM authorizations z WHERE z.account_id = ? AND z.status = 'pending'",
-        (account_id,),
+        f"SELECT {_COLUMNS} FROM authorizations z WHERE z.account_id = ? AND z.status = 'pending'"
+        " AND z.expires > ?",
+        (account_id, now),
     )
     return [_authorization(row) for row in found]
 

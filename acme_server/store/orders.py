@@ -82,11 +82,12 @@ def renews(rows: Rows, authorization_id: str) -> bool:
     )
 
 
-def open_of_account(rows: Rows, account_id: str) -> list[Order]:
+def open_of_account(rows: Rows, account_id: str, now: int) -> list[Order]:
     """The account's orders that are pending or ready."""
     found = rows.all(
-        f"SELECT {_COLUMNS} FROM orders o WHERE o.account_id = ? AND o.status IN ('pending', 'ready')",
-        (account_id,),
+        f"SELECT {_COLUMNS} FROM orders o WHERE o.account_id = ? AND o.status IN ('pending', 'ready')"
+        " AND o.expires > ?",
+        (account_id, now),
     )
     return [_order(row) for row in found]
 
@@ -106,18 +107,6 @@ def tries(rows: Rows, certificate_id: str) -> int:
     row = rows.one("SELECT COUNT(*) FROM orders WHERE predecessor = ?", (certificate_id,))
     assert row is not None
     return int(row[0])
-
-
-def page_of_account(rows: Rows, account_id: str, after: str | None, count: int, now: int) -> list[str]:
-    """Ids of the account's orders that are not invalid, oldest first; those after the order `after`."""
-    found = rows.all(
-        "SELECT o.id FROM orders o LEFT JOIN orders p ON p.id = ? AND p.account_id = o.account_id"
-        " WHERE o.account_id = ? AND (p.id IS NULL OR (o.created_at, o.rowid) > (p.created_at, p.rowid))"
-        " AND (o.status IN ('processing', 'valid') OR (o.status IN ('pending', 'ready') AND o.expires > ?))"
-        " ORDER BY o.created_at, o.rowid LIMIT ?",
-        (after, account_id, now, count),
-    )
-    return [row["id"] for row in found]
 
 
 def move(tx: Transaction, order: Order, event: Event, error: str | None = None) -> OrderStatus:

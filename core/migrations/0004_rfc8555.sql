@@ -19,6 +19,15 @@ ALTER TABLE orders ADD COLUMN renewal INTEGER NOT NULL DEFAULT 0;  -- 1: replace
 ALTER TABLE orders ADD COLUMN predecessor TEXT REFERENCES certificates (id);   -- the certificate that it names
 CREATE INDEX orders_by_predecessor ON orders (predecessor) WHERE predecessor IS NOT NULL;
 
+-- The orders list and deactivation read what they show, and nothing that is over (acme_server/store/order_list.py).
+DROP INDEX orders_by_account;
+DROP INDEX orders_open;
+CREATE INDEX orders_unfinished ON orders (account_id, expires) WHERE status IN ('pending', 'ready');
+CREATE INDEX orders_finished ON orders (account_id, created_at) WHERE status IN ('processing', 'valid');
+DROP INDEX authorizations_reuse;
+CREATE INDEX authorizations_of_name ON authorizations (account_id, value, wildcard, status, oldest_datum);
+CREATE INDEX authorizations_pending ON authorizations (account_id, expires) WHERE status = 'pending';
+
 CREATE TABLE holds (               -- orders that wait for a person (BR 4.2.1, high risk)
   order_id TEXT PRIMARY KEY REFERENCES orders (id),
   why TEXT NOT NULL,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -221,7 +222,10 @@ async def test_changed_terms_must_be_agreed_to_before_anything_new(tmp_path: Pat
 
         page = answer.body["instance"]
         assert page.startswith(BASE)
-        assert "version 2" in (await client.get(page)).octets.decode()
+        shown = await client.get(page)
+        for words in ("version 2", "第2版", "I have read the terms and agree", "同意します"):
+            assert words in shown.octets.decode()
+        assert "frame-ancestors 'none'" in shown.headers["Content-Security-Policy"]
         assert front.counts() == before
         forged = await client.get(page[:-1] + ("0" if page[-1] != "0" else "1"), "POST")
         assert forged.status == 404
@@ -229,3 +233,34 @@ async def test_changed_terms_must_be_agreed_to_before_anything_new(tmp_path: Pat
         assert (await client.get(page, "POST")).status == 200
         assert (await client.order("www.example.com")).status == 201
         assert len(front.audit("account.terms-agreed")) == 1
+
+
+@pytest.mark.clause("RFC 8555 section 7.3.3")
+async def test_a_link_to_the_terms_outlasts_a_restart_and_is_good_for_its_version_and_account_alone(
+    tmp_path: Path,
+) -> None:
+    def version(number: str) -> Callable[[Settings], Settings]:
+        return lambda settings: replace(settings, ca=replace(settings.ca, terms_version=number))
+
+    key = ec_key()
+    async with running(tmp_path) as front:
+        other = await front.subscriber()
+        await front.subscriber(key)
+    async with running(tmp_path, version("2")) as front:
+        page = (await (await front.subscriber(key)).order("www.example.com")).body["instance"]
+    async with running(tmp_path, version("3")) as front:
+        assert (await front.client().get(page, "POST")).status == 404
+    async with running(tmp_path, version("2")) as front:
+        client = await front.subscriber(key)
+        assert client.kid is not None
+        assert other.kid is not None
+        foreign = page.replace(client.kid.rpartition("/")[2], other.kid.rpartition("/")[2])
+        assert (await client.get(foreign, "POST")).status == 404
+        assert (await client.get(page, "POST")).status == 200
+        row = front.database.reader.one(
+            "SELECT terms_version, terms_agreed_at FROM accounts WHERE url = ?", (client.kid,)
+        )
+        assert row is not None
+        assert tuple(row) == ("2", front.clock.now())
+        await client.post(client.kid, {"status": "deactivated"})
+        assert (await client.get(page)).status == 404

@@ -1,4 +1,4 @@
-"""acme_server/handlers/key_change.py, and the list of orders."""
+"""acme_server/handlers/key_change.py."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from acme_server.handlers import order as order_handler
 from tests.support.acme_client import AcmeClient, b64, csr, ec_key, jwk, sign
 from tests.support.acme_front import BASE, Front
 
@@ -164,33 +163,3 @@ async def test_a_past_account_key_is_not_certified_either(front: Front, subscrib
     order = await front.authorized(subscriber, NAME)
     answer = await subscriber.post(order.body["finalize"], {"csr": b64(csr(old, [NAME]))})
     assert (answer.status, answer.problem) == (400, "badCSR")
-
-
-@pytest.mark.clause("RFC 8555 section 7.1.2.1")
-@pytest.mark.must(
-    "rfc8555.7.1.2.1.object", "rfc8555.7.1.2.1.pending", "rfc8555.7.1.2.1.invalid", "rfc8555.7.1.2.1.next"
-)
-async def test_orders_are_listed_in_pages_without_the_invalid_ones(
-    front: Front, subscriber: AcmeClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(order_handler, "PAGE", 2)
-    assert subscriber.kid is not None
-    placed = [(await subscriber.order(f"{n}.example.com")).headers["Location"] for n in range(5)]
-    gone = await subscriber.post(placed[1])
-    await subscriber.post(gone.body["authorizations"][0], {"status": "deactivated"})
-    found, url = [], subscriber.kid + "/orders"
-    while url:
-        page = await subscriber.post(url)
-        assert page.status == 200
-        found.append(page.body["orders"])
-        url = next(iter(page.links("next")), "")
-    assert found == [[placed[0], placed[2]], [placed[3], placed[4]]]
-
-
-@pytest.mark.clause("RFC 8555 section 10.5")
-async def test_a_foreign_list_of_orders_is_refused(front: Front, subscriber: AcmeClient) -> None:
-    await subscriber.order(NAME)
-    other = await front.subscriber()
-    assert subscriber.kid is not None
-    answer = await other.post(subscriber.kid + "/orders")
-    assert (answer.status, answer.problem) == (403, "unauthorized")
