@@ -158,7 +158,7 @@ def orders(tmp_path: Path) -> Iterator[Counted]:
     made.reader.close()
 
 
-FEW = 300
+FEW = 600
 """Tens of instructions for a page of a hundred, with room to spare: a scan of a thousand rows takes more."""
 
 

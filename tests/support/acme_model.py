@@ -162,8 +162,11 @@ class Model:
         return OK
 
     def listed(self, account: Account) -> list[str]:
-        """The orders list (7.1.2.1)."""
-        return [each.url for each in self._orders_of(account) if each.status(self.now) != "invalid"]
+        """The orders list (7.1.2.1): the open ones by their end, then the others as they were placed."""
+        placed = [(each, each.status(self.now)) for each in self._orders_of(account)]
+        waiting = [each for each, status in placed if status in ("pending", "ready")]
+        done = [each for each, status in placed if status in ("processing", "valid")]
+        return [each.url for each in (*sorted(waiting, key=lambda each: each.expires), *done)]
 
     # --- orders and authorizations (7.4, 7.5) -----------------------------------------------------------
 
