@@ -193,7 +193,7 @@ class Gate:
             signed = await self._authentication.authenticate(request, values, proof)
         except Problem as problem:
             if problem.type != ErrorType.USER_ACTION_REQUIRED:  # else it is a valid account
-                self._strangers.charge(request.remote)
+                self._strangers.failed(request.remote)
             raise
         if isinstance(signed, ByKey):
             self._strangers.admit(request.remote, UNKNOWN_KEY)

@@ -1,11 +1,13 @@
 """What one address may ask of us before it has shown whose account it is: the outer bound on our own work.
 
-Counted are requests that nobody signed, those signed by a key that we do not know, which cost us more, and
-those that turn out not to be from an account.  An address that is over its bound is not heard at all until it
-frees.  Each process counts for itself, in memory: a home across a network would cost more than most of what
-is bounded here (docs/adr/0022).
+Counted are requests that nobody signed, and those signed by a key that we do not know, which cost us more.
+Requests that turn out to be from no account are counted by themselves: an address that sends very many of
+them is not heard until it frees, and a fleet's many nonces never hold up what its account asks.  Each
+process counts for itself, in memory: a home across a network would cost more than most of what is bounded
+here (docs/adr/0022).
 
-Must never: count what a valid account asks for.
+Must never: count what a valid account asks for; depend on the time of day, whose step back stops issuance but
+neither the directory nor revocation.
 
 RFC 8555 section 6.6.
 """
@@ -18,6 +20,7 @@ from dataclasses import dataclass, field
 from acme_server.addresses import Addresses
 from acme_server.registration.rates import moment, refused, span
 from core.clock import Clock
+from core.errors import CaError
 from core.settings import Settings
 
 LIMIT = "requests-address"
@@ -28,12 +31,15 @@ UNKNOWN_KEY = 10
 MOST = 1 << 18
 """Blocks of addresses, and keys, that are remembered; beyond, the longest untouched one is forgotten."""
 
+_FAILED = "failed "
+"""Before the block whose requests came from no account."""
+
 
 @dataclass(slots=True)
 class Strangers:
     """One process's count.
 
-    A block is remembered as the time at which its bucket is full again, in 1/count seconds
+    A block is remembered as the time (monotonic) at which its bucket is full again, in 1/count seconds
     (`core.ephemeral.gcra`).
     """
 
@@ -46,26 +52,26 @@ class Strangers:
         """Count a request of this address.  Raises `Problem` (rateLimited) when that is too much."""
         block = self.addresses.block(remote)
         if block is not None:
-            self._admit(block, f"from {block}", cost)
+            self._admit(block, f"from {block} without an account", cost)
 
     def admit_key(self, thumbprint: str) -> None:
         """The same for a key that has signed, whatever address it comes from."""
         self._admit(thumbprint, "by one key without an account", 1)
 
     def must_be_heard(self, remote: str) -> None:
-        """Raises `Problem` (rateLimited) while the address is over its bound; nothing is counted."""
+        """Raises `Problem` (rateLimited) while too many of the address's signatures were no account's."""
         block = self.addresses.block(remote)
-        if block is not None and block in self._full:
-            self._admit(block, f"from {block}", 0)
+        if block is not None and _FAILED + block in self._full:
+            self._admit(_FAILED + block, f"from {block} that no account had signed", 0)
 
-    def charge(self, remote: str) -> None:
-        """Count a request of this address that came to nothing."""
+    def failed(self, remote: str) -> None:
+        """Count a request of this address that turned out to be from no account."""
         block = self.addresses.block(remote)
         count, period = self._rate
         if block is not None and count:
-            now = self.clock.now()
-            full = max(self._full.get(block, 0), now * count)
-            self._keep(block, min(full + period, (now + period) * count), now * count)
+            now = int(self.clock.monotonic())
+            full = max(self._full.get(_FAILED + block, 0), now * count)
+            self._keep(_FAILED + block, min(full + period, (now + period) * count), now * count)
 
     def __len__(self) -> int:
         """How many blocks and keys are remembered."""
@@ -80,19 +86,25 @@ class Strangers:
         count, period = self._rate
         if not count:
             return
-        now = self.clock.now()
+        now = int(self.clock.monotonic())
         full = max(self._full.get(key, 0), now * count)
         lacking = full + min(max(cost, 1), count) * period - (now + period) * count
         if lacking > 0:
             seconds = -(-lacking // count)
             raise refused(
                 LIMIT,
-                f"{count} requests {whose} in {span(period)} are the limit; the next is free at"
-                f" {moment(now + seconds)}",
+                f"{count} requests {whose} in {span(period)} are the limit; the next is free "
+                + self._in(seconds),
                 seconds,
             )
         if cost:
             self._keep(key, full + min(cost, count) * period, now * count)
+
+    def _in(self, seconds: int) -> str:
+        try:
+            return f"at {moment(self.clock.now() + seconds)}"
+        except CaError:  # the clock has stepped back; how long is known all the same
+            return f"in {seconds} s"
 
     def _keep(self, key: str, full: int, now: int) -> None:
         self._full[key] = full

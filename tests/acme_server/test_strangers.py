@@ -51,7 +51,7 @@ async def test_an_address_that_asks_more_than_its_bound_waits_and_no_other_does(
         problem = await answer.json()
         assert (answer.status, answer.headers["Retry-After"]) == (429, "2")
     assert problem["detail"] == (
-        "requests-address: 30 requests from 198.51.100.7 in one minute are the limit;"
+        "requests-address: 30 requests from 198.51.100.7 without an account in one minute are the limit;"
         " the next is free at 2026-11-23 00:00:02 UTC"
     )
     assert await get(front, "/directory", THERE) == 200
@@ -71,6 +71,9 @@ async def test_a_request_by_an_unknown_key_counts_as_ten(front: Front) -> None:
     assert (await post(front.client(), "/acme/new-account")).status == 429
     assert front.counts() == before
     assert await get(front, "/directory") == 429
+    # What an account asks from there is heard all the same.
+    client = await front.subscriber()
+    assert (await post(client, str(client.kid), b"")).status == 200
 
 
 async def test_requests_that_turn_out_to_be_from_no_account_are_counted_and_then_not_heard(
@@ -81,7 +84,12 @@ async def test_requests_that_turn_out_to_be_from_no_account_are_counted_and_then
     thief.kid = client.kid
     for _ in range(30):
         assert (await post(thief, "/acme/new-order")).problem == "malformed"
-    assert (await post(thief, "/acme/new-order")).status == 429
+    refused = await post(thief, "/acme/new-order")
+    assert refused.status == 429
+    assert "30 requests from 198.51.100.7 that no account had signed" in refused.body["detail"]
+    assert (await post(client, str(client.kid), b"", THERE)).status == 200
+    front.clock.at += 2
+    assert (await post(client, str(client.kid), b"")).status == 200
     assert len(front.audit("access.bad-signature")) == 1
 
 
@@ -113,8 +121,8 @@ def test_full_buckets_are_forgotten() -> None:
         clock.at += 1
     assert len(strangers) < 10
     for _ in range(10):
-        strangers.charge(HERE)
-    strangers.charge(HERE)
+        strangers.failed(HERE)
+    strangers.failed(HERE)
     with pytest.raises(Problem) as refused:
         strangers.must_be_heard(HERE)
     assert refused.value.retry_after == 1
@@ -124,4 +132,14 @@ def test_a_bound_of_0_is_none() -> None:
     strangers = Strangers(Settings(limits=Limits(requests_address=0)), FakeClock(1000), Addresses(Acme()))
     for _ in range(2000):
         strangers.admit(HERE, 10)
-        strangers.charge(HERE)
+        strangers.failed(HERE)
+
+
+async def test_when_the_clock_steps_back_the_directory_is_served_and_the_bound_holds(front: Front) -> None:
+    front.clock.now()
+    front.clock.at -= 1000
+    for _ in range(30):
+        assert await get(front, "/directory") == 200
+    async with front.http.get(front.at + "/directory", headers={"X-Forwarded-For": HERE}) as answer:
+        assert answer.status == 429
+        assert "the next is free in 2 s" in (await answer.json())["detail"]
