@@ -258,6 +258,8 @@ class Limits:
     new_account_address_period: int = 3 * 3600
     new_account_binding: int = 1000
     new_account_binding_period: int = 86400
+    change_account: int = 200
+    change_account_period: int = 86400
     new_order_account: int = 10000
     new_order_account_period: int = 86400
     certificate_domain: int = 10000

@@ -23,6 +23,7 @@ from core.rpc import Method, RpcServer
 from operations import local_api
 
 OF_ACCOUNTS = (
+    Limit.CHANGE_ACCOUNT,
     Limit.NEW_ORDER_ACCOUNT,
     Limit.CERTIFICATE_DOMAIN,
     Limit.CERTIFICATE_SET,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 from acme_server import resources, urls
 from acme_server.authentication import must_be_owner
 from acme_server.context import Context
@@ -108,7 +110,11 @@ async def show_or_update(context: Context, request: ByAccount) -> Reply:
         assert after is not None
         return after
 
-    return _reply(context, await context.database.write(unit))
+    # Whoever ends his account is held up by nothing.
+    changing = contact != account.contact and not deactivating
+    async with rate_limits.change(context, account) if changing else nullcontext():
+        after = await context.database.write(unit)
+    return _reply(context, after)
 
 
 def _existing(context: Context, account: Account) -> Reply:

@@ -13,6 +13,7 @@ from acme_server.context import Context
 from acme_server.exchange import ByAccount, Reply, text
 from acme_server.jws import PublicKey
 from acme_server.problems import ErrorType, malformed, refusal
+from acme_server.registration import rate_limits
 from acme_server.registration.compromise import must_suit_an_account
 from acme_server.store import accounts
 from core import public_keys
@@ -38,7 +39,8 @@ async def change(context: Context, request: ByAccount) -> Reply:
         )
 
     try:
-        await context.database.write(unit)
+        async with rate_limits.change(context, account):
+            await context.database.write(unit)
     except sqlite3.IntegrityError:
         # The history names a key once a second; who goes to and fro faster has to wait.
         raise malformed("the account had this key a moment ago; try again in a second") from None

@@ -121,6 +121,17 @@ async def certificate(context: Context, order: Order) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
+async def change(context: Context, account: Account) -> AsyncIterator[Spent]:
+    """Around the transaction that changes the account's key or contacts; each is kept for ever.
+
+    Raises `Problem`, `TransientError`.
+    """
+    found = await of_account(context, account.id)
+    async with _spent(context, found.claim(Limit.CHANGE_ACCOUNT, account.id, 1)) as spent:
+        yield spent
+
+
+@asynccontextmanager
 async def looking(context: Context, account: Account) -> AsyncIterator[Spent]:
     """Around a look at the account's limits.  Raises `Problem`, `TransientError`."""
     found = await of_account(context, account.id)

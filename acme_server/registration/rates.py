@@ -35,6 +35,7 @@ class Limit(StrEnum):
 
     NEW_ACCOUNT_ADDRESS = "new-account-address"
     NEW_ACCOUNT_BINDING = "new-account-binding"
+    CHANGE_ACCOUNT = "change-account"
     NEW_ORDER_ACCOUNT = "new-order-account"
     CERTIFICATE_DOMAIN = "certificate-domain"
     CERTIFICATE_SET = "certificate-set"
@@ -47,6 +48,7 @@ class Limit(StrEnum):
 COUNTS: Mapping[Limit, str] = {
     Limit.NEW_ACCOUNT_ADDRESS: "new accounts from {subject}",
     Limit.NEW_ACCOUNT_BINDING: "new accounts by the binding key {subject}",
+    Limit.CHANGE_ACCOUNT: "changes of this account's key or contacts",
     Limit.NEW_ORDER_ACCOUNT: "names in new orders of this account",
     Limit.CERTIFICATE_DOMAIN: "certificates with names below {subject}",
     Limit.CERTIFICATE_SET: "certificates for exactly {subject}",
@@ -60,6 +62,7 @@ COUNTS: Mapping[Limit, str] = {
 GENERAL: Mapping[Limit, str] = {
     Limit.NEW_ACCOUNT_ADDRESS: "new accounts from one address (a /64 of IPv6, ten times as many from a /48)",
     Limit.NEW_ACCOUNT_BINDING: "new accounts by one binding key",
+    Limit.CHANGE_ACCOUNT: "changes of one account's key or contacts",
     Limit.NEW_ORDER_ACCOUNT: "names in new orders of one account",
     Limit.CERTIFICATE_DOMAIN: "certificates with names below one registered domain",
     Limit.CERTIFICATE_SET: "certificates for exactly the same names",

@@ -57,18 +57,18 @@ async def of_account(context: Context, account_id: str, names: Sequence[str]) ->
         claims = rates.of_order(by_account, account_id, names)
     else:
         claims = by_account.claim(Limit.NEW_ORDER_ACCOUNT, account_id, 1)
-    asking = by_account.claim(Limit.LIMITS_ACCOUNT, account_id, 1)
-    asking += by_account.claim(Limit.EXPLAIN_ACCOUNT, account_id, 1)
+    offered = [Limit.CHANGE_ACCOUNT, Limit.LIMITS_ACCOUNT, Limit.EXPLAIN_ACCOUNT]
     if context.settings.acme.preflight:
-        asking += by_account.claim(Limit.PREFLIGHT_ACCOUNT, account_id, 1)
-    stands = await context.buckets.look([each.spend for each in [*claims, *asking]], now)
+        offered.append(Limit.PREFLIGHT_ACCOUNT)
+    others = [claim for limit in offered for claim in by_account.claim(limit, account_id, 1)]
+    stands = await context.buckets.look([each.spend for each in [*claims, *others]], now)
     refusal = None
     if names:
         refusal = rates.reached(claims, stands[: len(claims)], now)
         waiting = [each for each in met if each.frees_at > now]
         if refusal is None and waiting:
             refusal = limits.refused_by(waiting[0], now)
-    return Standing(tuple(zip([*claims, *asking], stands, strict=True)), tuple(back_offs), refusal)
+    return Standing(tuple(zip([*claims, *others], stands, strict=True)), tuple(back_offs), refusal)
 
 
 def _back_offs(rows: Rows, account_id: str, names: Sequence[str], bounds: Limits, now: int) -> list[BackOff]:

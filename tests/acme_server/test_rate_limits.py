@@ -282,3 +282,26 @@ async def test_every_limit_has_its_line(front: Front) -> None:
     text = (await front.client().get("/limits")).octets.decode()
     for limit in [*Limit, "requests-address", "failures", "validations-waiting", "attempts"]:
         assert f'<tr id="{limit}">' in text
+
+
+@pytest.mark.clause("RFC 8555 section 6.6")
+async def test_an_account_changes_its_key_and_contacts_as_often_as_the_limit_says_and_ends_at_any_time(
+    tmp_path: Path,
+) -> None:
+    change = with_limits(change_account=2, change_account_period=200)
+    async with running(tmp_path, change) as front:
+        client = await front.subscriber()
+        account = str(client.kid)
+        contact = {"contact": ["mailto:a@example.com"]}
+        assert (await client.post(account, contact)).status == 200
+        for _ in range(3):  # what changes nothing counts nothing
+            assert (await client.post(account, contact)).status == 200
+        assert (await client.change_key(client.key)).status == 409  # nor does what is refused
+        new = ec_key()
+        assert (await client.change_key(new)).status == 200
+        client.key = new
+        before = front.counts()
+        assert limited(await client.change_key(ec_key()), "change-account") == 100
+        assert limited(await client.post(account, {"contact": []}), "change-account") == 100
+        assert front.counts() == before
+        assert (await client.post(account, {"contact": [], "status": "deactivated"})).status == 200

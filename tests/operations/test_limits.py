@@ -122,6 +122,7 @@ async def test_show_tells_what_would_refuse_an_order_and_spends_nothing(
     assert shown["account_url"].endswith(account)
     assert shown["refusal"].startswith("new-order-account: 2 names in new orders")
     assert {each["limit"] for each in shown["lines"]} == {
+        "change-account",
         "new-order-account",
         "certificate-domain",
         "certificate-set",
@@ -136,7 +137,11 @@ async def test_show_tells_what_would_refuse_an_order_and_spends_nothing(
         (["set", "new-order-account", "5", "--binding", "key-2", "--note", "n"], Exit.REFUSED, "eab list"),
         (["set", "new-order-account", "5", "--account", "x", "--note", "n"], Exit.REFUSED, "no account x"),
         (["set", "orders", "5", "--binding", "key-1", "--note", "n"], Exit.REFUSED, "certificate-set"),
-        (["set", "new-account-address", "5", "--binding", "key-1", "--note", "n"], Exit.REFUSED, "name new-"),
+        (
+            ["set", "new-account-address", "5", "--binding", "key-1", "--note", "n"],
+            Exit.REFUSED,
+            "name change-account",
+        ),
         (["set", "certificate-set", "5", "--binding", "key-1", "--note", " "], Exit.REFUSED, "says why"),
         (["set", "certificate-set", "9999999", "--binding", "key-1", "--note", "n"], Exit.REFUSED, "a year"),
         (["clear", "certificate-set", "--binding", "key-1"], Exit.REFUSED, "limits list"),
