@@ -22,12 +22,8 @@ from core.errors import Refused
 from core.rpc import Method, RpcServer
 from operations import local_api
 
-OF_ACCOUNTS = (
-    Limit.CHANGE_ACCOUNT,
-    Limit.NEW_ORDER_ACCOUNT,
-    Limit.CERTIFICATE_DOMAIN,
-    Limit.CERTIFICATE_SET,
-    Limit.LIMITS_ACCOUNT,
+OF_ACCOUNTS = tuple(
+    each for each in Limit if each not in (Limit.NEW_ACCOUNT_ADDRESS, Limit.NEW_ACCOUNT_BINDING)
 )
 """What can be excepted for an account, or for all accounts of a binding key."""
 
