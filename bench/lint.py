@@ -16,11 +16,12 @@ import msgspec
 
 from core.settings import Rules
 from signer.api import CrlEntry
-from signer.vault import crl as template
-from signer.vault import crl_check, leaf, linter
-from signer.vault.fastlint import filtered
-from signer.vault.fastlint.split import VARYING, split
-from signer.vault.lint_worker import Kind
+from signer.vault.lint import crl_check, linter
+from signer.vault.lint.fast import filtered
+from signer.vault.lint.fast.split import VARYING, split
+from signer.vault.lint.worker import Kind
+from signer.vault.templates import crl as template
+from signer.vault.templates import leaf
 from tests.support.software_ca import DAY, NOW, leaf_request, private_key, profile, software_ca, spki
 
 COUNTS = {1: 300, 10: 200, 100: 40}

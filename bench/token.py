@@ -15,11 +15,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from core.data_directory import DataDirectory
 from core.settings import Settings
 from signer.api import KeyUse
-from signer.vault import hierarchy as hierarchies
-from signer.vault.keys import Key
-from signer.vault.seal import TokenRole
+from signer.vault.sealed import hierarchy as hierarchies
+from signer.vault.sealed.seal import TokenRole
 from signer.vault.server import _logged_in
-from signer.vault.token import TokenThreads
+from signer.vault.tokens.keys import Key
+from signer.vault.tokens.token import TokenThreads
 
 SIGNATURES = 400
 SECONDS = 5.0

@@ -41,7 +41,7 @@ class ExternalAccount(StrEnum):
 
 
 class ModuleKind(StrEnum):
-    """Which PKCS#11 module: what it wants of us is data (signer/vault/modules.py)."""
+    """Which PKCS#11 module: what it wants of us is data (signer/vault/tokens/modules.py)."""
 
     SOFTHSM2 = "softhsm2"
     NSS = "nss"
@@ -147,7 +147,7 @@ class Mpic:
 
 @dataclass(frozen=True, slots=True)
 class ApprovedToken:
-    """[[vault.approved_tokens]]  A kind of token that production may use (signer/vault/approval.py).
+    """[[vault.approved_tokens]]  A kind of token that production may use (signer/vault/people/approval.py).
 
     `certificate` is the device's validation as the ceremony recorded it ("FIPS 140-3 #4735"); `module_sha256`
     is over the PKCS#11 module's file, hex.

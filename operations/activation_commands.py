@@ -30,7 +30,7 @@ from operations.screens import activation_lines
 from signer import consent
 from signer.api import ActivationState, ConsentRequest
 from signer.client import Vault
-from signer.vault.shares import Share
+from signer.vault.people.shares import Share
 
 Who = Annotated[Path, typer.Option("--identity", help="Your identity's file; its passphrase is asked for.")]
 MaybeWho = Annotated[

@@ -27,14 +27,14 @@ from operations.ceremony import perspective_keys
 from operations.command import passphrase as passphrase_of
 from operations.supervisor import Say, alone, check_prerequisites
 from signer.vault import hardening
-from signer.vault import hierarchy as hierarchies
 from signer.vault.ceremony import abandon as abandoning
 from signer.vault.ceremony import engine, past, rehearsal, words
 from signer.vault.ceremony.engine import Held, Place
 from signer.vault.ceremony.kinds import AT_REST
 from signer.vault.ceremony.script import Script, load
 from signer.vault.ceremony.seal_steps import PinPerspectives
-from signer.vault.seal import Hierarchy
+from signer.vault.sealed import hierarchy as hierarchies
+from signer.vault.sealed.seal import Hierarchy
 
 
 def hold(

@@ -128,7 +128,7 @@ def inventory(config: Config = None, data: Data = DATA, set_: Set = None, json_:
     """
 
     def show() -> int:
-        from signer.vault import hierarchy, inventory
+        from signer.vault.sealed import hierarchy, inventory
 
         given = invocation(config, data, set_)
         for entry in inventory.entries(hierarchy.load(given.directory(), given.settings())):

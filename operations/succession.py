@@ -171,7 +171,7 @@ def deadlines(
 
 def report(data: DataDirectory, settings: Settings, now: int) -> dict[str, Any]:
     """For `acme-server status`, from the sealed hierarchy; empty where there is none to read."""
-    from signer.vault import description, hierarchy
+    from signer.vault.sealed import description, hierarchy
 
     try:
         sealed = hierarchy.load(data, settings)

@@ -1,7 +1,7 @@
 """notBefore and notAfter of an order: honoured to the second, or refused (RFC 8555 section 7.4).
 
 The certificate begins and ends exactly when the order says; what the order leaves open, the profile fixes.
-The vault judges the same bounds again when it signs (signer/vault/profiles.py).
+The vault judges the same bounds again when it signs (signer/vault/templates/profiles.py).
 
 Must never: move a time that was asked for.
 

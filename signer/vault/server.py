@@ -31,24 +31,26 @@ from core.rpc import Allow, Peer, RpcServer
 from core.settings import Settings
 from signer import api
 from signer.api import IssuerState
-from signer.vault import approval, modules, seal_watch, wrapping
-from signer.vault import hierarchy as hierarchies
-from signer.vault.activation import Activation
-from signer.vault.blocked import RefusedKeys
-from signer.vault.custody import Custody
-from signer.vault.evidence import PinnedPerspective, Verifier
 from signer.vault.hardening import harden
-from signer.vault.journal import Journal, Kind
-from signer.vault.keys import Key
-from signer.vault.lifetimes import Life
-from signer.vault.lint import LintPool
-from signer.vault.lock import Lock
-from signer.vault.reopening import Reopening
-from signer.vault.responders import Responders
-from signer.vault.seal import Hierarchy, SealedToken, TokenRole
+from signer.vault.judgement.blocked import RefusedKeys
+from signer.vault.judgement.evidence import PinnedPerspective, Verifier
+from signer.vault.lint.pool import LintPool
+from signer.vault.people import approval
+from signer.vault.people.activation import Activation
+from signer.vault.people.lock import Lock
+from signer.vault.people.reopening import Reopening
+from signer.vault.record.journal import Journal, Kind
+from signer.vault.sealed import hierarchy as hierarchies
+from signer.vault.sealed import watch as seal_watch
+from signer.vault.sealed.lifetimes import Life
+from signer.vault.sealed.seal import Hierarchy, SealedToken, TokenRole
 from signer.vault.service import Service
 from signer.vault.signing import IssuingKey, Signer
-from signer.vault.token import Cryptoki, TokenThreads
+from signer.vault.status.responders import Responders
+from signer.vault.tokens import modules, wrapping
+from signer.vault.tokens.custody import Custody
+from signer.vault.tokens.keys import Key
+from signer.vault.tokens.token import Cryptoki, TokenThreads
 
 APP, STATUS = "app", "status"
 """The two processes that have business here."""

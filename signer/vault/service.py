@@ -23,20 +23,22 @@ from core.randomness import Randomness, token
 from core.settings import CtMode, Rules, Settings
 from signer import api, steps
 from signer.api import KeyUse
-from signer.vault import dated, description, leaf, lifetimes, ocsp, precertificates, profiles
-from signer.vault.activation import MAX_REASON
-from signer.vault.blocked import RefusedKeys
-from signer.vault.crl_check import Wanted
-from signer.vault.evidence import Verifier
-from signer.vault.journal import Journal
-from signer.vault.journal import Kind as JournalKind
-from signer.vault.lint import Kind, LintPool
-from signer.vault.lint_sample import Sampler
-from signer.vault.responders import Responders
-from signer.vault.seal import Hierarchy
+from signer.vault.judgement import dated
+from signer.vault.judgement.blocked import RefusedKeys
+from signer.vault.judgement.evidence import Verifier
+from signer.vault.judgement.transparency import Transparency
+from signer.vault.lint.crl_check import Wanted
+from signer.vault.lint.pool import Kind, LintPool
+from signer.vault.lint.sample import Sampler
+from signer.vault.people.activation import MAX_REASON
+from signer.vault.record.journal import Journal
+from signer.vault.record.journal import Kind as JournalKind
+from signer.vault.sealed import description, lifetimes
+from signer.vault.sealed.seal import Hierarchy
 from signer.vault.signing import IssuingKey, Signer
-from signer.vault.status_lint import StatusLint
-from signer.vault.transparency import Transparency
+from signer.vault.status.lint import StatusLint
+from signer.vault.status.responders import Responders
+from signer.vault.templates import leaf, ocsp, precertificates, profiles
 
 PREPARED_LIFETIME = 300
 """Seconds between `prepare` and `issue`, which follow each other at once: judgements do not grow old."""

@@ -23,13 +23,14 @@ from core.clock import ClockSteppedBack
 from core.errors import HaltIssuance, Refused, TransientError
 from signer import steps
 from signer.api import KeyUse, LintRecord
-from signer.vault import algorithms, crl, leaf
-from signer.vault.authority import Issuer
-from signer.vault.journal import Journal, Kind, crl_issuance_id
-from signer.vault.keys import Key
-from signer.vault.lifetimes import ACTIVE, Life
-from signer.vault.token import TokenThreads
-from signer.vault.token_faults import Fault, TokenTrouble
+from signer.vault.record.journal import Journal, Kind, crl_issuance_id
+from signer.vault.sealed.lifetimes import ACTIVE, Life
+from signer.vault.templates import crl, leaf
+from signer.vault.templates.authority import Issuer
+from signer.vault.tokens import algorithms
+from signer.vault.tokens.faults import Fault, TokenTrouble
+from signer.vault.tokens.keys import Key
+from signer.vault.tokens.token import TokenThreads
 
 _STEPS = {Kind.PRECERTIFICATE_INTENT: "5", Kind.INTENT: "8"}
 """The number in docs/issuance.md of what begins with an intent; the vault's own certificates have none."""

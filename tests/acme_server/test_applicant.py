@@ -12,7 +12,7 @@ from core.errors import Refused
 from core.settings import Settings
 from signer.api import LeafRequest
 from signer.issuance import Approved
-from signer.vault.applicant import thumbprints
+from signer.vault.judgement.applicant import thumbprints
 from tests.support.acme_client import AcmeClient, b64, csr, ec_key, thumbprint
 from tests.support.acme_front import Front, running
 

@@ -17,7 +17,7 @@ from operations.process import Exit
 from operations.screens import activation_lines
 from operations.vault_notice import notice
 from signer import api
-from signer.vault import shares
+from signer.vault.people import shares
 from tests.support.ca import REPOSITORY
 from tests.support.people import PASSPHRASE, Crew, crew
 

@@ -17,7 +17,7 @@ from core.errors import TransientError
 from core.randomness import SystemRandomness
 from signer.client import Vault
 from signer.issuance import Approved, Issuance
-from signer.vault import hierarchy
+from signer.vault.sealed import hierarchy
 from tests.support.applicant import applicant
 from tests.support.database import opened
 from tests.support.hierarchy import evidence, settings

@@ -24,7 +24,7 @@ from signer.ct.finals import FinalJob
 from signer.ct.log_list import LogLists
 from signer.ct.submission import Logs
 from signer.issuance import Approved, Issuance
-from signer.vault import hierarchy
+from signer.vault.sealed import hierarchy
 from tests.support.applicant import applicant
 from tests.support.ct_log import CtLog, audit_path, three, tree_head, write_list
 from tests.support.database import opened

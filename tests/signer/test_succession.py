@@ -11,8 +11,8 @@ from core.errors import Refused, TransientError
 from core.settings import Profile
 from signer.api import IssuerInfo, IssuerState, KeyUse
 from signer.succession import LEAST_VALIDITY, Outlook, Validity, choose, family_of, outlook
-from signer.vault import ca_certificates
-from signer.vault.ca_certificates import Subject
+from signer.vault.templates import ca_certificates
+from signer.vault.templates.ca_certificates import Subject
 from tests.support.software_ca import DAY, NOW, SERIAL, URLS, private_key, software_ca, spki
 
 YEAR = 365 * DAY

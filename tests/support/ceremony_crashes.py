@@ -23,10 +23,10 @@ from core.data_directory import DataDirectory
 from core.people import Identity
 from operations.process import crash_at
 from signer.api import LintRecord
-from signer.vault import hierarchy
 from signer.vault.ceremony import engine, past
 from signer.vault.ceremony.script import Script
 from signer.vault.ceremony.tokens import Tokens
+from signer.vault.sealed import hierarchy
 from tests.support.ceremonies import hold, people, script
 from tests.support.hierarchy import settings
 

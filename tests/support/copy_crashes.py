@@ -15,10 +15,10 @@ from pathlib import Path
 from core.data_directory import DataDirectory
 from core.errors import CaError
 from core.people import Identity
-from signer.vault import copies, hierarchy, inventory
 from signer.vault.ceremony import engine
 from signer.vault.ceremony.tokens import Tokens
-from signer.vault.seal import TokenRole
+from signer.vault.sealed import copies, hierarchy, inventory
+from signer.vault.sealed.seal import TokenRole
 from tests.support.ceremonies import hold, people, script
 from tests.support.ceremony_crashes import Approving, in_child, kill_at, listen
 from tests.support.hierarchy import settings

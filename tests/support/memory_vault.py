@@ -18,7 +18,7 @@ from core.settings import Settings
 from signer import api
 from signer.api import KeyUse
 from signer.issuance import Approved, Issuance, Logs
-from signer.vault import ca_certificates, leaf, precertificates
+from signer.vault.templates import ca_certificates, leaf, precertificates
 from tests.support.database import NOW
 from tests.support.software_ca import leaf_request, private_key, profile, sign, software_ca, spki
 

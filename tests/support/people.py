@@ -11,11 +11,11 @@ from core.randomness import SystemRandomness
 from core.settings import Settings
 from signer import consent
 from signer.api import ActivateRequest, ActivationState
-from signer.vault import hierarchy as hierarchies
-from signer.vault import shares
-from signer.vault.seal import SealedActivation, SealedToken, TokenRole, seal
-from signer.vault.shares import Share
-from signer.vault.token import Cryptoki, Session, softhsm
+from signer.vault.people import shares
+from signer.vault.people.shares import Share
+from signer.vault.sealed import hierarchy as hierarchies
+from signer.vault.sealed.seal import SealedActivation, SealedToken, TokenRole, seal
+from signer.vault.tokens.token import Cryptoki, Session, softhsm
 
 PASSPHRASE = "as many words as needed"
 

@@ -10,8 +10,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from core.settings import Ca, Profile, Rules, Settings
 from signer.api import LeafRequest
-from signer.vault import algorithms, ca_certificates, leaf, profiles
-from signer.vault.ca_certificates import PrivateKey, Subject, Urls
+from signer.vault.templates import ca_certificates, leaf, profiles
+from signer.vault.templates.ca_certificates import PrivateKey, Subject, Urls
+from signer.vault.tokens import algorithms
 from tests.support.applicant import applicant
 
 NOW = 1795478400

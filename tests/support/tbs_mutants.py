@@ -27,7 +27,7 @@ Mutation = Callable[[bytes], bytes]
 def main() -> int:
     """The vault's process with the erring builder."""
     from operations import process
-    from signer.vault import leaf
+    from signer.vault.templates import leaf
 
     build = leaf.build_tbs
 
@@ -43,7 +43,7 @@ def main() -> int:
 
 def _err_about_status() -> None:
     """A CRL above number CRL_BASE and an OCSP answer for a serial with OCSP_PREFIX have one octet changed."""
-    from signer.vault import crl, ocsp
+    from signer.vault.templates import crl, ocsp
 
     build_crl, build_ocsp = crl.build_tbs, ocsp.build_tbs
 

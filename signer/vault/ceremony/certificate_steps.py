@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, ClassVar
 from core.errors import ConfigurationError
 from core.settings import Rules, Settings
 from signer.api import KeyUse
-from signer.vault import ca_certificates, keys, profiles
-from signer.vault.ca_certificates import PrivateKey
 from signer.vault.ceremony.draft import Draft
 from signer.vault.ceremony.room import BACKDATE, must_outlive
 from signer.vault.ceremony.step import ROOT, Attempt, Plan
-from signer.vault.lint import Kind
-from signer.vault.seal import IssuerState, SealedIssuer, TokenRole
+from signer.vault.lint.pool import Kind
+from signer.vault.sealed.seal import IssuerState, SealedIssuer, TokenRole
+from signer.vault.templates import ca_certificates, profiles
+from signer.vault.templates.ca_certificates import PrivateKey
+from signer.vault.tokens import keys
 
 if TYPE_CHECKING:
     from signer.vault.ceremony.room import Room

@@ -20,14 +20,15 @@ from typing import TYPE_CHECKING, ClassVar
 
 from core.errors import ConfigurationError, HaltIssuance, Refused
 from core.settings import ModuleKind
-from signer.vault import algorithms, cloning, copies
 from signer.vault.ceremony.draft import Draft, KnownKey
 from signer.vault.ceremony.key_steps import PROOF
 from signer.vault.ceremony.step import Attempt, Plan
 from signer.vault.ceremony.transcript import Intent
-from signer.vault.copies import CopiedKey, SealedCopy
-from signer.vault.seal import SealedToken
-from signer.vault.token import Session
+from signer.vault.sealed import copies
+from signer.vault.sealed.copies import CopiedKey, SealedCopy
+from signer.vault.sealed.seal import SealedToken
+from signer.vault.tokens import algorithms, cloning
+from signer.vault.tokens.token import Session
 
 if TYPE_CHECKING:
     from signer.vault.ceremony.room import Room

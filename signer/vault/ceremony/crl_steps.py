@@ -13,14 +13,14 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar
 
 from core.errors import ConfigurationError
-from signer.vault import crl
 from signer.vault.ceremony.draft import Draft, serial_of
 from signer.vault.ceremony.room import must_verify
 from signer.vault.ceremony.step import ROOT, Attempt, Plan
 from signer.vault.ceremony.transcript import Intent
-from signer.vault.hierarchy import authority
-from signer.vault.lint import Kind
-from signer.vault.seal import IssuerState
+from signer.vault.lint.pool import Kind
+from signer.vault.sealed.hierarchy import authority
+from signer.vault.sealed.seal import IssuerState
+from signer.vault.templates import crl
 
 if TYPE_CHECKING:
     from signer.vault.ceremony.room import Room

@@ -14,14 +14,14 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from core.errors import ConfigurationError, Refused
 from core.settings import Rules
-from signer.vault import ca_certificates
-from signer.vault.ca_certificates import PrivateKey
 from signer.vault.ceremony.certificate_steps import policies, urls
 from signer.vault.ceremony.draft import Draft
 from signer.vault.ceremony.room import BACKDATE, must_outlive
 from signer.vault.ceremony.step import ROOT, Attempt, Plan
-from signer.vault.lint import Kind
-from signer.vault.seal import CrossCertificate as SealedCross
+from signer.vault.lint.pool import Kind
+from signer.vault.sealed.seal import CrossCertificate as SealedCross
+from signer.vault.templates import ca_certificates
+from signer.vault.templates.ca_certificates import PrivateKey
 
 if TYPE_CHECKING:
     from signer.vault.ceremony.room import Room

@@ -19,15 +19,15 @@ from cryptography import x509
 
 from core.errors import ConfigurationError, HaltIssuance, Refused
 from core.requirements import TABLE, Limit
-from signer.vault import copies
 from signer.vault.ceremony.copy_steps import known_copy
 from signer.vault.ceremony.draft import Draft, serial_of
 from signer.vault.ceremony.key_steps import RESPONDER_PREFIX
 from signer.vault.ceremony.step import ROOT, Attempt, Plan
 from signer.vault.ceremony.transcript import Intent
-from signer.vault.copies import SealedCopy
-from signer.vault.seal import IssuerState, SealedIssuer
-from signer.vault.token import Session
+from signer.vault.sealed import copies
+from signer.vault.sealed.copies import SealedCopy
+from signer.vault.sealed.seal import IssuerState, SealedIssuer
+from signer.vault.tokens.token import Session
 
 if TYPE_CHECKING:
     from signer.vault.ceremony.room import Room

@@ -13,10 +13,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 from core.errors import HaltIssuance
 from signer.api import CrlEntry
-from signer.vault.algorithms import PublicKey
 from signer.vault.ceremony.step import ROOT
-from signer.vault.custody import Custody
-from signer.vault.seal import (
+from signer.vault.sealed.seal import (
     VERSION,
     CrossCertificate,
     Hierarchy,
@@ -27,6 +25,8 @@ from signer.vault.seal import (
     SealedToken,
     TokenRole,
 )
+from signer.vault.tokens.algorithms import PublicKey
+from signer.vault.tokens.custody import Custody
 
 SUPERSEDED = 4
 """CRLReason of a certificate that may have been signed by a step that was killed: another took its place.

@@ -18,11 +18,11 @@ from core.errors import ConfigurationError
 from core.people import Person
 from core.randomness import Randomness
 from core.settings import Settings
-from signer.vault import hierarchy as hierarchies
 from signer.vault.ceremony import engine, past
 from signer.vault.ceremony.script import Script, parse
 from signer.vault.ceremony.step import Say
-from signer.vault.seal import Hierarchy
+from signer.vault.sealed import hierarchy as hierarchies
+from signer.vault.sealed.seal import Hierarchy
 
 SCRIPT = Path(__file__).with_name("embedded.toml")
 

@@ -27,8 +27,6 @@ from core.people import Identity
 from core.randomness import Randomness
 from core.settings import Settings
 from signer import steps
-from signer.vault import hierarchy as hierarchies
-from signer.vault import seal as seals
 from signer.vault.ceremony import past
 from signer.vault.ceremony.draft import Draft
 from signer.vault.ceremony.history import History
@@ -52,8 +50,10 @@ from signer.vault.ceremony.transcript import (
     Transcript,
     Void,
 )
-from signer.vault.lint import LintPool
-from signer.vault.seal import Hierarchy, TokenRole
+from signer.vault.lint.pool import LintPool
+from signer.vault.sealed import hierarchy as hierarchies
+from signer.vault.sealed import seal as seals
+from signer.vault.sealed.seal import Hierarchy, TokenRole
 
 
 @dataclass(frozen=True, slots=True)

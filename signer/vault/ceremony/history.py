@@ -14,7 +14,6 @@ from typing import Any
 
 from core.errors import Refused
 from core.people import Person, verify
-from signer.vault import chain
 from signer.vault.ceremony.draft import SUPERSEDED, Draft
 from signer.vault.ceremony.script import Script, parse
 from signer.vault.ceremony.step import ROOT
@@ -31,6 +30,7 @@ from signer.vault.ceremony.transcript import (
     Signature,
     Void,
 )
+from signer.vault.record import chain
 
 
 class State(StrEnum):

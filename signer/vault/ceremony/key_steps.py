@@ -13,15 +13,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from core.errors import ConfigurationError, HaltIssuance
-from signer.vault import algorithms, approval, hierarchy, modules, shares
 from signer.vault.ceremony import tokens
 from signer.vault.ceremony.draft import Draft, KnownKey
 from signer.vault.ceremony.step import ROOT, Attempt, Plan
 from signer.vault.ceremony.transcript import Intent
-from signer.vault.custody import Custody
-from signer.vault.keys import KeyAlgorithm
-from signer.vault.seal import SealedActivation, SealedToken, TokenRole
-from signer.vault.token_facts import TokenFacts
+from signer.vault.people import approval, shares
+from signer.vault.sealed import hierarchy
+from signer.vault.sealed.seal import SealedActivation, SealedToken, TokenRole
+from signer.vault.tokens import algorithms, modules
+from signer.vault.tokens.custody import Custody
+from signer.vault.tokens.facts import TokenFacts
+from signer.vault.tokens.keys import KeyAlgorithm
 
 if TYPE_CHECKING:
     from signer.vault.ceremony.room import Room

@@ -11,7 +11,7 @@ from core.data_directory import DataDirectory
 from signer.vault.ceremony.draft import Draft
 from signer.vault.ceremony.step import ROOT
 from signer.vault.ceremony.transcript import Begin, Burnt, Event, Intent, read, whole
-from signer.vault.seal import Hierarchy
+from signer.vault.sealed.seal import Hierarchy
 
 TRANSCRIPT = "transcript"
 """The file's name in a ceremony's directory."""

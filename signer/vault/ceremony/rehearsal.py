@@ -29,8 +29,8 @@ from signer.vault.ceremony import engine
 from signer.vault.ceremony.engine import Place
 from signer.vault.ceremony.script import Script, parse
 from signer.vault.ceremony.step import Say
-from signer.vault.keys import algorithm_of
-from signer.vault.seal import Hierarchy
+from signer.vault.sealed.seal import Hierarchy
+from signer.vault.tokens.keys import algorithm_of
 
 
 @dataclass(frozen=True, slots=True)

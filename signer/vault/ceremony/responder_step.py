@@ -15,14 +15,16 @@ from cryptography import x509
 
 from core.errors import ConfigurationError
 from signer import serials
-from signer.vault import adapter, algorithms, ca_certificates, leaf, responder_check, responders
 from signer.vault.ceremony.draft import Draft
 from signer.vault.ceremony.room import BACKDATE, must_be_as_linted, must_outlive, must_verify
 from signer.vault.ceremony.step import ROOT, Attempt, Plan
 from signer.vault.ceremony.transcript import Intent
-from signer.vault.journal import Journal
-from signer.vault.journal import Kind as Entry
-from signer.vault.lint import Kind
+from signer.vault.lint.pool import Kind
+from signer.vault.record.journal import Journal
+from signer.vault.record.journal import Kind as Entry
+from signer.vault.status import responder_check, responders
+from signer.vault.templates import ca_certificates, leaf
+from signer.vault.tokens import adapter, algorithms
 
 if TYPE_CHECKING:
     from signer.vault.ceremony.room import Room

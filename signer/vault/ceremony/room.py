@@ -20,15 +20,17 @@ from core.people import Identity
 from core.randomness import Randomness
 from core.settings import Settings
 from signer import serials
-from signer.vault import adapter, algorithms, leaf, lifetimes
-from signer.vault.ca_certificates import PrivateKey, Subject
 from signer.vault.ceremony.draft import Draft, KnownKey
 from signer.vault.ceremony.step import ROOT, Attempt, Plan
 from signer.vault.ceremony.tokens import Tokens
 from signer.vault.ceremony.transcript import Intent
-from signer.vault.keys import Key
-from signer.vault.lint import Kind, LintPool
-from signer.vault.token import Session
+from signer.vault.lint.pool import Kind, LintPool
+from signer.vault.sealed import lifetimes
+from signer.vault.templates import leaf
+from signer.vault.templates.ca_certificates import PrivateKey, Subject
+from signer.vault.tokens import adapter, algorithms
+from signer.vault.tokens.keys import Key
+from signer.vault.tokens.token import Session
 
 BACKDATE = 3600
 """Seconds: a client whose clock is an hour slow still accepts the chain; BR 7.1.2.1 allows a day."""

@@ -18,7 +18,7 @@ from core.errors import ConfigurationError, Refused
 from signer.vault.ceremony.certificate_steps import DAY, midnight
 from signer.vault.ceremony.draft import Draft
 from signer.vault.ceremony.step import ROOT, Attempt, Plan
-from signer.vault.seal import IssuerState, SealedIssuer
+from signer.vault.sealed.seal import IssuerState, SealedIssuer
 
 if TYPE_CHECKING:
     from signer.vault.ceremony.room import Room

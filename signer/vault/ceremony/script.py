@@ -29,7 +29,7 @@ from core.errors import ConfigurationError
 from core.people import Person
 from signer.vault.ceremony.kinds import KINDS
 from signer.vault.ceremony.step import Plan, Policy, Step, TokenPlan
-from signer.vault.seal import Hierarchy, TokenRole
+from signer.vault.sealed.seal import Hierarchy, TokenRole
 
 T = TypeVar("T")
 

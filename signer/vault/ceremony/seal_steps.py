@@ -12,11 +12,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from core.errors import ConfigurationError, HaltIssuance
-from signer.vault import seal as seals
 from signer.vault.ceremony.draft import Draft
 from signer.vault.ceremony.step import ROOT, Attempt, Plan
 from signer.vault.ceremony.transcript import Intent
-from signer.vault.seal import IssuerState, SealedPerspective
+from signer.vault.sealed import seal as seals
+from signer.vault.sealed.seal import IssuerState, SealedPerspective
 
 if TYPE_CHECKING:
     from signer.vault.ceremony.room import Room

@@ -19,16 +19,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from core.errors import ConfigurationError, HaltIssuance, Refused
-from signer.vault import copies, keys, shares, wrapping
 from signer.vault.ceremony.copy_steps import must_be_a_directory
 from signer.vault.ceremony.draft import Draft, KnownKey
 from signer.vault.ceremony.step import Attempt, Plan
 from signer.vault.ceremony.tokens import Tokens, officers_pin, save_shares, share_directory
 from signer.vault.ceremony.transcript import Intent
-from signer.vault.copies import CopiedKey, SealedCopy
-from signer.vault.custody import Custody
-from signer.vault.seal import SealedActivation, SealedToken
-from signer.vault.token_facts import TokenFacts
+from signer.vault.people import shares
+from signer.vault.sealed import copies
+from signer.vault.sealed.copies import CopiedKey, SealedCopy
+from signer.vault.sealed.seal import SealedActivation, SealedToken
+from signer.vault.tokens import keys, wrapping
+from signer.vault.tokens.custody import Custody
+from signer.vault.tokens.facts import TokenFacts
 
 if TYPE_CHECKING:
     from signer.vault.ceremony.room import Room

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from core.errors import ConfigurationError
 from core.people import Person
 from signer.vault.ceremony.transcript import Intent
-from signer.vault.hierarchy import ROOT_ID
-from signer.vault.keys import KeyAlgorithm
-from signer.vault.seal import Hierarchy, TokenRole
+from signer.vault.sealed.hierarchy import ROOT_ID
+from signer.vault.sealed.seal import Hierarchy, TokenRole
+from signer.vault.tokens.keys import KeyAlgorithm
 
 if TYPE_CHECKING:
     from signer.vault.ceremony.draft import Draft

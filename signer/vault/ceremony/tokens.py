@@ -21,12 +21,14 @@ from core.errors import ConfigurationError, Refused
 from core.people import Identity
 from core.randomness import Randomness, token
 from core.settings import Settings
-from signer.vault import chain, modules, shares
-from signer.vault import hierarchy as hierarchies
 from signer.vault.ceremony.step import TokenPlan
-from signer.vault.seal import SealedActivation, SealedToken, TokenRole
-from signer.vault.token import Cryptoki, Session
-from signer.vault.token_facts import TokenFacts
+from signer.vault.people import shares
+from signer.vault.record import chain
+from signer.vault.sealed import hierarchy as hierarchies
+from signer.vault.sealed.seal import SealedActivation, SealedToken, TokenRole
+from signer.vault.tokens import modules
+from signer.vault.tokens.facts import TokenFacts
+from signer.vault.tokens.token import Cryptoki, Session
 
 _SO_PIN = b"acme-server security officer v1\x00"
 

@@ -24,8 +24,8 @@ from core.clock import Clock
 from core.errors import HaltIssuance, Refused
 from core.people import Person
 from signer.api import LintRecord
-from signer.vault import chain
-from signer.vault.seal import SealedActivation
+from signer.vault.record import chain
+from signer.vault.sealed.seal import SealedActivation
 
 T = TypeVar("T")
 

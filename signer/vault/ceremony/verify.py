@@ -18,8 +18,6 @@ from cryptography import x509
 
 from core.errors import CaError, HaltIssuance, Refused
 from core.people import Person
-from signer.vault import algorithms
-from signer.vault import seal as seals
 from signer.vault.ceremony.certificate_steps import IssuerMade, RootMade
 from signer.vault.ceremony.crl_steps import CrlMade
 from signer.vault.ceremony.cross_steps import CrossMade
@@ -29,7 +27,9 @@ from signer.vault.ceremony.key_steps import PROOF, KeyMade
 from signer.vault.ceremony.responder_step import ResponderMade
 from signer.vault.ceremony.seal_steps import Sealed, pem
 from signer.vault.ceremony.transcript import Begin, Event, Intent, Line, read, whole
-from signer.vault.seal import Hierarchy
+from signer.vault.sealed import seal as seals
+from signer.vault.sealed.seal import Hierarchy
+from signer.vault.tokens import algorithms
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from signer.ct import sct, tbs
 from signer.ct.sct import Sct
-from signer.vault import leaf, precertificates
+from signer.vault.templates import leaf, precertificates
 from tests.support.software_ca import NOW, leaf_request, profile, sign, software_ca
 
 pytestmark = pytest.mark.clause("RFC 6962 section 3.2")

@@ -18,7 +18,7 @@ from core.settings import Rules
 from signer.ct import sct
 from signer.ct.log_list import LogLists
 from signer.ct.submission import UNTRUE_DELAY, Logs
-from signer.vault import leaf, precertificates
+from signer.vault.templates import leaf, precertificates
 from tests.support.ct_log import ADD_FAULTS, RETRY_AFTER, CtLog, Fault, three, write_list
 from tests.support.software_ca import NOW, leaf_request, profile, sign, software_ca
 

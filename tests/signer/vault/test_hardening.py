@@ -13,8 +13,10 @@ from core.data_directory import DataDirectory
 from core.errors import ConfigurationError
 from core.settings import Settings
 from signer.client import Vault
-from signer.vault import hardening, hierarchy, shares
-from signer.vault.seal import TokenRole
+from signer.vault import hardening
+from signer.vault.people import shares
+from signer.vault.sealed import hierarchy
+from signer.vault.sealed.seal import TokenRole
 from tests.support.memory import found_in
 from tests.support.people import Crew, hand_over
 from tests.support.vault import RunningVault

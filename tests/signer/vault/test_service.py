@@ -17,18 +17,18 @@ from core.randomness import SystemRandomness
 from core.settings import Ca, Deployment, Profile, Rules, Settings
 from signer import serials
 from signer.api import IssueRequest, KeyUse, LeafRequest, LintRecord, RecallRequest
-from signer.vault import leaf
 from signer.vault import service as service_module
-from signer.vault.blocked import RefusedKeys
-from signer.vault.evidence import Verifier
-from signer.vault.journal import Journal
-from signer.vault.keys import Key, KeyAlgorithm
-from signer.vault.lint import Kind, LintPool
-from signer.vault.responders import Responders
-from signer.vault.seal import Hierarchy
+from signer.vault.judgement.blocked import RefusedKeys
+from signer.vault.judgement.evidence import Verifier
+from signer.vault.lint.pool import Kind, LintPool
+from signer.vault.record.journal import Journal
+from signer.vault.sealed.seal import Hierarchy
 from signer.vault.service import PREPARED_LIFETIME, Service
 from signer.vault.signing import IssuingKey, Signer
-from signer.vault.token import TokenThreads
+from signer.vault.status.responders import Responders
+from signer.vault.templates import leaf
+from signer.vault.tokens.keys import Key, KeyAlgorithm
+from signer.vault.tokens.token import TokenThreads
 from tests.support.software_ca import DAY, NOW, leaf_request, sign, software_ca
 
 

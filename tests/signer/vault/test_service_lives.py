@@ -11,7 +11,7 @@ import pytest
 from core.errors import Refused
 from core.settings import Profile, Settings
 from signer.api import CrlRequest, IssueRequest, IssuerState, LocalServiceRequest, OcspRequest
-from signer.vault.lifetimes import ACTIVE, Life
+from signer.vault.sealed.lifetimes import ACTIVE, Life
 from tests.signer.vault.test_service import World, _world, request
 from tests.support.software_ca import DAY, NOW, private_key, software_ca, spki
 

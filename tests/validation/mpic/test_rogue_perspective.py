@@ -24,7 +24,7 @@ from core.evidence import CaaSeen, ControlSeen, PerspectiveKey, Result, SignedSt
 from core.outcome import Absence, Outcome
 from core.randomness import SystemRandomness
 from core.settings import Perspective, Rules
-from signer.vault.evidence import PinnedPerspective, Verifier
+from signer.vault.judgement.evidence import PinnedPerspective, Verifier
 from tests.support.applicant import ACCOUNT_KEY
 from tests.support.elsewhere import ACCOUNT, OURS, TOKEN, Hostile, Pki, coordinator_settings
 from tests.support.remote_host import RemoteHost

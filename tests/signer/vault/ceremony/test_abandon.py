@@ -9,13 +9,13 @@ from cryptography import x509
 
 from core.data_directory import DataDirectory
 from core.errors import CaError, ConfigurationError, Refused
-from signer.vault import hierarchy
 from signer.vault.ceremony import past
 from signer.vault.ceremony.abandon import abandon
 from signer.vault.ceremony.tokens import Tokens
 from signer.vault.ceremony.transcript import Event, Intent, read
 from signer.vault.ceremony.verify import verify
-from signer.vault.seal import TokenRole
+from signer.vault.sealed import hierarchy
+from signer.vault.sealed.seal import TokenRole
 from tests.support.ceremonies import FIRST, hold, people, place, script
 from tests.support.hierarchy import settings
 

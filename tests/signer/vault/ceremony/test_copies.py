@@ -14,10 +14,10 @@ from core.errors import ConfigurationError, HaltIssuance, Refused
 from core.people import Identity
 from core.settings import Settings
 from signer.api import IssuerState
-from signer.vault import copies, hierarchy, inventory
 from signer.vault.ceremony.tokens import Tokens, share_directory
-from signer.vault.seal import Hierarchy, TokenRole
-from signer.vault.token import Session
+from signer.vault.sealed import copies, hierarchy, inventory
+from signer.vault.sealed.seal import Hierarchy, TokenRole
+from signer.vault.tokens.token import Session
 from tests.support import ceremonies
 
 SEAL = '[[steps]]\nkind = "seal"\n'

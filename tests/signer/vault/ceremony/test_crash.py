@@ -11,12 +11,12 @@ import pytest
 from cryptography import x509
 
 from core.data_directory import DataDirectory
-from signer.vault import hierarchy
 from signer.vault.ceremony.draft import serial_of
 from signer.vault.ceremony.past import transcripts
 from signer.vault.ceremony.step import ROOT
 from signer.vault.ceremony.transcript import Event, Intent, Line, read, whole
 from signer.vault.ceremony.verify import verify
+from signer.vault.sealed import hierarchy
 from tests.support.hierarchy import settings
 
 pytestmark = pytest.mark.long

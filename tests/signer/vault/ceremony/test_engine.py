@@ -18,15 +18,15 @@ from core.errors import CaError, ConfigurationError, HaltIssuance, Refused
 from core.people import Identity
 from core.settings import Deployment, ModuleKind, Perspective, Validation, Vault
 from signer.api import LintRecord
-from signer.vault import hierarchy
 from signer.vault.ceremony import embedded, engine
 from signer.vault.ceremony.abandon import abandon
 from signer.vault.ceremony.script import Script
 from signer.vault.ceremony.transcript import Event, Intent, read
 from signer.vault.ceremony.verify import verify
-from signer.vault.cryptoki import Cryptoki
-from signer.vault.seal import IssuerState, TokenRole
-from signer.vault.token import Session
+from signer.vault.sealed import hierarchy
+from signer.vault.sealed.seal import IssuerState, TokenRole
+from signer.vault.tokens.cryptoki import Cryptoki
+from signer.vault.tokens.token import Session
 from tests.support.ceremonies import hold, people, place, script
 from tests.support.ceremony_crashes import Approving
 from tests.support.hierarchy import made, settings

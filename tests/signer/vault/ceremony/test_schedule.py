@@ -10,9 +10,9 @@ from core.data_directory import DataDirectory
 from core.errors import Refused
 from core.settings import Settings
 from signer.api import IssuerState
-from signer.vault import hierarchy
-from signer.vault.lifetimes import Life, must_issue
-from signer.vault.seal import Hierarchy, SealedIssuer
+from signer.vault.sealed import hierarchy
+from signer.vault.sealed.lifetimes import Life, must_issue
+from signer.vault.sealed.seal import Hierarchy, SealedIssuer
 from tests.support import ceremonies
 
 PLANNED = """

@@ -10,10 +10,10 @@ import pytest
 from core.data_directory import DataDirectory
 from core.errors import ConfigurationError, Refused
 from core.settings import Settings
-from signer.vault import copies, hierarchy, inventory
 from signer.vault.ceremony.tokens import Tokens
-from signer.vault.custody import Custody
-from signer.vault.seal import TokenRole
+from signer.vault.sealed import copies, hierarchy, inventory
+from signer.vault.sealed.seal import TokenRole
+from signer.vault.tokens.custody import Custody
 from tests.signer.vault.ceremony.test_copies import REVOKED, Ca, destroy, restore
 from tests.support import ceremonies
 

@@ -14,10 +14,10 @@ from Crypto.Protocol.SecretSharing import Shamir
 from core.clock import FakeClock
 from core.errors import CaError, HaltIssuance, Refused
 from core.people import Identity
-from signer.vault import chain
 from signer.vault.ceremony.transcript import Event, Line, Note, Transcript, read
 from signer.vault.ceremony.verify import verify
-from signer.vault.shares import Share, pin_of
+from signer.vault.people.shares import Share, pin_of
+from signer.vault.record import chain
 from tests.support.ceremonies import hold, people, script
 
 

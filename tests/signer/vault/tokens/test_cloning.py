@@ -11,10 +11,10 @@ import pytest
 
 from core.errors import ConfigurationError, HaltIssuance
 from core.settings import Settings
-from signer.vault import cloning
-from signer.vault.custody import Custody
-from signer.vault.keys import Key, KeyAlgorithm
-from signer.vault.token import Cryptoki, Module, Session, softhsm
+from signer.vault.tokens import cloning
+from signer.vault.tokens.custody import Custody
+from signer.vault.tokens.keys import Key, KeyAlgorithm
+from signer.vault.tokens.token import Cryptoki, Module, Session, softhsm
 
 PIN = "correct horse"
 

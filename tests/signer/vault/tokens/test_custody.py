@@ -11,10 +11,10 @@ from pkcs11 import Attribute
 
 from core.errors import HaltIssuance
 from core.settings import Settings
-from signer.vault import custody, keys
-from signer.vault.custody import Custody
-from signer.vault.keys import KeyAlgorithm
-from signer.vault.token import Cryptoki, Session, softhsm
+from signer.vault.tokens import custody, keys
+from signer.vault.tokens.custody import Custody
+from signer.vault.tokens.keys import KeyAlgorithm
+from signer.vault.tokens.token import Cryptoki, Session, softhsm
 
 PIN = "correct horse"
 

@@ -17,10 +17,10 @@ import pytest
 from pkcs11 import exceptions
 
 from core.settings import Settings
-from signer.vault import algorithms
-from signer.vault.keys import Key, KeyAlgorithm
-from signer.vault.token import Cryptoki, TokenThreads, softhsm
-from signer.vault.token_faults import Fault, TokenTrouble
+from signer.vault.tokens import algorithms
+from signer.vault.tokens.faults import Fault, TokenTrouble
+from signer.vault.tokens.keys import Key, KeyAlgorithm
+from signer.vault.tokens.token import Cryptoki, TokenThreads, softhsm
 
 PIN = "correct horse"
 LABEL = KeyAlgorithm.EC_P256

@@ -11,11 +11,11 @@ import pytest
 
 from core.errors import ConfigurationError, HaltIssuance
 from core.settings import ModuleKind, Settings
-from signer.vault import algorithms, keys, wrapping
-from signer.vault.custody import Custody
-from signer.vault.keys import KeyAlgorithm
-from signer.vault.token import Cryptoki, softhsm
-from signer.vault.wrapping import Backup
+from signer.vault.tokens import algorithms, keys, wrapping
+from signer.vault.tokens.custody import Custody
+from signer.vault.tokens.keys import KeyAlgorithm
+from signer.vault.tokens.token import Cryptoki, softhsm
+from signer.vault.tokens.wrapping import Backup
 from tests.signer.vault.tokens.modules import KINDS, found
 
 ALGORITHMS = (KeyAlgorithm.RSA_2048, KeyAlgorithm.EC_P256, KeyAlgorithm.EC_P384)

@@ -1,0 +1,1 @@
+"""What the vault did: a hash-chained journal that only grows."""

@@ -1,0 +1,1 @@
+"""The delegated OCSP responders, and what is looked at before CRLs and answers are signed."""

@@ -1,0 +1,84 @@
+"""CRLs and OCSP answers before they are signed: all of each by our own lint, each shape of them by pkilint.
+
+Of a CRL pkilint sees the frame and one entry of each shape, every time.  Of OCSP answers it sees the first of
+each shape; the shapes that passed are remembered under the linters' versions and the day of the rules, so
+that a new rule is asked about all of them again.
+
+Must never: let one pass that `crl_check` or `ocsp_check` refuses, whatever a lint worker says.
+
+BR 4.3.1.2, 7.2, 7.3; RFC 5280 section 5; RFC 6960 section 4.2; docs/adr/0011.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from core import requirements
+from signer.api import OcspRequest
+from signer.vault.lint import crl_check, ocsp_check
+from signer.vault.lint.crl_check import Wanted
+from signer.vault.lint.pool import Kind, LintPool
+from signer.vault.status.responders import Responder
+from signer.vault.templates import crl, ocsp
+from signer.vault.templates.authority import Issuer
+
+AT_ONCE = 2_000
+"""Entries: a longer CRL is written and checked in a thread, since 100 000 take half a second."""
+
+MAX_SHAPES = 4096
+"""Remembered at most: two hashes, seven statuses, a responder a week and issuer.  Then all are asked anew."""
+
+
+class StatusLint:
+    """Builds and lints what tells of status."""
+
+    def __init__(self, pool: LintPool) -> None:
+        self._pool = pool
+        self._passed: set[tuple[object, ...]] = set()
+
+    async def crl(self, wanted: Wanted, now: int) -> bytes:
+        """The TBSCertList that says what is wanted.  Raises `Refused`."""
+        if len(wanted.entries) > AT_ONCE:
+            tbs, specimen = await asyncio.to_thread(_checked_crl, wanted)
+        else:
+            tbs, specimen = _checked_crl(wanted)
+        kind = Kind.ROOT_CRL if wanted.of_cas else Kind.CRL
+        await self._pool.lint(crl.dummy_signed(specimen, wanted.issuer), kind, at=now)
+        return tbs
+
+    async def ocsp(self, issuer: Issuer, responder: Responder, request: OcspRequest, now: int) -> bytes:
+        """The ResponseData that answers `request`.  Raises `Refused`."""
+        data = ocsp.build_tbs(issuer, responder.key_hash, responder.not_after, request, now)
+        draft = ocsp.assemble(
+            data, responder.algorithm.identifier, responder.dummy_signature, responder.certificate
+        )
+        ocsp_check.check(draft, issuer, responder.certificate, responder.key_hash, request, now)
+        shape = (
+            self._pool.linters,
+            requirements.newest(now),
+            responder.certificate,
+            request.hash_name,
+            request.revoked_at is None,
+            request.reason or 0,
+            len(request.serial),
+        )
+        if shape not in self._passed:
+            await self._pool.lint(draft, Kind.OCSP, at=now)
+            if len(self._passed) >= MAX_SHAPES:
+                self._passed.clear()
+            self._passed.add(shape)
+        return data
+
+
+def _checked_crl(wanted: Wanted) -> tuple[bytes, bytes]:
+    """The TBSCertList, and its specimen for pkilint."""
+    tbs = crl.build_tbs(
+        wanted.issuer,
+        wanted.number,
+        wanted.this_update,
+        wanted.next_update,
+        wanted.entries,
+        wanted.url,
+        of_cas=wanted.of_cas,
+    )
+    return tbs, crl_check.check(tbs, wanted)

@@ -1,0 +1,1 @@
+"""What the vault builds: certificates, CRLs and OCSP answers, octet by octet."""

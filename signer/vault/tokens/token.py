@@ -1,0 +1,401 @@
+"""Threads with a session each on one token: signatures without waiting, faults told, sessions opened again.
+
+Signing threads are fed by one queue.  A session that was lost is opened again by its own thread while the
+login holds; a lost login or token is told, and ends with the whole token opened anew (reopening.py, or people
+who activate it).  A signature that takes too long is given up: its caller hears so, and nothing new is begun
+while all threads hang.
+
+Must never: keep a PIN; hand out a signature that came after its caller was told that there is none.
+
+PKCS#11 v2.40 section 5.6 (sessions, login); faults: faults.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import pkcs11
+from pkcs11 import Mechanism
+from pkcs11.exceptions import PKCS11Error
+
+from core.errors import ConfigurationError, HaltIssuance, TransientError
+from signer.vault.tokens import algorithms, keys
+from signer.vault.tokens.cryptoki import Cryptoki as Cryptoki
+from signer.vault.tokens.custody import Custody
+from signer.vault.tokens.faults import Fault, TokenTrouble, fault_of, trouble
+from signer.vault.tokens.keys import Key, KeyAlgorithm
+from signer.vault.tokens.modules import Hashing
+from signer.vault.tokens.modules import Module as Module
+from signer.vault.tokens.modules import softhsm as softhsm
+
+T = TypeVar("T")
+
+TIMEOUT = 10
+"""Seconds for one signature (vault.token_timeout): a network HSM needs 0.1 s for one of RSA-4096."""
+
+_SELF_TEST_SIGNATURES = 3
+"""Per key and thread: the fault that the self-test looks for showed within the first few calls."""
+
+_SIGNED_AGAIN = frozenset({Fault.HANDLE, Fault.SESSION, Fault.LOGIN})
+"""After these no signature was made: the call did not reach the key."""
+
+
+class Session:
+    """One thread's session and the handles of the keys that it has used.
+
+    `renew` opens another session in the place of one that was lost.
+    """
+
+    def __init__(
+        self,
+        session: pkcs11.Session,
+        cryptoki: Cryptoki | None = None,
+        renew: Callable[[], pkcs11.Session] | None = None,
+    ) -> None:
+        self._open: pkcs11.Session | None = session
+        self._cryptoki = cryptoki
+        self._renew = renew
+        self._handles: dict[str, keys.SigningHandle] = {}
+        self._used: set[str] = set()
+        self._mechanisms: dict[KeyAlgorithm, Mechanism] = {}
+
+    def find(self, label: str, custody: Custody = Custody.SEALED) -> Key:
+        """See `keys.find`.  Raises `TokenTrouble` when the token fails."""
+        return self._use(
+            f"the key {label!r} was not found",
+            lambda: keys.find(self._session, label, custody, tells_local=self._tells_local),
+            again=True,
+        )
+
+    def generate(self, label: str, algorithm: KeyAlgorithm, custody: Custody = Custody.SEALED) -> Key:
+        """See `keys.generate`.  Raises `TokenTrouble` when the token fails."""
+        return self._use(
+            f"the key {label!r} was not made",
+            lambda: keys.generate(self._session, label, algorithm, custody, tells_local=self._tells_local),
+            again=False,
+        )
+
+    def has(self, label: str) -> bool:
+        """Whether a private key of this label is there.  Raises `TokenTrouble` when the token fails."""
+        return self._use(
+            f"the key {label!r} was not looked for", lambda: keys.exists(self._session, label), again=True
+        )
+
+    def labels(self) -> frozenset[str]:
+        """See `keys.labels`."""
+        return keys.labels(self._session)
+
+    def destroy(self, label: str) -> int:
+        """See `keys.destroy`."""
+        self._handles.pop(label, None)
+        return keys.destroy(self._session, label)
+
+    def sign(self, key: Key, data: bytes) -> bytes:
+        """See `keys.sign`.  Raises `TokenTrouble` when the token fails, after trying a lost session anew."""
+        return self._use(
+            f"the token did not sign with {key.label!r}", lambda: self._signed(key, data), again=True
+        )
+
+    def adopt(self, session: pkcs11.Session) -> None:
+        """Go on in another session; the old one is lost."""
+        self._open = session
+        self._handles.clear()
+
+    def close(self) -> None:
+        """End the session."""
+        if self._open is not None:
+            self._open.close()
+
+    @property
+    def raw(self) -> pkcs11.Session:
+        """The session itself, for what ceremonies and start-up checks do with it (wrapping.py)."""
+        return self._session
+
+    @property
+    def _session(self) -> pkcs11.Session:
+        if self._open is None:
+            assert self._renew is not None  # without it `_forget` keeps what there is
+            self._open = self._renew()
+        return self._open
+
+    @property
+    def _tells_local(self) -> bool:
+        return self._cryptoki is None or self._cryptoki.module.habits.tells_local
+
+    def _signed(self, key: Key, data: bytes) -> bytes:
+        session = self._session
+        handle = self._handles.get(key.label)
+        if handle is None:
+            # Who is logged out sees no private key, and would take that for a token without it.
+            if self._cryptoki is not None and not self._cryptoki.is_logged_in(session):
+                raise pkcs11.UserNotLoggedIn
+            handle = self._handles[key.label] = self._found(session, key.label)
+        return keys.sign(handle, key.algorithm, data, self._mechanism(session, key.algorithm))
+
+    def _found(self, session: pkcs11.Session, label: str) -> keys.SigningHandle:
+        try:
+            handle = keys.private_key(session, label)
+        except HaltIssuance as error:
+            if label in self._used:
+                # A token that was taken away may leave a session that finds nothing.
+                raise trouble(Fault.TOKEN, f"the key {label!r} was here and is gone") from error
+            raise
+        self._used.add(label)
+        return handle
+
+    def _mechanism(self, session: pkcs11.Session, algorithm: KeyAlgorithm) -> Mechanism:
+        chosen = self._mechanisms.get(algorithm)
+        if chosen is None:
+            ways = tuple(Hashing) if self._cryptoki is None else self._cryptoki.module.habits.hashing
+            chosen = keys.mechanism(algorithm, session.token.slot.get_mechanisms(), ways)
+            self._mechanisms[algorithm] = chosen
+        return chosen
+
+    def _use(self, failed: str, work: Callable[[], T], *, again: bool) -> T:
+        try:
+            return work()
+        except PKCS11Error as error:
+            fault, cause = self._fault_of(error), error
+        self._forget(fault)
+        if again and fault in _SIGNED_AGAIN and self._renew is not None:
+            try:
+                return work()
+            except PKCS11Error as error:
+                fault, cause = self._fault_of(error), error
+            self._forget(fault)
+        raise trouble(fault, failed, cause) from cause
+
+    def _fault_of(self, error: PKCS11Error) -> Fault:
+        fault = fault_of(error)
+        if fault is Fault.UNKNOWN and self._cryptoki is not None and self._open is not None:
+            # NSS has other words for it (KeyTypeInconsistent).
+            return fault if self._cryptoki.is_logged_in(self._open) else Fault.LOGIN
+        return fault
+
+    def _forget(self, fault: Fault) -> None:
+        self._handles.clear()
+        if fault is Fault.HANDLE or self._renew is None or self._open is None:
+            return
+        lost, self._open = self._open, None
+        if fault is not Fault.SESSION:
+            # A lost session's number may be another thread's by now; the others are still ours to close.
+            with contextlib.suppress(PKCS11Error):
+                lost.close()
+
+
+@dataclass(slots=True, eq=False)
+class _Item:
+    """What a thread is to do, and who hears of it."""
+
+    work: Callable[[Session], Any]
+    finish: Callable[[Any, BaseException | None], None]
+
+
+class TokenThreads:
+    """Threads with a session each, fed by one queue.
+
+    Finished work is handed back to the event loop in batches: while the loop has not yet come to collect,
+    further results join the ones that wait, so that many signatures cost one wake-up.
+    """
+
+    _hanging = False
+
+    def __init__(
+        self,
+        cryptoki: Cryptoki,
+        serial: str,
+        pin: str | bytearray,
+        threads: int,
+        *,
+        timeout: float = TIMEOUT,
+    ) -> None:
+        self._cryptoki = cryptoki
+        self._serial = serial
+        self._timeout = timeout
+        self._renewing = threading.Lock()
+        self._work: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
+        self._finished: deque[tuple[asyncio.Future[Any], Any, BaseException | None]] = deque()
+        self._collecting = threading.Lock()
+        self._collect_due = False
+        self._current: list[_Item | None] = [None] * threads
+        self._seen: list[_Item | None] = [None] * threads
+        self._watched_by: asyncio.AbstractEventLoop | None = None
+        _must_bear(cryptoki.module, threads)
+        # The session that logged in stays open: closing the last one would log the process out.
+        self._login = Session(
+            cryptoki.open(serial, pin, read_write=True), cryptoki, lambda: self._renewed(read_write=True)
+        )
+        self._sessions = [Session(cryptoki.join(serial), cryptoki, self._renewed) for _ in range(threads)]
+        self._threads = [
+            threading.Thread(target=self._run, args=(number, session), name=f"token-{number}", daemon=True)
+            for number, session in enumerate(self._sessions)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def self_test(self, tested: Iterable[Key]) -> None:
+        """Every thread signs with every key at the same moment, and every signature is verified.
+
+        Raises `HaltIssuance`: the vault does not start.
+        """
+        listed = list(tested)
+        together = threading.Barrier(len(self._threads))
+
+        def test(session: Session) -> None:
+            together.wait(timeout=30)
+            for number in range(_SELF_TEST_SIGNATURES):
+                for key in listed:
+                    data = b"acme-server self-test %d" % number
+                    algorithms.verify(key.public_key, session.sign(key, data), data)
+
+        for future in [self._submit(test) for _ in self._threads]:
+            try:
+                future.result(timeout=60)
+            except (ValueError, TransientError, threading.BrokenBarrierError, TimeoutError) as error:
+                raise HaltIssuance(f"the self-test of the token failed: {error}") from error
+
+    async def sign(self, key: Key, data: bytes) -> bytes:
+        """The signature of `data`, made by the first free thread.  Raises `TokenTrouble`."""
+        loop = asyncio.get_running_loop()
+        waiting: asyncio.Future[bytes] = loop.create_future()
+
+        def finish(value: Any, error: BaseException | None) -> None:
+            self._finished.append((waiting, value, error))
+            with self._collecting:
+                if self._collect_due:
+                    return
+                self._collect_due = True
+            loop.call_soon_threadsafe(self._collect)
+
+        self._work.put(_Item(lambda session: session.sign(key, data), finish))
+        if self._watched_by is not loop:
+            self._watched_by = loop
+            loop.call_later(self._timeout, self._look, loop)
+        return await waiting
+
+    def must_answer(self) -> None:
+        """Raises `TokenTrouble` while every thread hangs in the token: what needs it is not begun."""
+        if self._hanging:
+            raise self._too_slow()
+
+    @property
+    def keeper(self) -> Session:
+        """The read-write session that finds and makes keys, for the thread that opened it."""
+        return self._login
+
+    def close(self) -> None:
+        """Finish the queue, end the sessions, log out, finalise the module."""
+        for _ in self._threads:
+            self._work.put(None)
+        for thread in self._threads:
+            thread.join(timeout=self._timeout)
+        if any(thread.is_alive() for thread in self._threads):
+            return  # C_Finalize under a thread that hangs in the module is undefined; the process ends now.
+        with contextlib.suppress(PKCS11Error):
+            self._login.close()
+        self._cryptoki.close()
+
+    def _renewed(self, *, read_write: bool = False) -> pkcs11.Session:
+        """A session in the place of a lost one, logged in.  Raises `TokenTrouble`."""
+        with self._renewing:
+            session = self._joined(read_write)
+            if self._cryptoki.is_logged_in(session):
+                return session
+            with contextlib.suppress(PKCS11Error):
+                session.close()
+            raise trouble(Fault.LOGIN, f"token {self._serial} is not used")
+
+    def _joined(self, read_write: bool) -> pkcs11.Session:
+        try:
+            return self._cryptoki.join(self._serial, read_write=read_write)
+        except ConfigurationError as error:
+            raise trouble(Fault.TOKEN, str(error)) from error
+        except PKCS11Error as error:
+            raise trouble(fault_of(error), f"no session on token {self._serial}", error) from error
+
+    def _submit(self, work: Callable[[Session], T]) -> Future[T]:
+        future: Future[T] = Future()
+
+        def finish(value: Any, error: BaseException | None) -> None:
+            if future.done():
+                return
+            if error is None:
+                future.set_result(value)
+            else:
+                future.set_exception(error)
+
+        self._work.put(_Item(work, finish))
+        return future
+
+    def _run(self, number: int, session: Session) -> None:
+        while (item := self._work.get()) is not None:
+            self._current[number] = item
+            try:
+                value = item.work(session)
+            except BaseException as error:
+                self._current[number] = None
+                item.finish(None, error)
+            else:
+                self._current[number] = None
+                item.finish(value, None)
+            self._hanging = False
+        with contextlib.suppress(PKCS11Error):
+            session.close()
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        """What was already under way a whole timeout ago is given up; its late result reaches nobody."""
+        under_way = list(self._current)
+        late = [
+            item
+            for item, seen in zip(under_way, self._seen, strict=True)
+            if item is not None and item is seen
+        ]
+        self._seen = under_way
+        for item in late:
+            item.finish(None, self._too_slow())
+        if len(late) == len(under_way):
+            self._hanging = True
+            self._give_up_the_queue()
+        if any(under_way) or not self._work.empty():
+            loop.call_later(self._timeout, self._look, loop)
+        else:
+            self._watched_by = None
+
+    def _give_up_the_queue(self) -> None:
+        with contextlib.suppress(queue.Empty):
+            while (item := self._work.get_nowait()) is not None:
+                item.finish(None, self._too_slow())
+            self._work.put(None)
+
+    def _too_slow(self) -> TokenTrouble:
+        return TokenTrouble(
+            Fault.UNKNOWN,
+            f"token {self._serial} has not answered for {self._timeout} s: look at its load and connection, "
+            "or raise vault.token_timeout; it is used again when it answers",
+        )
+
+    def _collect(self) -> None:
+        with self._collecting:
+            self._collect_due = False
+        while self._finished:
+            waiting, value, error = self._finished.popleft()
+            if waiting.done():
+                continue
+            if error is None:
+                waiting.set_result(value)
+            else:
+                waiting.set_exception(error)
+
+
+def _must_bear(module: Module, threads: int) -> None:
+    limit = module.habits.sessions
+    if limit and threads > limit:
+        raise ConfigurationError(f"this module bears {limit} signing sessions: set vault.threads = {limit}")
