@@ -252,7 +252,9 @@ async def test_a_set_that_forbids_forbids_unsigned_too() -> None:
         async def lookup(self, name: str, type: Type) -> Answer:
             return replace(await super().lookup(name, type), authenticated=False)
 
-    seen = await check("a.b.example", PLAIN, Unsigned({"b.example CAA": [NOBODY]}), tld_must_exist=True)
+    seen = await check(
+        "a.b.example", PLAIN, Unsigned({"b.example CAA": [NOBODY]}), Trace(), tld_must_exist=True
+    )
     assert (seen.result, seen.problem) == (Result.FAIL, "caa")
 
 

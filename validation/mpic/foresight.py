@@ -20,10 +20,12 @@ from core.evidence import CaaSeen, Result
 from core.identifiers import split_wildcard
 from core.outcome import Absence, Seen, View
 from core.randomness import Randomness, token
+from core.registered_domain import registered_domain
 from core.settings import Settings
 from validation import caa
 from validation.api import PreflightRequest, Preview
 from validation.caa_value import CaaRecord, MalformedValue
+from validation.limiter import Limiter
 from validation.mpic.channel import Channel
 from validation.mpic.conclusion import UNDECIDED, Absent, agreed, believed, tally
 from validation.verdict import DETAIL_LIMIT, printable
@@ -33,6 +35,10 @@ DEADLINE_SECONDS = 8.0
 
 AT_ONCE = 8
 """Names looked at by all askers together; the scouts have 10 places each."""
+
+PER_ACCOUNT = 4
+PER_DOMAIN = 2
+"""As the scouts have it, so that nobody waits there for what could wait here."""
 
 PATIENCE = 3.0
 """Seconds that a name waits for a place."""
@@ -82,7 +88,7 @@ class Foreseer:
         self._clock = clock
         self._randomness = randomness
         self._deadline = deadline
-        self._places = asyncio.Semaphore(AT_ONCE)
+        self._limiter = Limiter(AT_ONCE, registered_domain, PER_DOMAIN, PER_ACCOUNT, PER_DOMAIN, PATIENCE)
 
     async def look(
         self, name: str, account_url: str, methods: Sequence[str], thumbprints: Sequence[str]
@@ -95,14 +101,8 @@ class Foreseer:
         request = PreflightRequest(
             name, account_url, tuple(methods), token(self._randomness), tuple(thumbprints)
         )
-        try:
-            await asyncio.wait_for(self._places.acquire(), PATIENCE)
-        except TimeoutError as error:
-            raise TransientError("busy: too many look beforehand") from error
-        try:
+        async with self._limiter.room(name, account_url):
             return self._concluded(request, await self._gather(request))
-        finally:
-            self._places.release()
 
     async def _gather(self, request: PreflightRequest) -> dict[str, Preview | Absent]:
         primary, *remotes = (each.code for each in self._perspectives)

@@ -132,21 +132,34 @@ async def test_a_hostile_perspective_answers_for_nothing_else() -> None:
     assert seen.forecasts[0].views[0].facts == b""
 
 
-async def test_its_places_are_few_and_who_waits_too_long_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("most", "name", "account"),
+    [
+        (foresight.AT_ONCE, "n.example{}.com", "https://ca.example/{}"),
+        (foresight.PER_ACCOUNT, "n.example{}.com", ACCOUNT),
+        (foresight.PER_DOMAIN, "n{}.example.com", "https://ca.example/{}"),
+    ],
+)
+async def test_its_places_are_few_and_who_waits_too_long_is_told(
+    monkeypatch: pytest.MonkeyPatch, most: int, name: str, account: str
+) -> None:
     monkeypatch.setattr(foresight, "PATIENCE", 0.05)
     settings = Settings(validation=Validation(perspectives=(Perspective("tokyo"),)))
     channel = Told(None)
     made = Foreseer({"tokyo": channel}, settings, FakeClock(NOW), SystemRandomness(), 5)  # type: ignore[dict-item]
-    looks = [
-        asyncio.create_task(made.look("a.example", ACCOUNT, ["dns-01"], ["key"]))
-        for _ in range(foresight.AT_ONCE)
-    ]
-    while len(channel.asked) < foresight.AT_ONCE:
+
+    def look(number: int) -> asyncio.Task[Foresight]:
+        return asyncio.create_task(
+            made.look(name.format(number), account.format(number), ["http-01"], ["key"])
+        )
+
+    looks = [look(number) for number in range(most)]
+    while len(channel.asked) < most:
         await asyncio.sleep(0)
     with pytest.raises(TransientError, match="busy"):
-        await made.look("b.example", ACCOUNT, ["dns-01"], ["key"])
+        await look(most)
     for each in looks:
         each.cancel()
     await asyncio.gather(*looks, return_exceptions=True)
     channel.answer = preview()
-    assert (await made.look("b.example", ACCOUNT, ["http-01"], ["key"])).name == "b.example"
+    assert (await look(most)).name == name.format(most)
