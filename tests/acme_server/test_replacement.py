@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,8 +17,9 @@ from acme_server.registration.replacement import Replacement
 from acme_server.store import accounts
 from core import certificates
 from tests.acme_server.test_cert_id import BENT, VECTOR
+from tests.acme_server.test_rate_limits import limited, with_limits
 from tests.support.acme_client import AcmeClient, Answer, b64, cert_id, csr, ec_key
-from tests.support.acme_front import Front
+from tests.support.acme_front import Front, running
 
 NAMES = ("a.example.com", "b.example.com")
 DAY = 86400
@@ -254,3 +256,45 @@ async def test_a_certificate_brings_five_orders_without_limits_and_no_more(
         await subscriber.post(placed.body["authorizations"][0], {"status": "deactivated"})
     assert not (await look(front, subscriber, named)).in_time
     assert (await subscriber.order(*NAMES, replaces=named)).status == 201
+
+
+@pytest.mark.clause("RFC 9773 section 5")
+async def test_a_renewal_in_time_meets_no_rate_limit_from_order_to_certificate(tmp_path: Path) -> None:
+    year = 365 * DAY
+    change = with_limits(
+        new_order_account=1,
+        new_order_account_period=year,
+        certificate_domain=1,
+        certificate_domain_period=year,
+        certificate_set=1,
+        certificate_set_period=year,
+        failures_free=1,
+        failure_wait=DAY,
+    )
+    async with running(tmp_path, change) as front:
+        subscriber = await front.subscriber()
+        named = await certified(front, subscriber, NAMES[0])
+        early = await subscriber.order(NAMES[0], replaces=named)
+        limited(early, "new-order-account")
+        front.clock.at += 66 * DAY
+        limited(await subscriber.order(NAMES[0]), "new-order-account")
+
+        # A first try whose validation fails holds up the next one of others, and not this one.
+        front.perspectives.pass_names.clear()
+        failed = await subscriber.order(NAMES[0], replaces=named)
+        challenges = (await subscriber.post(failed.body["authorizations"][0])).body["challenges"]
+        await subscriber.post(challenges[0]["url"], {})
+        await front.run_jobs()
+        front.perspectives.pass_names.add(NAMES[0])
+        placed = await subscriber.order(NAMES[0], replaces=named)
+        assert placed.status == 201, placed.body
+        challenges = (await subscriber.post(placed.body["authorizations"][0])).body["challenges"]
+        assert (await subscriber.post(challenges[0]["url"], {})).status == 200
+        await front.run_jobs()
+        done = await subscriber.post(placed.body["finalize"], {"csr": b64(csr(ec_key(), NAMES[:1]))})
+        assert done.status == 200, done.body
+        await front.run_jobs()
+        valid = (await subscriber.post(placed.headers["Location"])).body
+        chain = await subscriber.post(valid["certificate"])
+        heir = cert_id(x509.load_pem_x509_certificates(chain.octets)[0])
+        limited(await subscriber.order(NAMES[0], replaces=heir), "new-order-account")
