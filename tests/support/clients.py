@@ -33,7 +33,7 @@ class Ran:
         return self
 
 
-def run(command: list[str], cwd: Path, **environment: str) -> Ran:
+def run(command: list[str], cwd: Path, seconds: float = CLIENT_SECONDS, **environment: str) -> Ran:
     """Run a client to its end."""
     done = subprocess.run(
         command,
@@ -43,7 +43,7 @@ def run(command: list[str], cwd: Path, **environment: str) -> Ran:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=CLIENT_SECONDS,
+        timeout=seconds,
         check=False,
     )
     return Ran(done.returncode, done.stdout)
