@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from tests.support.acme_client import AcmeClient, b64, csr, ec_key, jwk, sign
+from tests.support.acme_client import AcmeClient, b64, csr, ec_key, jwk, sign, thumbprint
 from tests.support.acme_front import BASE, Front
 
 NAME = "www.example.com"
@@ -163,3 +164,52 @@ async def test_a_past_account_key_is_not_certified_either(front: Front, subscrib
     order = await front.authorized(subscriber, NAME)
     answer = await subscriber.post(order.body["finalize"], {"csr": b64(csr(old, [NAME]))})
     assert (answer.status, answer.problem) == (400, "badCSR")
+
+
+@pytest.mark.clause("RFC 8555 section 7.3.5")
+async def test_the_key_that_an_account_has_already_is_no_new_one(
+    front: Front, subscriber: AcmeClient
+) -> None:
+    before = front.counts()
+    answer = await subscriber.change_key(subscriber.key)
+    assert (answer.status, answer.headers["Location"]) == (409, subscriber.kid)
+    assert front.counts() == before
+
+
+@pytest.mark.clause("RFC 8555 section 7.3.5")
+async def test_the_key_of_an_account_that_has_ended_is_in_use_for_ever(
+    front: Front, subscriber: AcmeClient
+) -> None:
+    ended = await front.subscriber()
+    assert ended.kid is not None
+    await ended.post(ended.kid, {"status": "deactivated"})
+    answer = await subscriber.change_key(ended.key)
+    assert (answer.status, answer.headers["Location"]) == (409, ended.kid)
+
+
+@pytest.mark.clause("RFC 8555 section 7.3.5")
+async def test_of_many_accounts_that_want_one_key_at_once_one_gets_it(front: Front) -> None:
+    clients = [await front.subscriber() for _ in range(6)]
+    new = ec_key()
+    answers = await asyncio.gather(*(each.change_key(new) for each in clients))
+    assert sorted(answer.status for answer in answers) == [200] + [409] * 5
+    winner = next(each for each, answer in zip(clients, answers, strict=True) if answer.status == 200)
+    assert {answer.headers["Location"] for answer in answers} == {winner.kid}
+    rows = front.database.reader.all("SELECT 1 FROM account_keys WHERE valid_until IS NOT NULL")
+    assert len(rows) == 1
+
+
+@pytest.mark.clause("RFC 8555 section 7.3.5")
+async def test_a_pending_authorization_is_validated_for_the_key_of_the_moment(
+    front: Front, subscriber: AcmeClient
+) -> None:
+    order = await subscriber.order(NAME)
+    new = ec_key()
+    await subscriber.change_key(new)
+    subscriber.key = new
+    front.perspectives.pass_names.add(NAME)
+    shown = await subscriber.post(order.body["authorizations"][0])
+    await subscriber.post(shown.body["challenges"][0]["url"], {})
+    await front.run_jobs()
+    assert front.perspectives.asked[-1][-1] == thumbprint(new)
+    assert (await subscriber.post(order.headers["Location"])).body["status"] == "ready"
