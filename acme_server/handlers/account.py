@@ -13,6 +13,7 @@ from acme_server.problems import ErrorType, refusal, unauthorized
 from acme_server.registration import binding, contacts, rate_limits
 from acme_server.registration.compromise import must_suit_an_account
 from acme_server.registration.deactivate import deactivate_account
+from acme_server.registration.rates import Limit
 from acme_server.states import ACCOUNT, AccountStatus
 from acme_server.store import accounts
 from core import public_keys
@@ -112,7 +113,7 @@ async def show_or_update(context: Context, request: ByAccount) -> Reply:
 
     # Whoever ends his account is held up by nothing.
     changing = contact != account.contact and not deactivating
-    async with rate_limits.change(context, account) if changing else nullcontext():
+    async with rate_limits.one(context, account, Limit.CHANGE_ACCOUNT) if changing else nullcontext():
         after = await context.database.write(unit)
     return _reply(context, after)
 

@@ -11,6 +11,7 @@ from acme_server.problems import malformed
 from acme_server.registration import authorizations as rules
 from acme_server.registration import pre_authorization, rate_limits
 from acme_server.registration.deactivate import deactivate_authorization
+from acme_server.registration.rates import Limit
 from acme_server.states import AUTHORIZATION, ChallengeStatus, Event
 from acme_server.store import authorizations
 from core.database import Rows, Transaction
@@ -29,7 +30,7 @@ async def create(context: Context, request: ByAccount) -> Reply:
         )
         return made, authorizations.challenges_of(tx, made.id)
 
-    async with rate_limits.new_authorization(context, request.account):
+    async with rate_limits.one(context, request.account, Limit.NEW_ORDER_ACCOUNT):
         made, challenges = await context.database.write(unit)
     now = context.clock.now()
     return Reply(

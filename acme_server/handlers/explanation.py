@@ -7,6 +7,7 @@ from acme_server.authentication import own
 from acme_server.context import Context
 from acme_server.exchange import ByAccount, Reply
 from acme_server.registration import rate_limits
+from acme_server.registration.rates import Limit
 from acme_server.store import attempts, authorizations
 
 
@@ -15,7 +16,7 @@ async def show(context: Context, request: ByAccount) -> Reply:
     wanted = request.path["id"]
     found = await context.database.read(lambda rows: authorizations.by_id(rows, wanted))
     authorization = own(request, found, "authorization")
-    async with rate_limits.explanation(context, request.account):
+    async with rate_limits.one(context, request.account, Limit.EXPLAIN_ACCOUNT):
         newest, recorded = await context.database.read(
             lambda rows: (
                 attempts.newest(rows, wanted, explanation.ATTEMPTS),

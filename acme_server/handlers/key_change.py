@@ -15,6 +15,7 @@ from acme_server.jws import PublicKey
 from acme_server.problems import ErrorType, malformed, refusal
 from acme_server.registration import rate_limits
 from acme_server.registration.compromise import must_suit_an_account
+from acme_server.registration.rates import Limit
 from acme_server.store import accounts
 from core import public_keys
 from core.database import Transaction
@@ -39,7 +40,7 @@ async def change(context: Context, request: ByAccount) -> Reply:
         )
 
     try:
-        async with rate_limits.change(context, account):
+        async with rate_limits.one(context, account, Limit.CHANGE_ACCOUNT):
             await context.database.write(unit)
     except sqlite3.IntegrityError:
         # The history names a key once a second; who goes to and fro faster has to wait.

@@ -15,7 +15,7 @@ from acme_server.exchange import ByAccount, Reply, array
 from acme_server.objects import identifier
 from acme_server.registration import identifiers, rate_limits, rates, standing
 from acme_server.registration.limits import BackOff
-from acme_server.registration.rates import Claim
+from acme_server.registration.rates import Claim, Limit
 from acme_server.resources import timestamp
 from core.ephemeral import Bucket
 from core.settings import Limits
@@ -26,7 +26,7 @@ async def show(context: Context, request: ByAccount) -> Reply:
     names: tuple[str, ...] = ()
     if request.payload:
         names = identifiers.check(array(request.payload, "identifiers"), context.settings)
-    async with rate_limits.looking(context, request.account):
+    async with rate_limits.one(context, request.account, Limit.LIMITS_ACCOUNT):
         found = await standing.of_account(context, request.account.id, names)
     document: dict[str, Any] = {
         "account": request.account.url,

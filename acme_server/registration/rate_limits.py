@@ -43,6 +43,8 @@ class Spent:
     async def give_back(self) -> None:
         """The request did nothing."""
         spends, self.spends = [each for each in self.spends if each.cost], []
+        if not spends:
+            return
         try:
             await self.context.buckets.give_back(spends, self.at)
         except TransientError as error:
@@ -87,14 +89,6 @@ async def new_order(
 
 
 @asynccontextmanager
-async def explanation(context: Context, account: Account) -> AsyncIterator[None]:
-    """Around an explanation.  Raises `Problem`, `TransientError`."""
-    found = await of_account(context, account.id)
-    async with _spent(context, found.claim(Limit.EXPLAIN_ACCOUNT, account.id, 1)):
-        yield
-
-
-@asynccontextmanager
 async def preflight(context: Context, account: Account, names: Sequence[str]) -> AsyncIterator[None]:
     """Around a look at `names` beforehand.  Raises `Problem`, `TransientError`."""
     async with _spent(context, rates.of_preflight(await of_account(context, account.id), account.id, names)):
@@ -102,10 +96,10 @@ async def preflight(context: Context, account: Account, names: Sequence[str]) ->
 
 
 @asynccontextmanager
-async def new_authorization(context: Context, account: Account) -> AsyncIterator[None]:
-    """Around the transaction of newAuthz: one name.  Raises `Problem`, `TransientError`."""
+async def one(context: Context, account: Account, limit: Limit) -> AsyncIterator[None]:
+    """Around what counts as one of the account's `limit`.  Raises `Problem`, `TransientError`."""
     found = await of_account(context, account.id)
-    async with _spent(context, found.claim(Limit.NEW_ORDER_ACCOUNT, account.id, 1)):
+    async with _spent(context, found.claim(limit, account.id, 1)):
         yield
 
 
@@ -118,25 +112,6 @@ async def certificate(context: Context, order: Order) -> AsyncIterator[None]:
     claims = rates.of_certificate(await of_account(context, order.account_id), order.names)
     async with _spent(context, claims):
         yield
-
-
-@asynccontextmanager
-async def change(context: Context, account: Account) -> AsyncIterator[Spent]:
-    """Around the transaction that changes the account's key or contacts; each is kept for ever.
-
-    Raises `Problem`, `TransientError`.
-    """
-    found = await of_account(context, account.id)
-    async with _spent(context, found.claim(Limit.CHANGE_ACCOUNT, account.id, 1)) as spent:
-        yield spent
-
-
-@asynccontextmanager
-async def looking(context: Context, account: Account) -> AsyncIterator[Spent]:
-    """Around a look at the account's limits.  Raises `Problem`, `TransientError`."""
-    found = await of_account(context, account.id)
-    async with _spent(context, found.claim(Limit.LIMITS_ACCOUNT, account.id, 1)) as spent:
-        yield spent
 
 
 async def of_account(context: Context, account_id: str) -> Rates:
