@@ -162,7 +162,7 @@ class FakeIssuance:
         self.key = ec.generate_private_key(ec.SECP256R1())
         self._database = database
         self._clock = clock
-        self._serials = itertools.count(0x7000)
+        self._serials = itertools.count(0x2000)
         self.chain_der = b""
 
     async def prepare(self) -> bytes:
