@@ -54,6 +54,7 @@ ORDERED = st.lists(st.sampled_from(NAMES), min_size=1, max_size=3)
 METHODS = st.sampled_from(("http-01", "dns-01"))
 KEY = st.sampled_from(sorted(KEYS)[:6])
 CERTIFIED = st.sampled_from(sorted(KEYS)[4:])
+ANY_KEY = st.sampled_from(sorted(KEYS))
 """The keys of accounts and those of certificates, some of them in both."""
 
 
@@ -183,6 +184,17 @@ class Subscribers(RuleBasedStateMachine):
         self.model.place(order, placed_at)
         return order
 
+    @rule(account=everyone, name=st.sampled_from(NAMES))
+    def authorize_beforehand(self, account: Account, name: str) -> None:
+        identifier = {"type": "dns", "value": name}
+        expected = self.model.may_authorize(account, name)
+        answer = self.post(account, "/acme/new-authz", {"identifier": identifier}, expected)
+        if answer.status == 201:
+            made_at = self.model.now
+            found = self.authorization(account, answer.headers["Location"])
+            assert found.name == name
+            self.model.take(found, account, made_at)
+
     @rule(account=everyone, order=placed, which=st.integers(0, 2), method=METHODS)
     def answer_challenge(self, account: Account, order: Order, which: int, method: str) -> None:
         authorization = order.authorizations[which % len(order.authorizations)]
@@ -218,12 +230,19 @@ class Subscribers(RuleBasedStateMachine):
     def finalize(self, order: Order, key: str) -> None:
         self.finalize_as(order.account, order, key, "")
 
-    @rule(account=everyone, order=placed, key=CERTIFIED, extra=st.sampled_from(["", *NAMES]))
+    @rule(account=everyone, order=placed, key=ANY_KEY, extra=st.sampled_from(["", *NAMES]))
     def finalize_as(self, account: Account, order: Order, key: str, extra: str) -> None:
         names = dict.fromkeys([*order.names, extra] if extra else order.names)
         request = b64(csr(KEYS[key], names))
         expected = self.model.finalize(account, order, list(names), key)
         self.post(account, order.finalize, {"csr": request}, expected)
+
+    @precondition(lambda self: sum(each.status == "valid" for each in self.model.accounts) > 2)
+    @rule(order=placed, key=CERTIFIED)
+    def leave_while_it_is_issued(self, order: Order, key: str) -> None:
+        self.validate(order, "dns-01")
+        self.finalize(order, key)
+        self.deactivate(order.account)
 
     # --- revocation -------------------------------------------------------------------------------------
 
@@ -247,6 +266,26 @@ class Subscribers(RuleBasedStateMachine):
     def revoke_by_account(self, account: Account, certificate: Certificate, reason: int) -> None:
         expected = self.model.revoke_by_account(account, certificate, reason)
         self.revoke(account, certificate, reason, expected)
+
+    @rule(
+        account=everyone, certificate=issued, days=st.sampled_from([0, 31]), reason=st.sampled_from([0, 4, 5])
+    )
+    def show_the_names_and_revoke(
+        self, account: Account, certificate: Certificate, days: int, reason: int
+    ) -> None:
+        """Whoever holds valid authorizations for all the names may; who held them once may not."""
+        order = self.new_order(account, list(certificate.order.names))
+        if isinstance(order, Order):
+            self.validate(order, "dns-01")
+        self.wait(days)
+        self.revoke_by_account(account, certificate, reason)
+
+    @rule(order=placed, key=KEY, other=KEY)
+    def change_key_and_finalize_with_the_old_one(self, order: Order, key: str, other: str) -> None:
+        self.validate(order, "dns-01")
+        self.change_key(order.account, key)
+        self.change_key(order.account, other)
+        self.finalize(order, key)
 
     @rule(key=CERTIFIED, certificate=issued, reason=st.sampled_from([0, 1, 4]))
     def revoke_by_some_key(self, key: str, certificate: Certificate, reason: int) -> None:
@@ -377,12 +416,13 @@ class Subscribers(RuleBasedStateMachine):
         client.kid = None if isinstance(who, str) else who.url
         octets = b"" if payload is None else json.dumps(payload).encode()
 
-        async def send() -> Answer:
+        async def send() -> tuple[dict[str, Any], Answer]:
             message = sign(client.key, await client.protected(url), octets)
-            self.sent = (url, message)
-            return await client.send(url, message)
+            return message, await client.send(url, message)
 
-        answer = self.runner.run(send())
+        message, answer = self.runner.run(send())
+        if answer.status != 404:  # else nobody looked at its nonce
+            self.sent = (url, message)
         self.check(answer, expected)
         return answer
 
@@ -452,10 +492,10 @@ def effort(examples: int, steps: int, *, derandomize: bool) -> settings:
 @pytest.mark.must("rfc8555.7.1.3.immutable", "rfc8555.7.1.6.account", "rfc8555.7.1.6.authorization")
 @pytest.mark.must("rfc8555.7.1.6.challenge", "rfc8555.7.1.6.order", "rfc8555.7.1.2.1.object")
 class TestManyAccounts(Subscribers.TestCase):  # type: ignore[name-defined,misc]
-    settings = effort(20, 100, derandomize=True)
+    settings = effort(24, 100, derandomize=True)
 
 
 @pytest.mark.long
 @pytest.mark.clause("RFC 8555 section 7.1.6")
 class TestManyAccountsLong(Subscribers.TestCase):  # type: ignore[name-defined,misc]
-    settings = effort(60, 200, derandomize=False)
+    settings = effort(40, 200, derandomize=False)

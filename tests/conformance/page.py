@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from tests.conformance.catalogue import Document, Row, documents, not_offered, proofs
@@ -76,7 +77,8 @@ def _shown(row: Row) -> str:
 
 
 def _link(test: Marked) -> str:
-    sentence = test.name.removeprefix("test_").removeprefix("Test").replace("_", " ") or test.path
+    words = re.sub("(?<=[a-z])(?=[A-Z])", "_", test.name).lower()
+    sentence = re.sub("^test_", "", words).replace("_", " ") or test.path
     return f"[{sentence}](../{test.path})"
 
 

@@ -178,13 +178,25 @@ class Model:
         found = order.authorizations
         assert [each.name for each in found] == list(order.names)
         for each in found:
-            assert self.authorizations.setdefault(each.url, each) is each
-            assert each.account is order.account
-            assert each.status(at) in ("pending", "valid")
-            assert each.stored == "pending" or at - each.validated <= self._reuse
+            self.take(each, order.account, at)
         assert at < order.expires <= min(each.expires for each in found)
         assert order.stored == ("ready" if all(each.stored == "valid" for each in found) else "pending")
         self.orders.append(order)
+
+    def may_authorize(self, account: Account, name: str) -> Expected:
+        """newAuthz (7.4.1)."""
+        if not self._reuse:
+            return Expected(404, "malformed")  # it is not offered: no order could make use of it
+        if account.status != "valid":
+            return ENDED
+        return MALFORMED if name.startswith("*.") else CREATED
+
+    def take(self, authorization: Authorization, account: Account, at: int) -> None:
+        """What an account was given.  Asserts that it may be, and may rely on it."""
+        assert self.authorizations.setdefault(authorization.url, authorization) is authorization
+        assert authorization.account is account
+        assert authorization.status(at) in ("pending", "valid")
+        assert authorization.stored == "pending" or at - authorization.validated <= self._reuse
 
     def reads(self, account: Account, owner: Account) -> Expected:
         """POST-as-GET of what is `owner`'s."""
