@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
-from acme_server.registration.rates import Limit
+from acme_server.registration import rates
+from acme_server.registration.rates import Limit, Rates
 from core.ephemeral import Bucket, Spend
 from core.ephemeral.memory_buckets import MemoryBuckets
 from core.errors import TransientError
 from core.metrics import LIMITED
-from core.settings import Settings
+from core.settings import Limits, Settings
 from tests.support.acme_client import JOSE, AcmeClient, Answer, b64, csr, ec_key, sign
 from tests.support.acme_front import Front, running
 
@@ -305,3 +306,19 @@ async def test_an_account_changes_its_key_and_contacts_as_often_as_the_limit_say
         assert limited(await client.post(account, {"contact": []}), "change-account") == 100
         assert front.counts() == before
         assert (await client.post(account, {"contact": [], "status": "deactivated"})).status == 200
+
+
+async def test_by_default_a_provider_orders_5000_sites_at_once_and_meets_nothing() -> None:
+    by_default, buckets, now = Rates(Limits()), MemoryBuckets(), 1_795_392_000
+    for number in range(5000):
+        names = (f"site{number}.hosting.example", f"www.site{number}.hosting.example")
+        for claims in (rates.of_order(by_default, "one", names), rates.of_certificate(by_default, names)):
+            stands = await buckets.spend([each.spend for each in claims], now)
+            assert rates.reached(claims, stands, now) is None
+
+
+async def test_by_default_a_client_that_orders_the_same_again_and_again_is_stopped(front: Front) -> None:
+    client = await front.subscriber()
+    for _ in range(10):
+        await front.issued(client, "www.example.com")
+    assert limited(await client.order("www.example.com"), "certificate-set") == 7 * 86400 // 10
