@@ -30,7 +30,9 @@ def redis(tmp_path: Path) -> Iterator[RedisServer]:
 
 @pytest.fixture
 def ca(redis: RedisServer, world: World, tmp_path: Path) -> Iterator[RunningCa]:
-    running = RunningCa(tmp_path, {"validation.resolvers": [world.resolver], "redis.url": redis.url})
+    running = RunningCa(
+        tmp_path, {"validation.resolvers": [world.resolver], "redis.url": redis.url, "redis.timeout": 5}
+    )
     try:
         yield running.start()
     finally:

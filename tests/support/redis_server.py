@@ -17,6 +17,7 @@ from core import settings
 from tests.world.addresses import free_port
 
 START_SECONDS = 20
+PATIENCE = 20
 
 LOSES_ALL = ("--save", "")
 APPENDS_EVERY_SECOND = ("--save", "", "--appendonly", "yes", "--appendfsync", "everysec")
@@ -37,8 +38,8 @@ class RedisServer:
 
     @property
     def settings(self) -> settings.Redis:
-        """How the CA is told of it."""
-        return settings.Redis(url=self.url)
+        """How the CA is told of it; the time limit is long, since the machine may be busy."""
+        return settings.Redis(url=self.url, timeout=PATIENCE)
 
     @property
     def url(self) -> str:

@@ -71,9 +71,9 @@ async def test_a_key_stays_until_its_bucket_is_full(redis: RedisServer, host: Ho
     buckets = host("expiry")
     await buckets.spend([Spend("a", RATE, 5)], NOW)
     key = "{expiry}:bucket:50/3600:a"
-    assert int(redis.ask("TTL", key)[1:]) in (359, 360)
+    assert 300 < int(redis.ask("TTL", key)[1:]) <= 360
     await buckets.give_back([Spend("a", RATE, 2)], NOW)
-    assert int(redis.ask("TTL", key)[1:]) in (215, 216)
+    assert 150 < int(redis.ask("TTL", key)[1:]) <= 216
     await buckets.give_back([Spend("a", RATE, 3)], NOW)
     assert redis.ask("EXISTS", key) == ":0"
 

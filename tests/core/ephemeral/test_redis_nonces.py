@@ -35,7 +35,7 @@ async def host() -> AsyncIterator[Host]:
 
     def make(redis: RedisServer | str, clock: SystemClock | FakeClock | None = None) -> RedisNonces:
         url = redis if isinstance(redis, str) else redis.url
-        server = Server(Redis(url=url), clock or SystemClock())
+        server = Server(Redis(url=url, timeout=redis_server.PATIENCE), clock or SystemClock())
         servers.append(server)
         return RedisNonces(server, PREFIX, clock or SystemClock(), SystemRandomness(), block_nonces=64)
 
