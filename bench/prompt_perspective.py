@@ -11,14 +11,14 @@ import sys
 from core.evidence import CaaSeen, Result
 from operations import process
 from validation import caa
-from validation.challenge import Challenge
+from validation.challenge import Challenge, Shown
 from validation.checker import Checker
 from validation.verdict import Trace
 
 
 class _Prompt(Checker):
-    async def see_control(self, method: str, challenge: Challenge, trace: Trace) -> int:
-        return 0
+    async def see_control(self, method: str, challenge: Challenge, trace: Trace) -> Shown:
+        return Shown()
 
     async def see_caa(self, base: str, issuance: caa.Issuance, trace: Trace) -> CaaSeen:
         return CaaSeen(Result.PASS)
