@@ -10,7 +10,9 @@ leave a certificate valid that its order did not deliver.
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import msgspec
@@ -27,7 +29,7 @@ from acme_server.states import AUTHORIZATION, AccountStatus, AuthorizationStatus
 from acme_server.store import accounts, attempts, authorizations, orders
 from core import blocked_keys, jobs
 from core.clock import Clock
-from core.database import Database, Transaction
+from core.database import Database, Rows, Transaction
 from core.errors import Problem, Refused
 from core.evidence import SignedStatement
 from core.methods import METHODS
@@ -81,6 +83,15 @@ def must_still_fit(order: Order, settings: Settings, now: int) -> None:
     validity.must_hold(wish, order.profile, settings.profiles[order.profile].validity, now)
 
 
+def must_be_no_account_key(rows: Rows, spki_sha256: bytes) -> None:
+    """Section 11.1: a server MUST NOT certify an account key.  Raises `Problem` (badCSR).
+
+    Asked at finalize and once more by the job, which a person may have kept waiting for days.
+    """
+    if accounts.is_account_key(rows, spki_sha256):
+        raise refusal(ErrorType.BAD_CSR, "the key of the CSR is an account key; make a key of its own")
+
+
 def accept(
     tx: Transaction,
     order_id: str,
@@ -97,9 +108,7 @@ def accept(
     """
     order = _order(tx, order_id)
     must_be_ready(order, tx.now)
-    if accounts.is_account_key(tx, requested.spki_sha256):
-        # Section 11.1: a server MUST NOT certify an account key.
-        raise refusal(ErrorType.BAD_CSR, "the key of the CSR is an account key; make a key of its own")
+    must_be_no_account_key(tx, requested.spki_sha256)
     if blocked_keys.is_blocked(tx, requested.spki_sha256):
         raise refusal(ErrorType.BAD_CSR, "the key of the CSR is known to be compromised; make a new key")
     applicant = Applicant(request.key.json.encode(), request.body, _key_changes(tx, order))
@@ -153,16 +162,17 @@ class IssueJob:
         try:
             _check_time(order, now)
             _check_account(account)
+            approved = _approved(order, account, evidence)
+            must_be_no_account_key(reader, hashlib.sha256(approved.public_key).digest())
             holds.must_be_decided(reader, order, self._settings, now)
             must_still_fit(order, self._settings, now)
             _check_authorizations(order, authorized, now)
             self._today.require(now)
             steps.reached("1 authorized", order_id)
-            evidence += await self._recheck_caa(order, account, authorized, now)
+            fresh = await self._recheck_caa(order, account, authorized, now)
             steps.reached("2 CAA fresh", order_id)
-            await self._issuance.issue(
-                _approved(order, account, evidence), lambda tx, issued: _deliver(tx, order, issued)
-            )
+            approved = replace(approved, evidence=evidence + fresh)
+            await self._issuance.issue(approved, lambda tx, issued: _deliver(tx, order, issued))
         except Problem as problem:
             await self._refuse(order, problem, problem.detail)
         except Refused as refused:

@@ -403,6 +403,22 @@ async def test_no_account_key_is_certified_whoever_owns_it(front: Front, subscri
     assert (await subscriber.post(order.headers["Location"])).body["status"] == "ready"
 
 
+@pytest.mark.clause("RFC 8555 section 11.1")
+@pytest.mark.must("rfc8555.11.1.no-account-key")
+async def test_a_key_that_becomes_an_accounts_while_its_order_waits_is_not_certified(
+    front: Front, subscriber: AcmeClient
+) -> None:
+    order = await front.authorized(subscriber, NAME)
+    key = ec_key()
+    await subscriber.post(order.body["finalize"], {"csr": b64(csr(key, [NAME]))})
+    await front.subscriber(key)
+    await front.run_jobs()
+    ended = await subscriber.post(order.headers["Location"])
+    assert ended.body["status"] == "invalid"
+    assert ended.body["error"]["type"].endswith("badCSR")
+    assert front.issuance.approved == []
+
+
 @pytest.mark.clause("RFC 8555 section 7.4")
 async def test_names_of_a_csr_are_compared_without_case_and_harmless_extensions_are_left_aside(
     front: Front, subscriber: AcmeClient
