@@ -2,7 +2,8 @@
 
 What was met at hosts and zones is shown as in an explanation, by the same code.
 
-Must never: say that control was shown, or show a body.
+Must never: say that control was shown, or show a body; tell what is on the list of high-risk names to who
+does not control them.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from acme_server.problems import ErrorType
 from acme_server.registration.dry_run import Placed
 from acme_server.registration.new_order import Wanted
 from acme_server.resources import timestamp
+from acme_server.states import AuthorizationStatus
 from core import facts
 from core.errors import Problem
 from core.evidence import Result
@@ -59,7 +61,9 @@ def document(
             "expires": timestamp(said.order.expires),
             "renewal": said.order.renewal,
         }
-        if waits := sorted(context.high_risk.found(wanted.names)):
+        # Of names that the account controls: else the list could be read by asking for name after name.
+        shown = [each.name for each in said.authorizations if each.status is AuthorizationStatus.VALID]
+        if waits := sorted(context.high_risk.found(shown)):
             members["order"]["held"] = waits
     members["identifiers"] = [
         _identifier(name, held.get(name), name in seen, seen.get(name), account, context)

@@ -41,6 +41,25 @@ def deactivate_authorization(tx: Transaction, authorization: Authorization) -> N
     )
 
 
+def revoke_authorization(tx: Transaction, authorization: Authorization, why: str, *, actor: str) -> None:
+    """The same by us, of a valid one: it should not be relied upon (RFC 8555 section 7.1.6).
+
+    `why` is for the audit log.  Raises `IllegalMove`.
+    """
+    authorizations.move(tx, authorization, Event.REVOKED)
+    error = problems.to_json(
+        unauthorized(f"the authorization of {authorization.name} was revoked by the CA; place a new order")
+    )
+    for order in orders.on_authorization(tx, authorization.id):
+        if ORDER.allows(order.status, Event.DEACTIVATED):
+            orders.move(tx, order, Event.DEACTIVATED, error)
+    tx.audit(
+        "authorization.revoked",
+        actor,
+        {"authorization": authorization.id, "name": authorization.name, "why": why},
+    )
+
+
 def _end(tx: Transaction, account: Account, event: Event, told: str) -> None:
     accounts.move(tx, account, event)
     error = problems.to_json(unauthorized(told))

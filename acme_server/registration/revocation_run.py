@@ -4,25 +4,30 @@ The run is a row and its certificates are rows; a job works on them in transacti
 the CA serves everybody between two of them, and a crash at any instant loses no page that was committed and
 repeats none.  What a person decided goes on without the person.
 
-Must never: revoke what was not chosen; give the reason keyCompromise to certificates whose keys nobody has
-any evidence of; stop half-way in silence.
+Where the cause is a validation that should not be relied upon, the authorizations that rest on it end first:
+else the next order would be built on it, and clients order again at once.
 
-BR 4.9.1.1, 4.9.5, 5.7.1.2 (mass revocation), 7.2.2; CPS 5.7.3.
+Must never: revoke what was not chosen; miss what was being signed when it began; give the reason
+keyCompromise to certificates whose keys nobody has any evidence of; stop half-way in silence.
+
+BR 4.2.1, 4.9.1.1, 4.9.5, 5.7.1.2 (mass revocation), 7.2.2; CPS 5.7.3.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 
 from acme_server.registration import compromise
-from acme_server.store import revocation_runs, selection
+from acme_server.registration.deactivate import revoke_authorization
+from acme_server.store import authorizations, revocation_runs, selection
 from acme_server.store.revocation_runs import Outcome, Phase, Run
 from acme_server.store.selection import Selection
 from core import certificates, jobs
 from core.causes import PROVING, RULES, Cause
 from core.database import Database, Transaction
-from core.errors import Refused
+from core.errors import Refused, TransientError
 
 KIND = "revocation-run"
 
@@ -91,9 +96,37 @@ class RevocationRun:
         self._on_page = on_page
 
     async def __call__(self, run_id: str) -> None:
-        """Work until the run has ended."""
+        """Work until the run has ended.
+
+        Raises `TransientError` while the rest of its certificates are being signed.
+        """
+        run = revocation_runs.by_id(self._database.reader, run_id)
+        assert run is not None
+        if run.cause is Cause.UNRELIABLE_VALIDATION and run.selection is not None:
+            await self._end_authorizations(run, run.selection)
         while not await self._database.write(lambda tx: _advance(tx, run_id)):
             self._on_page()
+
+    async def _end_authorizations(self, run: Run, chosen: Selection) -> None:
+        """Those without a certificate yet, too.  A crash begins it again, and ends none twice."""
+        after, until = 0, selection.newest_authorization(self._database.reader)
+        while after < until:
+            page = partial(_distrust, run=run, chosen=chosen, after=after, until=until)
+            after = await self._database.write(page)
+
+
+def _distrust(tx: Transaction, run: Run, chosen: Selection, after: int, until: int) -> int:
+    """One page of authorizations; where to go on."""
+    found, last = selection.authorizations(tx, chosen, after, until, tx.now)
+    _revoke_authorizations(tx, run, found)
+    return last
+
+
+def _revoke_authorizations(tx: Transaction, run: Run, ids: Sequence[str]) -> None:
+    for each in ids:
+        found = authorizations.by_id(tx, each)
+        assert found is not None
+        revoke_authorization(tx, found, run.told, actor=f"operator {run.began_by}")
 
 
 def _advance(tx: Transaction, run_id: str) -> bool:
@@ -105,13 +138,20 @@ def _advance(tx: Transaction, run_id: str) -> bool:
         found = selection.page(tx, run.selection, run.cursor, run.until, tx.now)
         # What is revoked may still get the reason keyCompromise, and its key be blocked.
         others = found.revoked + found.expired if run.cause in PROVING else ()
-        revocation_runs.add(tx, run_id, found.serials + others)
+        revocation_runs.add(tx, run_id, found.serials + others + found.signing)
         revocation_runs.selected(tx, run, found.after)
         return False
     serials = revocation_runs.left(tx, run_id, PAGE)
     if serials:
-        revocation_runs.done(tx, run_id, {serial: _revoke(tx, run, serial) for serial in serials})
+        outcomes = {serial: _revoke(tx, run, serial) for serial in serials}
+        for serial in (each for each, outcome in outcomes.items() if outcome is None):
+            revocation_runs.forget(tx, run_id, serial)
+        known = {serial: outcome for serial, outcome in outcomes.items() if outcome is not None}
+        revocation_runs.done(tx, run_id, known)
         return False
+    signing = revocation_runs.counts(tx, run_id).left
+    if signing:
+        raise TransientError(f"run {run_id}: {signing} certificates are being signed, and are waited for")
     revocation_runs.ended(tx, run_id)
     counts = revocation_runs.counts(tx, run_id)
     tx.audit("revocation-run-ended", f"operator {run.began_by}", {"run": run_id, **asdict(counts)})
@@ -119,10 +159,15 @@ def _advance(tx: Transaction, run_id: str) -> bool:
     return True
 
 
-def _revoke(tx: Transaction, run: Run, serial: bytes) -> Outcome:
+def _revoke(tx: Transaction, run: Run, serial: bytes) -> Outcome | None:
+    """What became of it; None when it was given up before it was signed."""
     actor = f"operator {run.began_by}"
     before = certificates.status_of(tx, serial)
-    assert before is not None
+    if before is None:
+        return None
+    if run.cause is Cause.UNRELIABLE_VALIDATION:
+        chosen = run.selection or Selection()
+        _revoke_authorizations(tx, run, selection.unreliable(tx, chosen, serial, tx.now))
     try:
         if run.cause in PROVING:
             # The CA's own finding: it may come after another reason, and it binds.

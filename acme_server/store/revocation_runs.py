@@ -131,10 +131,17 @@ def started(tx: Transaction, run_id: str) -> None:
     tx.execute("UPDATE revocation_runs SET phase = ? WHERE id = ?", (Phase.REVOKING, run_id))
 
 
+def forget(tx: Transaction, run_id: str, serial: bytes) -> None:
+    """The serial number became no certificate."""
+    tx.execute("DELETE FROM revocation_targets WHERE run_id = ? AND serial = ?", (run_id, serial))
+    tx.execute("UPDATE revocation_runs SET total = total - 1 WHERE id = ?", (run_id,))
+
+
 def left(rows: Rows, run_id: str, count: int) -> list[bytes]:
-    """The next certificates to revoke."""
+    """The next certificates to revoke, but for those that are being signed."""
     found = rows.all(
-        "SELECT serial FROM revocation_targets WHERE run_id = ? AND done_at IS NULL ORDER BY serial LIMIT ?",
+        "SELECT t.serial FROM revocation_targets t JOIN certificates c ON c.serial = t.serial"
+        " WHERE t.run_id = ? AND t.done_at IS NULL AND c.state <> 'reserved' ORDER BY t.serial LIMIT ?",
         (run_id, count),
     )
     return [row["serial"] for row in found]

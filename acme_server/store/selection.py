@@ -4,7 +4,7 @@ A register has millions of rows, so a selection is looked at in pages of a bound
 pages everybody else is served.
 
 Must never: select what no subscriber has (the vault's own OCSP responders, serial numbers whose key was never
-used).
+used); miss what is being signed at this moment.
 """
 
 from __future__ import annotations
@@ -45,6 +45,12 @@ class Selection:
         return self == Selection()
 
     @property
+    def of_validations(self) -> bool:
+        """Whether it says nothing of certificates, but of validations and who asked for them."""
+        certificates = (self.issuer_id, self.spki_sha256, self.profile, self.issued_from, self.issued_until)
+        return not self.open and all(each in ("", None) for each in certificates)
+
+    @property
     def only_issuer(self) -> bool:
         """Whether the issuing CA is the one criterion."""
         return bool(self.issuer_id) and self == Selection(issuer_id=self.issuer_id)
@@ -54,12 +60,14 @@ class Selection:
 class Page:
     """The next certificates: `serials` of those valid now and not revoked, then the others.
 
-    Go on with `after`, until it is not below the `until` that was asked for.
+    `signing` are being signed: each of them is a certificate soon, or never.  Go on with `after`, until it is
+    not below the `until` that was asked for.
     """
 
     serials: tuple[bytes, ...]
     revoked: tuple[bytes, ...]
     expired: tuple[bytes, ...]
+    signing: tuple[bytes, ...]
     after: int
 
 
@@ -75,17 +83,65 @@ def page(rows: Rows, selection: Selection, after: int, until: int, now: int) -> 
     last = min(after + SCAN, until)
     conditions, parameters = _conditions(selection)
     found = rows.all(
-        "SELECT c.serial, c.not_after, r.serial IS NOT NULL AS revoked FROM certificates c"
+        "SELECT c.serial, c.not_after, c.state = 'reserved' AS signing, r.serial IS NOT NULL AS revoked"
+        " FROM certificates c"
         " LEFT JOIN revocations r ON r.serial = c.serial"
-        " WHERE c.rowid > ? AND c.rowid <= ? AND c.state NOT IN ('reserved', 'abandoned')"
+        " WHERE c.rowid > ? AND c.rowid <= ? AND c.state <> 'abandoned'"
         # A colon marks the vault's own names: OCSP responders.
         f" AND instr(c.id, ':') = 0{conditions} ORDER BY c.rowid",
         (after, last, *parameters),
     )
-    revoked = tuple(row["serial"] for row in found if row["revoked"])
-    expired = tuple(row["serial"] for row in found if not row["revoked"] and row["not_after"] < now)
-    serials = tuple(row["serial"] for row in found if not row["revoked"] and row["not_after"] >= now)
-    return Page(serials, revoked, expired, last)
+    signing = tuple(row["serial"] for row in found if row["signing"])
+    there = [row for row in found if not row["signing"]]
+    revoked = tuple(row["serial"] for row in there if row["revoked"])
+    expired = tuple(row["serial"] for row in there if not row["revoked"] and row["not_after"] < now)
+    serials = tuple(row["serial"] for row in there if not row["revoked"] and row["not_after"] >= now)
+    return Page(serials, revoked, expired, signing, last)
+
+
+def newest_authorization(rows: Rows) -> int:
+    """The same of authorizations."""
+    row = rows.one("SELECT MAX(rowid) FROM authorizations")
+    assert row is not None
+    return int(row[0] or 0)
+
+
+def authorizations(
+    rows: Rows, selection: Selection, after: int, until: int, now: int
+) -> tuple[tuple[str, ...], int]:
+    """The valid authorizations behind row `after` that rest on such a validation, and where to go on.
+
+    None when the selection is about certificates: which validations it is about, these tell then.
+    """
+    last = min(after + SCAN, until)
+    if not selection.of_validations:
+        return (), until
+    whose = "(SELECT id FROM accounts WHERE"
+    conditions = list(_validation(selection))
+    if selection.account_url:
+        conditions.append((f"z.account_id IN {whose} url = ?)", selection.account_url))
+    if selection.binding_kid:
+        conditions.append((f"z.account_id IN {whose} binding_kid = ?)", selection.binding_kid))
+    tests = "".join(f" AND {sql}" for sql, _ in conditions)
+    found = rows.all(
+        "SELECT z.id FROM authorizations z"
+        f" WHERE z.rowid > ? AND z.rowid <= ? AND z.status = 'valid' AND z.expires > ?{tests}",
+        (after, last, now, *(value for _, value in conditions)),
+    )
+    return tuple(row["id"] for row in found), last
+
+
+def unreliable(rows: Rows, selection: Selection, serial: bytes, now: int) -> list[str]:
+    """The valid authorizations of the certificate `serial` whose validation meets the selection."""
+    conditions = list(_validation(selection))
+    tests = "".join(f" AND {sql}" for sql, _ in conditions)
+    found = rows.all(
+        "SELECT z.id FROM certificates c JOIN order_authorizations o ON o.order_id = c.request_id"
+        " JOIN authorizations z ON z.id = o.authorization_id"
+        f" WHERE c.serial = ? AND z.status = 'valid' AND z.expires > ?{tests}",
+        (serial, now, *(value for _, value in conditions)),
+    )
+    return [row["id"] for row in found]
 
 
 def _conditions(selection: Selection) -> tuple[str, list[str | int | bytes]]:

@@ -193,6 +193,8 @@ BENT = {
     "no URL": ({"url": "ca.example/page"}, "incident.url"),
     "a script": ({"url": "javascript:alert(1)"}, "incident.url"),
     "a URL with a blank": ({"url": "https://ca.example/a b"}, "incident.url"),
+    "a URL that a terminal would obey": ({"url": "https://ca.example/\x1b[2J"}, "incident.url"),
+    "a URL of no host": ({"url": "https:///2026-12"}, "incident.url"),
     "a time that is over": ({"days": 0}, "incident.renew-by"),
 }
 

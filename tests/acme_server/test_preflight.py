@@ -327,7 +327,9 @@ async def test_it_can_be_turned_off(tmp_path: Path) -> None:
         assert refused.status == 404
 
 
-async def test_what_would_wait_for_a_person_is_told_by_name_alone(tmp_path: Path) -> None:
+async def test_what_would_wait_for_a_person_is_told_by_name_alone_to_who_controls_the_name(
+    tmp_path: Path,
+) -> None:
     listed = tmp_path / "high-risk.txt"
     listed.write_text("example.com\n")
 
@@ -335,12 +337,16 @@ async def test_what_would_wait_for_a_person_is_told_by_name_alone(tmp_path: Path
         return replace(settings, ca=replace(settings.ca, high_risk=str(listed)))
 
     async with running(tmp_path, watchful) as front:
-        subscriber = await front.subscriber()
+        subscriber, stranger = await front.subscriber(), await front.subscriber()
+        await front.authorized(subscriber, NAME)
         async with kept_as_it_was(front):
             answer = await foreseen(subscriber, NAME, "www.example.org")
         free = await foreseen(subscriber, "www.example.org")
+        # Else whoever has an account could read the list, and find names that look alike and are not on it.
+        others = await foreseen(stranger, NAME, "example.com")
     assert answer.body["order"]["held"] == [NAME]
     assert "held" not in free.body["order"]
+    assert (others.body["placed"], "held" in others.body["order"]) == (True, False)
 
 
 async def test_a_pending_authorization_that_would_be_shared_is_named_and_looked_at(

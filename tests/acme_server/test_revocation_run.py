@@ -24,7 +24,7 @@ from core.causes import RULES, Cause
 from core.certificates import Reservation
 from core.clock import FakeClock
 from core.database import Database, Transaction
-from core.errors import Refused
+from core.errors import Refused, TransientError
 from core.issuers import Issuer, put_issuer
 from tests.support.database import NOW, opened
 
@@ -348,3 +348,96 @@ async def test_a_page_of_a_register_of_many_looks_at_a_bounded_number_of_rows(da
         " AND c.state NOT IN ('reserved', 'abandoned') ORDER BY c.rowid"
     )
     assert "rowid>? AND rowid<?" in plan[0]["detail"]
+
+
+def being_signed(number: int) -> Reservation:
+    """What the register has of a certificate before the vault is asked."""
+    url = f"{ACCOUNT}one"
+    serial = serial_of(number)
+    return Reservation(
+        f"certificate-{number}", serial, "ec-1", 0, None, url, "tlsserver", (), b"", NOW, NOW + DAY, {}
+    )
+
+
+@pytest.mark.clause("BR 4.9.1.1")
+async def test_what_was_being_signed_when_a_run_looked_at_it_does_not_escape(database: Database) -> None:
+    def fill(tx: Transaction) -> None:
+        put(tx, 1)
+        for number in (2, 3):
+            certificates.reserve(tx, being_signed(number))
+        revocation_run.begin(tx, RUN)
+
+    await database.write(fill)
+    run = RevocationRun(database, lambda: None)
+    with pytest.raises(TransientError, match="2 certificates are being signed"):
+        await run(RUN.id)
+    assert set(revoked(database)) == {serial_of(1)}
+    assert jobs.waiting(database.reader, revocation_run.KIND, 9) == 1
+
+    def settle(tx: Transaction) -> None:
+        certificates.store(tx, "certificate-2", b"certificate", tx.now, b"t" * 32, [])
+        certificates.abandon(tx, "certificate-3")
+
+    await database.write(settle)
+    await run(RUN.id)
+    assert set(revoked(database)) == {serial_of(1), serial_of(2)}
+    counts = revocation_runs.counts(database.reader, RUN.id)
+    assert (counts.total, counts.revoked, counts.left) == (2, 2, 0)
+    assert jobs.waiting(database.reader, revocation_run.KIND, 9) == 0
+
+
+def statuses(database: Database, table: str) -> dict[str, str]:
+    return {row["id"]: row["status"] for row in database.reader.all(f"SELECT id, status FROM {table}")}
+
+
+async def validations(database: Database) -> None:
+    """By http-01 and dns-01, used for certificates 1 and 2; by http-01 for an order that is ready."""
+
+    def fill(tx: Transaction) -> None:
+        for order, method in (("flawed", "http-01"), ("sound", "dns-01"), ("unused", "http-01")):
+            validated(tx, order, method, NOW - 100)
+        tx.execute("UPDATE authorizations SET expires = ?", (NOW + DAY,))
+        tx.execute("UPDATE orders SET status = 'ready' WHERE id = 'unused'")
+        put(tx, 1, request_id="flawed")
+        put(tx, 2, request_id="sound")
+
+    await database.write(fill)
+
+
+@pytest.mark.clause("BR 4.2.1")
+@pytest.mark.clause("BR 4.9.1.1")
+async def test_no_order_is_built_on_a_validation_for_which_certificates_were_revoked(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(selection, "SCAN", 2)
+    await validations(database)
+    flawed = replace(RUN, selection=Selection(method="http-01", validated_until=NOW))
+    await database.write(lambda tx: revocation_run.begin(tx, flawed))
+    await RevocationRun(database, lambda: None)(RUN.id)
+    assert set(revoked(database)) == {serial_of(1)}
+    assert statuses(database, "authorizations") == {
+        "flawed": "revoked",
+        "unused": "revoked",
+        "sound": "valid",
+    }
+    assert statuses(database, "orders") == {"flawed": "valid", "unused": "invalid", "sound": "valid"}
+    kinds = database.reader.all("SELECT subject FROM audit WHERE kind = 'authorization.revoked'")
+    assert [row["subject"] for row in kinds] == ["operator root"] * 2
+
+
+@pytest.mark.clause("BR 4.2.1")
+async def test_of_named_certificates_the_validations_end_with_them_for_that_cause_alone(
+    database: Database,
+) -> None:
+    await validations(database)
+
+    async def run(run: Run, serial: bytes) -> None:
+        await database.write(lambda tx: revocation_run.begin(tx, replace(run, selection=None)))
+        await database.write(lambda tx: revocation_run.name(tx, run.id, [serial]))
+        await database.write(lambda tx: revocation_run.start(tx, run.id))
+        await RevocationRun(database, lambda: None)(run.id)
+
+    await run(replace(RUN, id="superseded", cause=Cause.SUBSCRIBER_REQUEST), serial_of(2))
+    assert set(statuses(database, "authorizations").values()) == {"valid"}
+    await run(RUN, serial_of(1))
+    assert statuses(database, "authorizations") == {"flawed": "revoked", "unused": "valid", "sound": "valid"}
