@@ -10,7 +10,7 @@ from acme_server.context import Context
 from acme_server.exchange import ByAccount, ByKey, Reply, flag
 from acme_server.objects import Account
 from acme_server.problems import ErrorType, refusal, unauthorized
-from acme_server.registration import binding, contacts, rate_limits
+from acme_server.registration import binding, contacts, rate_limits, still_valid
 from acme_server.registration.compromise import must_suit_an_account
 from acme_server.registration.deactivate import deactivate_account
 from acme_server.registration.rates import Limit
@@ -102,6 +102,7 @@ async def show_or_update(context: Context, request: ByAccount) -> Reply:
     )
 
     def unit(tx: Transaction) -> Account:
+        still_valid.must_be_valid(tx, account.id)
         if contact != account.contact:
             accounts.set_contact(tx, account.id, contact)
             tx.audit("account.updated", f"account:{account.id}", {"contact": contact})

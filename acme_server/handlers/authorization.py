@@ -9,7 +9,7 @@ from acme_server.exchange import ByAccount, Reply, text
 from acme_server.objects import Authorization, Challenge
 from acme_server.problems import malformed
 from acme_server.registration import authorizations as rules
-from acme_server.registration import pre_authorization, rate_limits
+from acme_server.registration import pre_authorization, rate_limits, still_valid
 from acme_server.registration.deactivate import deactivate_authorization
 from acme_server.registration.rates import Limit
 from acme_server.states import AUTHORIZATION, ChallengeStatus, Event
@@ -22,6 +22,7 @@ async def create(context: Context, request: ByAccount) -> Reply:
     name = pre_authorization.name(request.members.get("identifier"), context.settings)
 
     def unit(tx: Transaction) -> tuple[Authorization, list[Challenge]]:
+        still_valid.must_be_valid(tx, request.account.id)
         made = rules.for_name(tx, request.account, name, context.settings, context.randomness)
         tx.audit(
             "authorization.requested",

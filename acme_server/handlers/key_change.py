@@ -13,7 +13,7 @@ from acme_server.context import Context
 from acme_server.exchange import ByAccount, Reply, text
 from acme_server.jws import PublicKey
 from acme_server.problems import ErrorType, malformed, refusal
-from acme_server.registration import rate_limits
+from acme_server.registration import rate_limits, still_valid
 from acme_server.registration.compromise import must_suit_an_account
 from acme_server.registration.rates import Limit
 from acme_server.store import accounts
@@ -28,6 +28,7 @@ async def change(context: Context, request: ByAccount) -> Reply:
     account = request.account
 
     def unit(tx: Transaction) -> None:
+        still_valid.must_have_key(tx, account.id, request.key.thumbprint)
         holder = accounts.by_thumbprint(tx, new_key.thumbprint)
         if holder is not None:
             raise _in_use(holder.url)

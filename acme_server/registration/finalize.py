@@ -171,6 +171,9 @@ class IssueJob:
             steps.reached("1 authorized", order_id)
             fresh = await self._recheck_caa(order, account, authorized, now)
             steps.reached("2 CAA fresh", order_id)
+            # That took its time, in which the account or a name may have been given up.
+            _check_account(accounts.by_id(reader, order.account_id))
+            _check_authorizations(order, authorizations.of_order(reader, order_id), now)
             approved = replace(approved, evidence=evidence + fresh)
             await self._issuance.issue(approved, lambda tx, issued: _deliver(tx, order, issued))
         except Problem as problem:
@@ -214,7 +217,8 @@ def _check_time(order: Order, now: int) -> None:
         )
 
 
-def _check_account(account: Account) -> None:
+def _check_account(account: Account | None) -> None:
+    assert account is not None
     if account.status is not AccountStatus.VALID:
         raise unauthorized(f"the account is {account.status}")
 

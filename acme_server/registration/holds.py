@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from acme_server import problems
 from acme_server.objects import Order
 from acme_server.problems import ErrorType, refusal
-from acme_server.states import Event, OrderStatus
-from acme_server.store import holds, orders
+from acme_server.states import AccountStatus, Event, OrderStatus
+from acme_server.store import accounts, holds, orders
 from acme_server.store.holds import Decision
 from core import jobs
 from core.database import Rows, Transaction
@@ -67,6 +67,9 @@ def end_of_account(tx: Transaction, account_id: str) -> None:
 def approve(tx: Transaction, order_id: str, note: str, *, actor: str) -> Order:
     """Let the order be issued.  Wake the job runner afterwards.  Raises `Refused`."""
     order = _waiting(tx, order_id)
+    account = accounts.by_id(tx, order.account_id)
+    if account is None or account.status is not AccountStatus.VALID:
+        raise Refused("hold.ended", "its account has ended, and the order ends with it")
     if tx.now >= order.expires:
         raise Refused("hold.ended", "the order has expired: its subscriber can place a new one")
     _decide(tx, order, Decision.APPROVED, note, actor)

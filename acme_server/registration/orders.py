@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from acme_server.objects import Account, Order
-from acme_server.registration import authorizations
+from acme_server.registration import authorizations, still_valid
 from acme_server.registration import replacement as replacing
 from acme_server.registration.new_order import Wanted
 from acme_server.states import ORDER, AuthorizationStatus, Event
@@ -27,6 +27,7 @@ def place(
     One that would replace what an open order of the same content does is that order; one that renews in time
     meets no rate limit.  Raises `Problem`.
     """
+    still_valid.must_be_valid(tx, account.id)
     replacement = replacing.find(tx, account, wanted, settings, tx.now)
     if replacement is not None and replacement.again is not None:
         return replacement.again, orders.authorization_ids(tx, replacement.again.id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -264,3 +265,27 @@ async def test_a_link_to_the_terms_outlasts_a_restart_and_is_good_for_its_versio
         assert tuple(row) == ("2", front.clock.now())
         await client.post(client.kid, {"status": "deactivated"})
         assert (await client.get(page)).status == 404
+
+
+@pytest.mark.clause("RFC 8555 section 7.3.6")
+@pytest.mark.parametrize("resource", ["order", "authorization", "key", "contact"])
+async def test_what_is_under_way_when_an_account_ends_begins_nothing(front: Front, resource: str) -> None:
+    owner = await front.subscriber()
+    other = front.client(owner.key)
+    other.kid = owner.kid
+    assert owner.kid is not None
+    for each in (owner, other):
+        await each.get("/acme/new-nonce", "HEAD")
+    later = {
+        "order": lambda: other.order("www.example.com"),
+        "authorization": lambda: other.post(
+            "/acme/new-authz", {"identifier": {"type": "dns", "value": "www.example.com"}}
+        ),
+        "key": lambda: other.change_key(ec_key()),
+        "contact": lambda: other.post(owner.kid, {"contact": ["mailto:a@example.com"]}),
+    }[resource]
+    ended, answer = await asyncio.gather(owner.post(owner.kid, {"status": "deactivated"}), later())
+    assert (ended.status, answer.status, answer.problem) == (200, 401, "unauthorized")
+    counts = front.counts()
+    assert (counts["orders"], counts["authorizations"], counts["account_keys"]) == (0, 0, 1)
+    assert [each["kind"] for each in front.audit("account.updated")] == []

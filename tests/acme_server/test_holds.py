@@ -242,3 +242,15 @@ async def test_a_crash_between_approval_and_issuance_loses_neither(
     front.issuance.fault = None
     await front.run_jobs()
     assert (await subscriber.post(url)).body["status"] == "valid"
+
+
+async def test_the_order_of_an_account_that_has_ended_cannot_be_approved(
+    front: Front, subscriber: AcmeClient
+) -> None:
+    url, _ = await finalized(front, subscriber, BANK)
+    assert subscriber.kid is not None
+    await subscriber.post(subscriber.kid, {"status": "deactivated"})
+    with pytest.raises(Refused, match="account has ended"):
+        await approve(front, url)
+    await front.run_jobs()
+    assert front.issuance.approved == []

@@ -213,3 +213,19 @@ async def test_a_pending_authorization_is_validated_for_the_key_of_the_moment(
     await front.run_jobs()
     assert front.perspectives.asked[-1][-1] == thumbprint(new)
     assert (await subscriber.post(order.headers["Location"])).body["status"] == "ready"
+
+
+@pytest.mark.clause("RFC 8555 section 7.3.5")
+async def test_of_two_changes_by_one_key_at_once_the_first_counts(
+    front: Front, subscriber: AcmeClient
+) -> None:
+    # A thief of the key must not have the last word because his request was under way already.
+    thief = front.client(subscriber.key)
+    thief.kid = subscriber.kid
+    for each in (subscriber, thief):
+        await each.get("/acme/new-nonce", "HEAD")
+    answers = await asyncio.gather(subscriber.change_key(ec_key()), thief.change_key(ec_key()))
+    assert sorted(each.status for each in answers) == [200, 400]
+    (refused,) = (each for each in answers if each.status == 400)
+    assert (refused.problem, "just got another" in refused.body["detail"]) == ("malformed", True)
+    assert len(front.audit("account.key-changed")) == 1

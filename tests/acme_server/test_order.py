@@ -470,6 +470,28 @@ async def test_caa_is_rechecked_with_the_method_really_used_when_it_was_seen_lon
     assert (await subscriber.post(order.headers["Location"])).body["status"] == "valid"
 
 
+@pytest.mark.clause("RFC 8555 section 7.5.2")
+@pytest.mark.parametrize("gives_up", ["authorization", "account"])
+async def test_what_is_given_up_while_caa_is_asked_is_not_issued_for(
+    front: Front, subscriber: AcmeClient, gives_up: str
+) -> None:
+    order = await front.authorized(subscriber, NAME)
+    front.clock.at += 7 * 3600 + 1
+    await subscriber.post(order.body["finalize"], {"csr": b64(csr(ec_key(), [NAME]))})
+    url = subscriber.kid if gives_up == "account" else order.body["authorizations"][0]
+    assert url is not None
+    answers = []
+
+    async def give_up() -> None:
+        answers.append((await subscriber.post(url, {"status": "deactivated"})).status)
+
+    front.perspectives.meanwhile = give_up
+    await front.run_jobs()
+    assert answers == [200]
+    assert front.issuance.approved == []
+    assert front.database.reader.all("SELECT status FROM orders")[0]["status"] == "invalid"
+
+
 @pytest.mark.row("attacks.caa-toctou")
 @pytest.mark.clause("BR 3.2.2.8")
 async def test_caa_that_forbids_at_last_makes_the_order_invalid(front: Front, subscriber: AcmeClient) -> None:

@@ -104,6 +104,8 @@ class FakePerspectives:
 
     async def recheck_caa(self, name: str, account_url: str, caa_method: str) -> Outcome:
         self.asked.append((name, account_url, "", caa_method))
+        if self.meanwhile is not None:
+            await self.meanwhile()
         seen = Seen(Result.PASS)
         if name in self.undecided:
             seen = Seen(Result.INDETERMINATE, "dns", "the resolver is away")
