@@ -75,7 +75,11 @@ async def main() -> None:
         print(f"{'home':8} {'what':28} {'at once':>7} {'CPU us':>8} {'us':>8} {'a second':>9}")
         for home, nonces, buckets in (
             ("memory", MemoryNonces(randomness, "app"), MemoryBuckets()),
-            ("redis", RedisNonces(server, "acme", clock, randomness), RedisBuckets(server, "acme")),
+            (
+                "redis",
+                RedisNonces(server, "acme", redis_server.SECRET, clock, randomness),
+                RedisBuckets(server, "acme"),
+            ),
         ):
             for what, once in (("a nonce out and in", nonce(nonces)), ("four buckets", limits(buckets))):
                 for at_once in AT_ONCE if home == "redis" else (1,):

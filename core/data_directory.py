@@ -23,6 +23,7 @@ class DataDirectory:
         self.audit = self.root / "audit"
         self.tls = self.root / "tls"
         self.bindings = self.root / "bindings"
+        self.nonces = self.root / "nonces"
         self.repository = self.root / "repository"
         self.status = self.root / "status"
         self.run = self.root / "run"

@@ -26,7 +26,7 @@ def undated(settings: Settings) -> None:
     if redis.timeout > LONGEST_TIMEOUT:
         raise wrong("redis.timeout", redis.timeout, f"{LONGEST_TIMEOUT} seconds at most: subscribers wait")
     if not redis.url:
-        for name in ("password_file", "ca_file"):
+        for name in ("password_file", "secret_file", "ca_file"):
             if value := getattr(redis, name):
                 raise wrong(
                     f"redis.{name}", value, "it is for a Redis: name that as redis.url, or empty this"

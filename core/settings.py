@@ -225,6 +225,7 @@ class Redis:
 
     url: str = ""
     password_file: str = ""
+    secret_file: str = ""
     ca_file: str = ""
     prefix: str = "acme"
     timeout: int = 1

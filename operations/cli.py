@@ -107,9 +107,9 @@ def check_config(config: Config = None, data: Data = _DATA, set_: Set = None, js
         if not settings.mpic.listen:  # a perspective's own host has no token
             check_prerequisites(settings, invocation.directory())
         if settings.redis.url:
-            from core.ephemeral.redis.server import examine
+            from core.ephemeral.redis.standing import examine
 
-            examine(settings.redis, SystemClock())
+            examine(settings.redis, invocation.directory().nonces, SystemClock())
         try:
             check_ports(settings)
         except ConfigurationError as error:

@@ -73,7 +73,7 @@ def arrange(isolation: Isolation, data: DataDirectory) -> None:
         .              root : acme-ca-app          1771
         tokens vault   acme-ca-vault               0700
         perspectives   acme-ca-perspective         0700
-        audit tls mpic bindings
+        audit tls mpic bindings nonces
                        acme-ca-app                 0700
         repository     acme-ca-app : acme-ca       0755   public anyway
         status         acme-ca-status              0700
@@ -87,6 +87,7 @@ def arrange(isolation: Isolation, data: DataDirectory) -> None:
         data.audit: "app",
         data.tls: "app",
         data.bindings: "app",
+        data.nonces: "app",
         data.mpic: "app",
         data.status: "status",
     }

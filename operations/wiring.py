@@ -19,7 +19,7 @@ from acme_server.access_log import AccessLog
 from acme_server.addresses import Addresses
 from acme_server.changes import Changes
 from acme_server.context import Context
-from acme_server.registration import binding_secret, finalize, revocation_run, validate
+from acme_server.registration import finalize, revocation_run, validate
 from acme_server.registration.binding_secret import BindingSecret
 from acme_server.server import Server
 from acme_server.store import bindings as binding_keys
@@ -36,6 +36,7 @@ from core.ephemeral.memory_buckets import MemoryBuckets
 from core.ephemeral.redis import server as redis
 from core.ephemeral.redis.buckets import RedisBuckets
 from core.ephemeral.redis.nonces import RedisNonces
+from core.ephemeral.redis.secret import NonceSecret
 from core.errors import CaError, ConfigurationError, HaltIssuance, TransientError
 from core.high_risk import HighRisk
 from core.jobs import Handler, JobRunner, hasten
@@ -155,7 +156,7 @@ async def serve(
             randomness,
         )
         await tls.start()
-        nonces, buckets = await _short_lived(closing, settings, clock, randomness)
+        nonces, buckets = await _short_lived(closing, settings, data, clock, randomness)
 
         access_log = AccessLog(data.log / "access.log")
         access_log.open()
@@ -236,21 +237,26 @@ async def serve(
 
 
 async def _short_lived(
-    closing: contextlib.AsyncExitStack, settings: Settings, clock: Clock, randomness: Randomness
+    closing: contextlib.AsyncExitStack,
+    settings: Settings,
+    data: DataDirectory,
+    clock: Clock,
+    randomness: Randomness,
 ) -> tuple[Nonces, Buckets]:
     if not settings.redis.url:
         return MemoryNonces(randomness, "app"), MemoryBuckets()
-    server = redis.Server(settings.redis, clock)
+    server, prefix = redis.Server(settings.redis, clock), settings.redis.prefix
     closing.push_async_callback(server.close)
+    secret = NonceSecret.load(settings.redis.secret_file, data.nonces, randomness)
+    nonces = RedisNonces(server, prefix, secret, clock, randomness)
     try:
-        await server.check()
+        await nonces.ready()
     except redis.Unfit as unfit:
         raise ConfigurationError(str(unfit)) from unfit
     except TransientError as away:
         # A CA answers for what it has issued, also while this is away.
         _log.error("%s; what needs a nonce is answered with 503 until it is back", away)
-    prefix = settings.redis.prefix
-    return RedisNonces(server, prefix, clock, randomness), RedisBuckets(server, prefix)
+    return nonces, RedisBuckets(server, prefix)
 
 
 def _logs(settings: Settings, clock: Clock, randomness: Randomness) -> Logs | None:
@@ -282,7 +288,7 @@ async def _open_database(settings: Settings, data: DataDirectory, clock: Clock) 
 def _binding_secret(
     settings: Settings, data: DataDirectory, database: Database, randomness: Randomness
 ) -> BindingSecret:
-    secret = binding_secret.load(settings.acme.binding_secret_file, data.bindings, randomness)
+    secret = BindingSecret.load(settings.acme.binding_secret_file, data.bindings, randomness)
     orphans = binding_keys.orphans(database.reader, secret.fingerprint)
     if orphans:
         _log.error(

@@ -13,11 +13,9 @@ from typing import Any
 
 import pytest
 
-from acme_server.registration.binding_secret import BindingSecret, load
+from acme_server.registration.binding_secret import BindingSecret
 from acme_server.store import bindings
 from acme_server.store.bindings import BindingKey
-from core.errors import ConfigurationError
-from core.randomness import SystemRandomness
 from core.settings import ExternalAccount, Settings
 from tests.support.acme_client import AcmeClient, Answer, b64, ec_key, jwk
 from tests.support.acme_front import BASE, BINDING_SECRET, Front, running
@@ -279,24 +277,3 @@ def test_a_derived_key_is_long_enough_for_every_mac_and_differs_by_kid_and_secre
     assert {len(key) for key in keys} == {64}
     assert len(keys) == 3
     assert BINDING_SECRET.decode() not in repr(SECRET) + repr(vars(SECRET).get("fingerprint"))
-
-
-def test_the_secret_is_drawn_once_and_for_its_owner_alone(tmp_path: Path) -> None:
-    directory = tmp_path / "bindings"
-    drawn = load("", directory, SystemRandomness())
-    assert (directory / "secret").stat().st_mode & 0o777 == 0o600
-    assert load("", directory, SystemRandomness()).key("a") == drawn.key("a")
-
-
-def test_a_secret_that_cannot_be_one_is_refused_with_the_remedy(tmp_path: Path) -> None:
-    named = tmp_path / "secret"
-    with pytest.raises(ConfigurationError, match="binding_secret_file"):
-        load(str(named), tmp_path, SystemRandomness())
-    named.write_bytes(b"short")
-    named.chmod(0o600)
-    with pytest.raises(ConfigurationError, match="32 are needed"):
-        load(str(named), tmp_path, SystemRandomness())
-    named.write_bytes(b"x" * 32)
-    named.chmod(0o644)
-    with pytest.raises(ConfigurationError, match="open to others"):
-        load(str(named), tmp_path, SystemRandomness())

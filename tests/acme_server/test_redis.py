@@ -44,7 +44,7 @@ async def front(tmp_path: Path, home: RedisServer) -> AsyncIterator[Front]:
     async with running(
         tmp_path,
         buckets=RedisBuckets(way, "acme"),
-        nonces=lambda clock: RedisNonces(way, "acme", clock, SystemRandomness()),
+        nonces=lambda clock: RedisNonces(way, "acme", redis_server.SECRET, clock, SystemRandomness()),
     ) as opened:
         yield opened
     await way.close()
@@ -59,7 +59,7 @@ async def test_a_request_replayed_to_several_fronts_at_once_is_done_by_one(
     ways = [redis.Server(home.settings, FakeClock(0)) for _ in range(3)]
     fronts = []
     for way in ways:
-        nonces = RedisNonces(way, "acme", front.clock, SystemRandomness())
+        nonces = RedisNonces(way, "acme", redis_server.SECRET, front.clock, SystemRandomness())
         other = replace(front.context, nonces=nonces)
         fronts.append(
             Server(app.build(other), ["127.0.0.1:0"], None, other.settings.limits, front.clock, ignore)

@@ -25,6 +25,7 @@ SECRET = "open-sesame"
         (["redis.timeout=0"], "above zero"),
         (["redis.timeout=11"], "10 seconds at most"),
         (["redis.password_file=/etc/secret"], "redis.url"),
+        (["redis.secret_file=/etc/secret"], "redis.url"),
         (["redis.ca_file=/etc/ca.pem"], "redis.url"),
         (["redis.url=redis://127.0.0.1", "redis.ca_file=/etc/ca.pem"], "rediss://"),
     ],

@@ -15,6 +15,7 @@ from core.ephemeral.redis.nonces import RedisNonces
 from core.ephemeral.redis.server import Server
 from core.randomness import SystemRandomness
 from core.settings import Redis
+from tests.support.redis_server import SECRET
 
 AT_ONCE = 10
 """So that no racer takes all of a list in one step."""
@@ -23,7 +24,7 @@ AT_ONCE = 10
 async def main(url: str, prefix: str) -> None:
     """Race."""
     server = Server(Redis(url=url, timeout=30), SystemClock())
-    nonces = RedisNonces(server, prefix, SystemClock(), SystemRandomness())
+    nonces = RedisNonces(server, prefix, SECRET, SystemClock(), SystemRandomness())
     await nonces.issue()  # connected, and the epoch is known
     print("ready", flush=True)
     for line in sys.stdin:

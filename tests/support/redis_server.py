@@ -14,10 +14,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from core import settings
+from core.ephemeral.redis.secret import NonceSecret
 from tests.world.addresses import free_port
 
 START_SECONDS = 20
 PATIENCE = 20
+
+SECRET = NonceSecret(b"the secret that all hosts of a test share")
 
 LOSES_ALL = ("--save", "")
 APPENDS_EVERY_SECOND = ("--save", "", "--appendonly", "yes", "--appendfsync", "everysec")

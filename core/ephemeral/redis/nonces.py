@@ -1,6 +1,7 @@
 """Nonces that many fronts share, each used once whatever Redis has lost.
 
-A nonce is epoch || block || number, closed with a key that belongs to the epoch (`seal`).  A front takes a
+A nonce is epoch || block || number, closed with a key that each front derives from the epoch and a secret
+that is not in Redis (`seal`, `secret`).  A front takes a
 block of numbers at a time, so giving a nonce out asks nobody; a block is a bitmap in Redis, whose bits say
 which numbers came back.  All nonces that wait are used in one step.
 
@@ -10,7 +11,7 @@ promoted) end the **epoch**: it is bound to the very process and history that it
 `master_replid`), which each step compares before it looks at a bit.  Bits that were put back under a living
 process (a restored snapshot of its machine) are seen by whoever remembers a later count of uses.
 
-Must never: accept a nonce twice; ask a second time when an answer was lost.
+Must never: accept a nonce twice; ask a second time when an answer was lost; tell Redis a secret.
 
 RFC 8555 sections 6.5 and 7.2.
 """
@@ -26,7 +27,9 @@ from dataclasses import dataclass
 from prometheus_client import Counter
 
 from core.clock import Clock
+from core.ephemeral.redis.secret import NonceSecret
 from core.ephemeral.redis.server import Server
+from core.ephemeral.redis.standing import epoch_key, other_secret
 from core.ephemeral.seal import Seal, decoded
 from core.errors import TransientError
 from core.metrics import REGISTRY
@@ -36,7 +39,6 @@ EPOCH_OCTETS = 8
 BLOCK_OCTETS = 8
 NUMBER_OCTETS = 2
 BODY_OCTETS = EPOCH_OCTETS + BLOCK_OCTETS + NUMBER_OCTETS
-KEY_OCTETS = 32
 
 BLOCK_NONCES = 1 << 16
 """Nonces of a block, 8 KiB in Redis: one step of Redis for so many that are given out."""
@@ -67,25 +69,29 @@ local function fact(section, name)
   return string.match(redis.call('INFO', section), name .. ':(%w+)')
 end
 local here = fact('server', 'run_id') .. fact('replication', 'master_replid')
-local id, secret, began, uses = unpack(redis.call('HMGET', KEYS[1], 'id', 'secret', 'began', 'uses'))
+local id, began, uses, closed_by = unpack(redis.call('HMGET', KEYS[1], 'id', 'began', 'uses', 'fingerprint'))
 local lives = began == here and not (id == ARGV[1] and tonumber(uses or -1) < tonumber(ARGV[2]))
 """
 
-# ARGV[3] and ARGV[4] are id and secret of an epoch to begin if none lives.  KEYS[2], if given, is a block to
-# make, of ARGV[5] bits, for ARGV[6] seconds.  Returns the epoch: id, secret, uses.
+# ARGV[3] is the id of an epoch to begin if none lives, ARGV[4] the fingerprint of the caller's secret,
+# ARGV[5] the time.  KEYS[2], if given, is a block to make, of ARGV[6] bits, for ARGV[7] seconds.  Returns the
+# fingerprint that stands there, if only beside an epoch that has ended, and nothing more when it is another
+# than the caller's; else the epoch's id and count of uses, too.
 _JOIN = (
     _EPOCH
     + """
-if not lives then
-  id, secret, uses = ARGV[3], ARGV[4], 0
+if closed_by and closed_by ~= ARGV[4] then return {closed_by} end
+if not (lives and closed_by) then
+  id, closed_by, uses = ARGV[3], ARGV[4], 0
   redis.call('DEL', KEYS[1])
-  redis.call('HSET', KEYS[1], 'id', id, 'secret', secret, 'began', here, 'uses', uses)
+  redis.call('HSET', KEYS[1], 'id', id, 'began', here, 'uses', uses)
+  redis.call('HSET', KEYS[1], 'fingerprint', closed_by, 'since', ARGV[5])
 end
 if KEYS[2] then
-  redis.call('SETBIT', KEYS[2], ARGV[5] - 1, 0)
-  redis.call('EXPIRE', KEYS[2], ARGV[6])
+  redis.call('SETBIT', KEYS[2], ARGV[6] - 1, 0)
+  redis.call('EXPIRE', KEYS[2], ARGV[7])
 end
-return {id, secret, tonumber(uses)}
+return {closed_by, id, tonumber(uses)}
 """
 )
 
@@ -133,13 +139,16 @@ class RedisNonces:
         self,
         server: Server,
         prefix: str,
+        secret: NonceSecret,
         clock: Clock,
         randomness: Randomness,
         *,
         block_nonces: int = BLOCK_NONCES,
     ) -> None:
         self._server = server
-        self._prefix = f"{{{prefix}}}:nonces:"  # the braces keep all keys in one slot of a cluster
+        self._prefix = prefix
+        self._key = epoch_key(prefix)
+        self._secret = secret
         self._clock = clock
         self._randomness = randomness
         self._block_nonces = block_nonces
@@ -148,6 +157,10 @@ class RedisNonces:
         self._joining = asyncio.Lock()
         self._waiting: list[tuple[bytes, asyncio.Future[bool]]] = []
         self._using: asyncio.Task[None] | None = None
+
+    async def ready(self) -> None:
+        """Be able to give nonces out.  Raises `Unfit` when this Redis must not be used, `TransientError`."""
+        await self._made_ready()
 
     async def issue(self) -> str:
         """A fresh nonce (46 base64url characters).  Raises `TransientError`."""
@@ -199,9 +212,7 @@ class RedisNonces:
         assert epoch is not None
         blocks = [self._block_key(each[EPOCH_OCTETS:-NUMBER_OCTETS]) for each in bodies]
         numbers = [int.from_bytes(each[-NUMBER_OCTETS:], "big") for each in bodies]
-        answer = await self._server.run(
-            _USE, [self._prefix + "epoch", *blocks], [epoch.id, epoch.uses, *numbers]
-        )
+        answer = await self._server.run(_USE, [self._key, *blocks], [epoch.id, epoch.uses, *numbers])
         if answer is None:
             await self._join()  # so that the refusal brings a nonce that is good
             return [False] * len(bodies)
@@ -237,23 +248,27 @@ class RedisNonces:
                 await self._server.check()
                 block = _Block(self._randomness.octets(BLOCK_OCTETS), now + BLOCK_IN_USE)
             known = self._epoch
-            keys = [self._prefix + "epoch"] + ([self._block_key(block.id)] if block else [])
-            fresh_id = self._randomness.octets(EPOCH_OCTETS)
-            id_, secret, uses = await self._server.run(
+            theirs, *found = await self._server.run(
                 _JOIN,
-                keys,
+                [self._key] + ([self._block_key(block.id)] if block else []),
                 [
                     known.id if known else b"",
                     known.uses if known else 0,
-                    fresh_id,
-                    self._randomness.octets(KEY_OCTETS),
+                    self._randomness.octets(EPOCH_OCTETS),
+                    self._secret.fingerprint,
+                    self._clock.now(),
                     self._block_nonces,
                     BLOCK_IN_USE + GOOD_FOR,
                 ],
             )
+            if not found:
+                if known is not None:
+                    known.confirmed = -math.inf  # give out no more of it
+                raise other_secret(self._server, self._prefix, theirs, self._secret)
+            id_, uses = found
             if known is None or id_ != known.id:
                 self._block = None
-                self._epoch = _Epoch(id_, Seal(secret, BODY_OCTETS), uses, now)
+                self._epoch = _Epoch(id_, Seal(self._secret.key(id_), BODY_OCTETS), uses, now)
                 if known is not None:
                     EPOCHS.inc()
                     _log.warning(
@@ -274,4 +289,4 @@ class RedisNonces:
         return self._epoch.seal.verified(octets)
 
     def _block_key(self, block: bytes) -> str:
-        return self._prefix + block.hex()
+        return f"{self._key.removesuffix('epoch')}{block.hex()}"

@@ -22,7 +22,7 @@ from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissi
 
 from core import settings
 from core.clock import Clock
-from core.errors import ConfigurationError, TransientError
+from core.errors import TransientError
 from core.metrics import REGISTRY
 from core.refusal import wrong
 
@@ -79,16 +79,14 @@ class Server:
         facts = await self._in_time(self._client.info)
         version = str(facts.get("redis_version", ""))
         if tuple(int(each) for each in version.split(".")[:2] if each.isdigit()) < OLDEST:
-            raise self._unfit(f"its version is {version or 'unknown'}: 6.2 is the oldest that we use")
+            raise self.unfit(f"its version is {version or 'unknown'}: 6.2 is the oldest that we use")
         if facts.get("role") != "master":
-            raise self._unfit("it is a replica: name the primary")
+            raise self.unfit("it is a replica: name the primary")
         if not facts.get("run_id") or not facts.get("master_replid"):
-            raise self._unfit(
-                "INFO shows no run_id or master_replid: use Redis itself, not a proxy before it"
-            )
+            raise self.unfit("INFO shows no run_id or master_replid: use Redis itself, not a proxy before it")
         policy = facts.get("maxmemory_policy")
         if facts.get("maxmemory") and policy != "noeviction":
-            raise self._unfit(
+            raise self.unfit(
                 f"maxmemory-policy is {policy}, which throws nonces and limits away when memory is short: "
                 "set it to noeviction"
             )
@@ -110,7 +108,7 @@ class Server:
             # It may be a replica by now: a new connection looks its name up again.
             await self._client.connection_pool.disconnect(inuse_connections=False)
             if isinstance(error, DENIED) or isinstance(error.__cause__, DENIED):
-                raise self._unfit(f"{error}; see redis.password_file, redis.url's user, its ACL") from error
+                raise self.unfit(f"{error}; see redis.password_file, redis.url's user, its ACL") from error
             raise self._away("error", str(error)) from error
         CALLS.labels("ok").inc()
         return found
@@ -119,24 +117,10 @@ class Server:
         CALLS.labels(outcome).inc()
         return TransientError(f"redis.url = {self.name}: {why}")
 
-    def _unfit(self, why: str) -> Unfit:
+    def unfit(self, why: str) -> Unfit:
+        """What to raise when it answers but must not be used."""
         CALLS.labels("unfit").inc()
         return Unfit(f"redis.url = {self.name}: {why}")
-
-
-def examine(where: settings.Redis, clock: Clock) -> None:
-    """Look at a Redis before anything runs.  Raises `ConfigurationError`; `TransientError` if it is away."""
-
-    async def look() -> None:
-        server = Server(where, clock)
-        try:
-            await server.check()
-        except Unfit as unfit:
-            raise ConfigurationError(str(unfit)) from unfit
-        finally:
-            await server.close()
-
-    asyncio.run(look())
 
 
 def _password(where: settings.Redis) -> str | None:

@@ -54,7 +54,7 @@ def in_redis(redis: RedisServer) -> Home:
     clock, prefix = SystemClock(), f"test-{next(_numbers)}"
     server = Server(redis.settings, clock)
     return Home(
-        lambda: RedisNonces(server, prefix, clock, SystemRandomness(), block_nonces=16),
+        lambda: RedisNonces(server, prefix, redis_server.SECRET, clock, SystemRandomness(), block_nonces=16),
         lambda: RedisBuckets(server, prefix),
         server,
     )

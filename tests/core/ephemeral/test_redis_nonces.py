@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 
 from core.clock import FakeClock, SystemClock
-from core.ephemeral.redis.nonces import CONFIRMED_FOR, RedisNonces
-from core.ephemeral.redis.server import Server
+from core.ephemeral.redis.nonces import BODY_OCTETS, CONFIRMED_FOR, EPOCH_OCTETS, RedisNonces
+from core.ephemeral.redis.secret import NonceSecret
+from core.ephemeral.redis.server import Server, Unfit
+from core.ephemeral.seal import decoded
 from core.errors import TransientError
 from core.randomness import SystemRandomness
 from core.settings import Redis
@@ -33,11 +35,16 @@ async def host() -> AsyncIterator[Host]:
     """Makes one more host that serves the CA: its connections and its memory are its own."""
     servers = []
 
-    def make(redis: RedisServer | str, clock: SystemClock | FakeClock | None = None) -> RedisNonces:
+    def make(
+        redis: RedisServer | str,
+        clock: SystemClock | FakeClock | None = None,
+        secret: NonceSecret = redis_server.SECRET,
+    ) -> RedisNonces:
         url = redis if isinstance(redis, str) else redis.url
         server = Server(Redis(url=url, timeout=redis_server.PATIENCE), clock or SystemClock())
         servers.append(server)
-        return RedisNonces(server, PREFIX, clock or SystemClock(), SystemRandomness(), block_nonces=64)
+        clock = clock or SystemClock()
+        return RedisNonces(server, PREFIX, secret, clock, SystemRandomness(), block_nonces=64)
 
     yield make
     for each in servers:
@@ -357,3 +364,62 @@ async def test_a_refusal_for_a_new_epoch_brings_a_nonce_that_is_good(tmp_path: P
         assert redis.ask("FLUSHALL") == "+OK"
         assert not await nonces.consume(given[0])
         assert await nonces.consume(await nonces.issue())
+
+
+async def test_nothing_that_lies_in_redis_makes_a_nonce(tmp_path: Path, host: Host) -> None:
+    with redis_server.running(tmp_path) as redis:
+        nonces = host(redis)
+        epoch = decoded(await nonces.issue(), BODY_OCTETS)[:EPOCH_OCTETS]
+        assert redis.ask("SAVE") == "+OK"
+        kept = (tmp_path / "dump.rdb").read_bytes()
+        assert epoch in kept
+        assert redis_server.SECRET.fingerprint.encode() in kept
+        assert redis_server.SECRET.key(epoch) not in kept
+        assert redis.ask("HLEN", redis.epoch()) == ":5"  # id, began, uses, fingerprint, since
+
+
+OTHER = NonceSecret(b"the secret of a host that was set up apart")
+
+
+async def test_hosts_of_different_secrets_accept_nothing_of_each_other_and_say_what_to_do(
+    tmp_path: Path, host: Host
+) -> None:
+    with redis_server.running(tmp_path) as redis:
+        ours, theirs = host(redis), host(redis, secret=OTHER)
+        given = await given_out(ours, 10)
+        for attempt in (theirs.ready(), theirs.issue(), theirs.consume(given[0])):
+            with pytest.raises(Unfit, match=r"same file in redis\.secret_file") as refused:
+                await attempt
+            assert OTHER.fingerprint in str(refused.value)
+            assert redis_server.SECRET.fingerprint in str(refused.value)
+        assert await used(ours, given) == 10
+
+
+async def test_the_secret_is_kept_to_when_an_epoch_ends_and_changed_by_the_remedy_only(
+    tmp_path: Path, host: Host
+) -> None:
+    with redis_server.running(tmp_path, redis_server.APPENDS_ALWAYS) as redis:
+        ours, theirs = host(redis), host(redis, secret=OTHER)
+        given = await given_out(ours, 10)
+        await asyncio.to_thread(redis.kill)
+        redis.start()
+        with pytest.raises(Unfit) as refused:
+            await theirs.ready()
+        remedy = str(refused.value).rpartition("redis-cli ")[2]
+        assert redis.ask(*remedy.split()) == ":1"
+        anew = await given_out(theirs, 10)
+        for nonce in (*given, *anew):
+            with pytest.raises(TransientError):
+                await ours.consume(nonce)
+        with pytest.raises(Unfit, match="another secret"):
+            await ours.issue()
+        assert await used(theirs, [*given, *anew]) == 10
+
+
+async def test_an_epoch_without_a_fingerprint_is_not_believed(tmp_path: Path, host: Host) -> None:
+    with redis_server.running(tmp_path) as redis:
+        one = host(redis)
+        given = await given_out(one, 10)
+        assert redis.ask("HDEL", redis.epoch(), "fingerprint") == ":1"
+        assert await host(redis).issue()
+        assert await used(one, given) == 0

@@ -84,7 +84,7 @@ async def test_a_nonce_whose_answer_was_lost_is_never_accepted_twice(
     with redis_server.running(tmp_path) as redis:
         clock = FakeClock(0)
         server = connect(replace(redis.settings, timeout=1), clock)
-        nonces = RedisNonces(server, "acme", clock, SystemRandomness())
+        nonces = RedisNonces(server, "acme", redis_server.SECRET, clock, SystemRandomness())
         given = [await nonces.issue() for _ in range(20)]
         redis.hang()
         answers = await asyncio.gather(*map(nonces.consume, given), return_exceptions=True)
@@ -162,7 +162,7 @@ async def test_a_redis_that_may_evict_is_refused_with_the_remedy(
         server = connect(redis.settings)
         with pytest.raises(Unfit, match="set it to noeviction"):
             await server.check()
-        nonces = RedisNonces(server, "acme", SystemClock(), SystemRandomness())
+        nonces = RedisNonces(server, "acme", redis_server.SECRET, SystemClock(), SystemRandomness())
         with pytest.raises(Unfit):
             await nonces.issue()
         assert redis.ask("DBSIZE") == ":0"
@@ -180,7 +180,9 @@ async def test_a_redis_without_memory_refuses_and_accepts_no_nonce_twice(
     tmp_path: Path, connect: Connect
 ) -> None:
     with redis_server.running(tmp_path) as redis:
-        nonces = RedisNonces(connect(redis.settings), "acme", SystemClock(), SystemRandomness())
+        nonces = RedisNonces(
+            connect(redis.settings), "acme", redis_server.SECRET, SystemClock(), SystemRandomness()
+        )
         given = [await nonces.issue() for _ in range(2)]
         assert await nonces.consume(given[0])
         assert redis.ask("CONFIG", "SET", "maxmemory", "1") == "+OK"
@@ -210,5 +212,5 @@ async def test_the_documented_rights_are_enough(tmp_path: Path, connect: Connect
         await buckets.spend([Spend("a", Rate(1, 60))], 0)
         await buckets.look([Spend("a", Rate(1, 60))], 0)
         await buckets.give_back([Spend("a", Rate(1, 60))], 0)
-        nonces = RedisNonces(server, "acme", SystemClock(), SystemRandomness())
+        nonces = RedisNonces(server, "acme", redis_server.SECRET, SystemClock(), SystemRandomness())
         assert await nonces.consume(await nonces.issue())
