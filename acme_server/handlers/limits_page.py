@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from acme_server.context import Context
 from acme_server.exchange import Reply
+from acme_server.registration import holds
 from acme_server.registration.rates import GENERAL, Limit, Rates, span
 from acme_server.strangers import LIMIT as REQUESTS
 from core.settings import Limits
@@ -58,5 +59,6 @@ def descriptions(limits: Limits) -> dict[str, str]:
         f"twice as long, {span(limits.failure_wait_most)} at most. One that passes ends it",
         "validations-waiting": f"{limits.validations_waiting} validations that wait or are under way, of all "
         "accounts; once there are half as many, a tenth of the number for each account",
+        holds.LIMIT: f"{holds.MOST} finalized orders of one account that wait for a person",
         "attempts": "Attempts at one challenge on which we found no verdict",
     }

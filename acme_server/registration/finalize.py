@@ -104,7 +104,7 @@ def accept(
 
     With `high_risk` names (BR 4.2.1) the order waits for a person instead.  `request` is kept as it was
     signed: the vault believes the account, not us (docs/adr/0012).
-    Raises `Problem` (orderNotReady, badCSR), which leaves the order as it is.
+    Raises `Problem` (orderNotReady, badCSR, rateLimited), which leaves the order as it is.
     """
     order = _order(tx, order_id)
     must_be_ready(order, tx.now)

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from acme_server import problems
 from acme_server.objects import Order
 from acme_server.problems import ErrorType, refusal
+from acme_server.registration.rates import refused
 from acme_server.states import AccountStatus, Event, OrderStatus
 from acme_server.store import accounts, holds, orders
 from acme_server.store.holds import Decision
@@ -26,6 +27,12 @@ from core.settings import Settings
 RETRY_AFTER = 3600
 """Seconds that a client is asked to wait before it looks again: people take hours."""
 
+LIMIT = "orders-held"
+
+MOST = 100
+"""Orders of one account that may wait: else one subscriber with a wildcard zone could bury all others' under
+his own, and whoever has to read them with them."""
+
 MARGIN = 60
 """Seconds after an order's expiry in which its job leaves it to the approval that may be under way."""
 
@@ -34,7 +41,17 @@ ISSUE = "issue"
 
 
 def hold(tx: Transaction, order: Order, found: Mapping[str, str]) -> None:
-    """Let an order wait that has just been finalized; `found` are its high-risk names with their patterns."""
+    """Let an order wait that has just been finalized; `found` are its high-risk names with their patterns.
+
+    Raises `Problem` (rateLimited) when `MOST` of its account wait already, unless it renews by ARI in time.
+    """
+    if not order.renewal and len(holds.waiting_of_account(tx, order.account_id)) >= MOST:
+        raise refused(
+            LIMIT,
+            f"{MOST} orders of this account wait for a person already; finalize this one when they have been"
+            " looked at",
+            RETRY_AFTER,
+        )
     why = ", ".join(f"{name} ({pattern})" for name, pattern in found.items())
     holds.insert(tx, order.id, why)
     jobs.add(tx, ISSUE, order.id, order.expires + MARGIN)

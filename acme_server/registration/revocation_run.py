@@ -34,6 +34,9 @@ KIND = "revocation-run"
 PAGE = 200
 """Certificates in one transaction: some fifty milliseconds in which nobody else writes."""
 
+MAX_NOTE = 1000
+"""Characters of the note, which stands beside each revocation."""
+
 
 def begin(tx: Transaction, run: Run) -> Run:
     """Write the run; one with a selection starts at once.  Raises `Refused`; nothing changes then."""
@@ -189,6 +192,8 @@ def _gathering(tx: Transaction, run_id: str) -> Run:
 
 
 def _must_be_reasonable(run: Run) -> None:
+    if len(run.note) > MAX_NOTE or not (run.note + run.began_by).isprintable():
+        raise Refused("revocation.note", f"a note says who asked and why, in {MAX_NOTE} characters at most")
     chosen = run.selection
     if chosen is None:
         return

@@ -17,6 +17,9 @@ from core.database import Rows
 SCAN = 5000
 """Rows that one page looks at: a few milliseconds."""
 
+AT_ONCE = 100
+"""Authorizations that one transaction ends."""
+
 
 @dataclass(frozen=True, slots=True)
 class Selection:
@@ -111,6 +114,7 @@ def authorizations(
 ) -> tuple[tuple[str, ...], int]:
     """The valid authorizations behind row `after` that rest on such a validation, and where to go on.
 
+    `AT_ONCE` of them at most, each with orders that end with it.
     None when the selection is about certificates: which validations it is about, these tell then.
     """
     last = min(after + SCAN, until)
@@ -124,11 +128,12 @@ def authorizations(
         conditions.append((f"z.account_id IN {whose} binding_kid = ?)", selection.binding_kid))
     tests = "".join(f" AND {sql}" for sql, _ in conditions)
     found = rows.all(
-        "SELECT z.id FROM authorizations z"
-        f" WHERE z.rowid > ? AND z.rowid <= ? AND z.status = 'valid' AND z.expires > ?{tests}",
-        (after, last, now, *(value for _, value in conditions)),
+        "SELECT z.id, z.rowid AS at FROM authorizations z"
+        f" WHERE z.rowid > ? AND z.rowid <= ? AND z.status = 'valid' AND z.expires > ?{tests}"
+        " ORDER BY z.rowid LIMIT ?",
+        (after, last, now, *(value for _, value in conditions), AT_ONCE),
     )
-    return tuple(row["id"] for row in found), last
+    return tuple(row["id"] for row in found), last if len(found) < AT_ONCE else found[-1]["at"]
 
 
 def unreliable(rows: Rows, selection: Selection, serial: bytes, now: int) -> list[str]:

@@ -254,3 +254,22 @@ async def test_the_order_of_an_account_that_has_ended_cannot_be_approved(
         await approve(front, url)
     await front.run_jobs()
     assert front.issuance.approved == []
+
+
+@pytest.mark.clause("RFC 8555 section 6.6")
+async def test_no_account_buries_the_orders_that_wait_under_its_own(
+    front: Front, subscriber: AcmeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(holds, "MOST", 2)
+    for _ in range(2):
+        url, _ = await finalized(front, subscriber, BANK)
+    order = await front.authorized(subscriber, BANK)
+    before = front.counts()
+    csr_again = {"csr": b64(csr(ec_key(), [BANK]))}
+    answer = await subscriber.post(order.body["finalize"], csr_again)
+    assert (answer.status, answer.problem, answer.body["limit"]) == (429, "rateLimited", "orders-held")
+    assert answer.headers["Retry-After"] == str(holds.RETRY_AFTER)
+    assert front.counts() == before
+    assert (await finalized(front, await front.subscriber(), BANK))[1].body["status"] == "processing"
+    await refuse(front, url)
+    assert (await subscriber.post(order.body["finalize"], csr_again)).body["status"] == "processing"

@@ -281,7 +281,7 @@ async def test_a_refusal_leads_to_the_line_of_its_limit(tmp_path: Path) -> None:
 
 async def test_every_limit_has_its_line(front: Front) -> None:
     text = (await front.client().get("/limits")).octets.decode()
-    for limit in [*Limit, "requests-address", "failures", "validations-waiting", "attempts"]:
+    for limit in [*Limit, "requests-address", "failures", "validations-waiting", "attempts", "orders-held"]:
         assert f'<tr id="{limit}">' in text
 
 

@@ -268,6 +268,8 @@ async def test_a_finding_about_a_key_blocks_it_and_upgrades_and_a_subscribers_wo
     ("changes", "why"),
     [
         ({"selection": Selection()}, "nothing is chosen"),
+        ({"note": "asked\x1b[2J"}, "who asked and why"),
+        ({"note": "x" * 1001, "selection": None}, "1000 characters"),
         ({"cause": Cause.KEY_COMPROMISE, "reason": 1}, "name the key"),
         ({"cause": Cause.EXPOSED_KEY, "reason": 1, "selection": Selection(issuer_id="ec-1")}, "cps-requires"),
     ],
@@ -410,6 +412,7 @@ async def test_no_order_is_built_on_a_validation_for_which_certificates_were_rev
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(selection, "SCAN", 2)
+    monkeypatch.setattr(selection, "AT_ONCE", 1)
     await validations(database)
     flawed = replace(RUN, selection=Selection(method="http-01", validated_until=NOW))
     await database.write(lambda tx: revocation_run.begin(tx, flawed))
