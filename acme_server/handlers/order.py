@@ -35,12 +35,14 @@ async def create(context: Context, request: ByAccount) -> Reply:
         return await _shown(context, again, 201)
     renewal = replacement is not None and replacement.in_time
 
-    def unit(tx: Transaction) -> tuple[Order, list[str]]:
+    def unit(tx: Transaction) -> rules.Placement:
         return rules.place(tx, request.account, wanted, settings, context.randomness)
 
-    async with rate_limits.new_order(context, request.account, wanted, renewal=renewal):
-        order, authorization_ids = await context.database.write(unit)
-    return _reply(context, order, authorization_ids, 201)
+    async with rate_limits.new_order(context, request.account, wanted, renewal=renewal) as spent:
+        placed = await context.database.write(unit)
+        if placed.again:  # another request of the same content was faster
+            await spent.give_back()
+    return _reply(context, placed.order, placed.authorization_ids, 201)
 
 
 async def list_of_account(context: Context, request: ByAccount) -> Reply:

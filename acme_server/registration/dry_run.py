@@ -49,7 +49,7 @@ async def place(context: Context, account: Account, wanted: Wanted) -> Placed:
     free = replacement is not None and (replacement.in_time or replacement.again is not None)
 
     def unit(tx: Transaction) -> None:
-        order, _ = rules.place(tx, account, wanted, settings, context.randomness)
+        order = rules.place(tx, account, wanted, settings, context.randomness).order
         needed = tuple(authorizations.of_order(tx, order.id))
         raise _Undone(order, needed)
 

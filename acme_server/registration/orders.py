@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from acme_server.objects import Account, Order
@@ -15,14 +16,23 @@ from core.randomness import Randomness, token
 from core.settings import Settings
 
 
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """An order and the ids of its authorizations; `again` when it was there before."""
+
+    order: Order
+    authorization_ids: list[str]
+    again: bool
+
+
 def place(
     tx: Transaction,
     account: Account,
     wanted: Wanted,
     settings: Settings,
     randomness: Randomness,
-) -> tuple[Order, list[str]]:
-    """Store a new order; it and the ids of its authorizations.
+) -> Placement:
+    """Store a new order.
 
     One that would replace what an open order of the same content does is that order; one that renews in time
     meets no rate limit.  Raises `Problem`.
@@ -30,7 +40,7 @@ def place(
     still_valid.must_be_valid(tx, account.id)
     replacement = replacing.find(tx, account, wanted, settings, tx.now)
     if replacement is not None and replacement.again is not None:
-        return replacement.again, orders.authorization_ids(tx, replacement.again.id)
+        return Placement(replacement.again, orders.authorization_ids(tx, replacement.again.id), again=True)
     renewal = replacement is not None and replacement.in_time
     expires = tx.now + settings.acme.order_lifetime
     needed = [
@@ -61,4 +71,4 @@ def place(
     if order.predecessor is not None:
         told["replaces"] = order.predecessor
     tx.audit("order.created", f"account:{account.id}", told)
-    return order, ids
+    return Placement(order, ids, again=False)

@@ -75,17 +75,16 @@ async def new_account(context: Context, remote: str, binding_kid: str | None) ->
 @asynccontextmanager
 async def new_order(
     context: Context, account: Account, wanted: Wanted, *, renewal: bool
-) -> AsyncIterator[None]:
+) -> AsyncIterator[Spent]:
     """Around the transaction that places the order; a `renewal` by ARI in its window is exempt.
 
     Raises `Problem`, `TransientError`.
     """
-    if renewal:
-        yield
-        return
-    claims = rates.of_order(await of_account(context, account.id), account.id, wanted.names)
-    async with _spent(context, claims):
-        yield
+    claims: list[Claim] = []
+    if not renewal:
+        claims = rates.of_order(await of_account(context, account.id), account.id, wanted.names)
+    async with _spent(context, claims) as spent:
+        yield spent
 
 
 @asynccontextmanager

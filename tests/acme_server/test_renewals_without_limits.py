@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from acme_server.registration.replacement import FREE_TRIES
+from core.ephemeral import Bucket, Spend
+from core.ephemeral.memory_buckets import MemoryBuckets
 from core.settings import Settings
+from tests.acme_server.test_rate_limits import limited, with_limits
 from tests.support.acme_client import AcmeClient, Answer, b64, cert_id, csr, ec_key
 from tests.support.acme_front import Front, running
 
@@ -121,3 +125,33 @@ async def test_a_certificate_brings_a_few_validations_of_its_own_name_and_then_t
     assert {each[0] for each in front.perspectives.asked[asked:]} == {NAME}
     assert refused is not None
     assert (refused.status, refused.problem) == (429, "rateLimited")
+
+
+class Together(MemoryBuckets):
+    """Each of a round of requests goes on when all of them have spent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.round: asyncio.Barrier | None = None
+
+    async def spend(self, spends: Sequence[Spend], now: int) -> Sequence[Bucket]:
+        found = await super().spend(spends, now)
+        if self.round is not None:
+            await self.round.wait()
+        return found
+
+
+@pytest.mark.clause("RFC 9773 section 5")
+async def test_of_the_same_orders_at_once_that_renew_early_one_is_counted(tmp_path: Path) -> None:
+    change, buckets = with_limits(new_order_account=6, new_order_account_period=600), Together()
+    async with running(tmp_path, change, buckets=buckets) as front:
+        client = await front.subscriber()
+        _, certificate = await front.issued(client, NAME)
+        clients = [await front.subscriber(client.key) for _ in range(5)]
+        buckets.round = asyncio.Barrier(5)
+        answers = await asyncio.gather(*(each.order(NAME, replaces=cert_id(certificate)) for each in clients))
+        buckets.round = None
+        assert [each.status for each in answers] == [201] * 5
+        assert len({each.headers["Location"] for each in answers}) == 1
+        assert (await client.order(*(f"{each}.example.com" for each in "abcd"))).status == 201
+        assert limited(await client.order("e.example.com"), "new-order-account") == 100
