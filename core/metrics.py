@@ -30,6 +30,7 @@ JOB_SECONDS = Histogram(
 COMMITS = Counter("acme_database_commits", "Group commits, by outcome.", ("outcome",), registry=REGISTRY)
 UNITS = Counter("acme_database_units", "Units of work that went through the writer.", registry=REGISTRY)
 LIMITED = Counter("acme_rate_limited", "Requests refused by a limit.", ("limit",), registry=REGISTRY)
+HELD = Gauge("acme_orders_held", "Orders that wait for a person.", registry=REGISTRY)
 
 
 def render() -> bytes:

@@ -68,7 +68,11 @@ class SharedSecret:
         Raises `ConfigurationError`.
         """
         path = Path(named) if named else directory / FILE
-        return cls._read(path) if named or path.exists() else None
+        try:
+            there = bool(named) or path.exists()
+        except PermissionError:
+            there = True  # `_read` says what is wrong
+        return cls._read(path) if there else None
 
     @classmethod
     def _read(cls, path: Path) -> Self:

@@ -21,7 +21,7 @@ from acme_server.store import accounts, bindings
 from acme_server.store.bindings import BindingKey
 from core.clock import Clock
 from core.data_directory import DataDirectory
-from core.database import Database, Transaction
+from core.database import Database, Rows, Transaction
 from core.errors import Refused
 from core.randomness import Randomness, token
 from core.rpc import Method, RpcServer
@@ -104,6 +104,17 @@ class Withdrawn:
 ADD = Method("eab-add", AddRequest, Added)
 LIST = Method("eab-list", ListRequest, Page)
 WITHDRAW = Method("eab-withdraw", WithdrawRequest, Withdrawn)
+
+
+def lost(rows: Rows, fingerprint: str, now: int) -> str:
+    """What to do about keys of another secret than the one of `fingerprint`; "" when there are none."""
+    orphans = bindings.orphans(rows, fingerprint, now)
+    if not orphans:
+        return ""
+    return (
+        f"{orphans} keys of external accounts were derived from another secret and make no account: put the "
+        "old one back (acme.binding_secret_file), or withdraw them and hand out new ones (acme-server eab)"
+    )
 
 
 def serve(

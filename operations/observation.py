@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable
+import sqlite3
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import web
 
+from acme_server.store import holds
 from core import metrics
+from core.clock import Clock
 from core.database import Database
+from core.ephemeral.redis.standing import Standing
 from core.errors import CaError
 from core.settings import Settings
 from operations.vault_watch import NOT_CONFORMING, VaultWatch, locked_text
@@ -29,11 +33,23 @@ async def start(
     database: Database,
     watch: VaultWatch,
     halted: Callable[[], str],
+    clock: Clock,
+    redis: Callable[[], Awaitable[Standing]] | None,
 ) -> None:
-    """Serve until `closing` closes.  `halted` says why nothing is issued, "" when nothing is in the way."""
+    """Serve until `closing` closes.
+
+    `halted` says why nothing is issued, "" when nothing is in the way; `redis`, where it is used, how
+    it stands.
+    """
     app = web.Application()
-    health = _Health(vault, database, watch, halted)
-    app.add_routes([web.get("/metrics", _metrics), web.get("/healthz", health.answer)])
+    health = _Health(vault, database, watch, halted, clock, redis)
+
+    async def measured(request: web.Request) -> web.Response:
+        with contextlib.suppress(sqlite3.Error):  # the others are wanted all the more
+            metrics.HELD.set((await database.read(holds.count))[0])
+        return web.Response(body=metrics.render(), headers={"Content-Type": metrics.CONTENT_TYPE})
+
+    app.add_routes([web.get("/metrics", measured), web.get("/healthz", health.answer)])
     runner = web.AppRunner(app, access_log=None, handle_signals=False)
     await runner.setup()
     closing.push_async_callback(runner.cleanup)
@@ -42,20 +58,24 @@ async def start(
         await web.TCPSite(runner, host.strip("[]"), int(port)).start()
 
 
-async def _metrics(request: web.Request) -> web.Response:
-    return web.Response(body=metrics.render(), headers={"Content-Type": metrics.CONTENT_TYPE})
-
-
 class _Health:
     """200 while the app can issue, else 503 and the reason; asked by a monitor or a load balancer."""
 
     def __init__(
-        self, vault: Vault, database: Database, watch: VaultWatch, halted: Callable[[], str]
+        self,
+        vault: Vault,
+        database: Database,
+        watch: VaultWatch,
+        halted: Callable[[], str],
+        clock: Clock,
+        redis: Callable[[], Awaitable[Standing]] | None,
     ) -> None:
         self._vault = vault
         self._database = database
         self._watch = watch
         self._halted = halted
+        self._clock = clock
+        self._redis = redis
 
     async def answer(self, request: web.Request) -> web.Response:
         found: dict[str, Any] = {"status": "ok", "vault": "ok", "database": "ok", "issuance": "ok"}
@@ -77,4 +97,13 @@ class _Health:
             await self._database.write(lambda tx: None)
         except CaError as error:
             found |= {"status": "degraded", "database": str(error)}
+        try:
+            if self._redis is not None:
+                standing = await self._redis()
+                found["redis"] = standing.lately(self._clock.now()) or "ok"
+        except CaError as error:
+            found |= {"status": "degraded", "redis": str(error)}
+        waiting, _ = await self._database.read(holds.count)
+        if waiting:
+            found["holds"] = f"{waiting} orders wait for a person: acme-server holds list"
         return web.json_response(found, status=200 if found["status"] == "ok" else 503)

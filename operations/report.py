@@ -15,14 +15,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from acme_server.registration.binding_secret import BindingSecret
 from acme_server.store import holds, incidents
 from core import certificates, today
 from core.clock import SystemClock
 from core.data_directory import DataDirectory
 from core.database import Reader
+from core.ephemeral.redis.standing import examine
 from core.errors import CaError, ConfigurationError
 from core.settings import CtMode, Rules, Settings
-from operations import children, isolation, perspective_watch, succession
+from operations import bindings, children, isolation, perspective_watch, succession
 from operations.screens import activation_lines
 from operations.supervisor import Invocation
 from operations.vault_watch import NOT_CONFORMING
@@ -68,12 +70,13 @@ def gather(invocation: Invocation) -> dict[str, Any]:
         "coming": today.coming(settings, now),
         "perspectives": _perspectives(settings, data, now),
         "vault": _vault(state),
+        "redis": _redis(settings, data),
         "not_conforming": [
             *_not_conforming(data, settings.vault.pin_file, walls, state),
             *_untransparent(settings),
             *today.refusals(settings, now),
         ],
-        **_from_database(data),
+        **_from_database(settings, data, now),
     }
 
 
@@ -103,6 +106,9 @@ def screen(found: dict[str, Any]) -> str:
     for id, state in found["succession"]["issuers"].items():
         lines.append(f"  {'issuer ' + id:<24} {state}")
     lines += [f"  ALARM  {alarm}" for alarm in found["succession"]["alarms"]]
+    lines += [f"  ALARM  {alarm}" for alarm in (found["redis"]["alarm"], found["bindings_lost"]) if alarm]
+    if says := found["redis"]["says"]:
+        lines.append(f"  redis         {says}")
     lines += [f"  {line}" for line in found["vault"]["says"]]
     if found["isolated"]:
         lines.append("  isolation     each process is its own system user")
@@ -136,6 +142,29 @@ def _says(state: perspective_watch.State) -> str:
     if not state.well:
         return f"WRONG: {state.wrong}" if state.wrong else f"AWAY: {state.away}"
     return f"well, its certificate ends {datetime.fromtimestamp(state.ends, UTC):%Y-%m-%d}"
+
+
+def _redis(settings: Settings, data: DataDirectory) -> dict[str, Any]:
+    """How Redis is, by our own look at it; both "" where it is not used."""
+    if not settings.redis.url:
+        return {"says": "", "alarm": ""}
+    clock = SystemClock()
+    try:
+        standing = examine(settings.redis, data.nonces, clock)
+    except CaError as error:
+        return {"says": "", "alarm": f"{error}; meanwhile what needs a nonce or a limit is answered with 503"}
+    return {"says": standing.lately(clock.now()) or "well", "alarm": ""}
+
+
+def _bindings_lost(settings: Settings, data: DataDirectory, reader: Reader, now: int) -> str:
+    """What to do about keys of external accounts whose secret is not there any more."""
+    if not _count(reader, "binding_keys"):
+        return ""
+    try:
+        secret = BindingSecret.existing(settings.acme.binding_secret_file, data.bindings)
+    except ConfigurationError as error:
+        return str(error)
+    return bindings.lost(reader, secret.fingerprint if secret else "", now)
 
 
 def _activation(data: DataDirectory) -> ActivationState | None:
@@ -209,7 +238,7 @@ def _pid(path: Path) -> int | None:
     return pid if b"operations.process" in words else None
 
 
-def _from_database(data: DataDirectory) -> dict[str, Any]:
+def _from_database(settings: Settings, data: DataDirectory, now: int) -> dict[str, Any]:
     if not data.database.exists() or not os.access(data.database, os.R_OK):
         return {
             "certificates": {},
@@ -218,6 +247,7 @@ def _from_database(data: DataDirectory) -> dict[str, Any]:
             "holds": _NO_HOLDS,
             "crls": [],
             "incidents": [],
+            "bindings_lost": "",
         }
     reader = Reader(data.database)
     try:
@@ -241,6 +271,7 @@ def _from_database(data: DataDirectory) -> dict[str, Any]:
                 for each in incidents.newest(reader, _INCIDENTS)
                 if each.closed_at is None
             ],
+            "bindings_lost": _bindings_lost(settings, data, reader, now),
             "holds": dict(zip(_NO_HOLDS, holds.count(reader), strict=True)),
             "revocation_version": certificates.revocation_version(reader),
             "crls": [

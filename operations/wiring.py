@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from acme_server import app
@@ -22,7 +22,6 @@ from acme_server.context import Context
 from acme_server.registration import finalize, revocation_run, validate
 from acme_server.registration.binding_secret import BindingSecret
 from acme_server.server import Server
-from acme_server.store import bindings as binding_keys
 from acme_server.tls import DirectoryTls
 from acme_server.urls import Urls, check_base
 from core import blocked_keys, tables
@@ -37,6 +36,7 @@ from core.ephemeral.redis import server as redis
 from core.ephemeral.redis.buckets import RedisBuckets
 from core.ephemeral.redis.nonces import RedisNonces
 from core.ephemeral.redis.secret import NonceSecret
+from core.ephemeral.redis.standing import Standing, look
 from core.errors import CaError, ConfigurationError, HaltIssuance, TransientError
 from core.high_risk import HighRisk
 from core.jobs import Handler, JobRunner, hasten
@@ -127,7 +127,7 @@ async def serve(
         pinned = dict(zip(description.perspectives, description.perspective_keys, strict=False))
         perspective_watch = PerspectiveWatch(perspectives.channels, settings, data, pinned, clock)
         await perspective_watch.start()
-        secret = _binding_secret(settings, data, database, randomness)
+        secret = _binding_secret(settings, data, database, clock, randomness)
         changes = Changes()
 
         def revoked() -> None:
@@ -156,7 +156,7 @@ async def serve(
             randomness,
         )
         await tls.start()
-        nonces, buckets = await _short_lived(closing, settings, data, clock, randomness)
+        nonces, buckets, standing = await _short_lived(closing, settings, data, clock, randomness)
 
         access_log = AccessLog(data.log / "access.log")
         access_log.open()
@@ -215,6 +215,8 @@ async def serve(
             database,
             watch,
             lambda: issuance.halted or rules.halted or (logs.trouble() if logs else ""),
+            clock,
+            standing,
         )
 
         async with asyncio.TaskGroup() as loops:
@@ -242,9 +244,10 @@ async def _short_lived(
     data: DataDirectory,
     clock: Clock,
     randomness: Randomness,
-) -> tuple[Nonces, Buckets]:
+) -> tuple[Nonces, Buckets, Callable[[], Awaitable[Standing]] | None]:
+    """And how their home stands, if that can change."""
     if not settings.redis.url:
-        return MemoryNonces(randomness, "app"), MemoryBuckets()
+        return MemoryNonces(randomness, "app"), MemoryBuckets(), None
     server, prefix = redis.Server(settings.redis, clock), settings.redis.prefix
     closing.push_async_callback(server.close)
     secret = NonceSecret.load(settings.redis.secret_file, data.nonces, randomness)
@@ -256,7 +259,7 @@ async def _short_lived(
     except TransientError as away:
         # A CA answers for what it has issued, also while this is away.
         _log.error("%s; what needs a nonce is answered with 503 until it is back", away)
-    return nonces, RedisBuckets(server, prefix)
+    return nonces, RedisBuckets(server, prefix), lambda: look(server, prefix, secret)
 
 
 def _logs(settings: Settings, clock: Clock, randomness: Randomness) -> Logs | None:
@@ -286,16 +289,11 @@ async def _open_database(settings: Settings, data: DataDirectory, clock: Clock) 
 
 
 def _binding_secret(
-    settings: Settings, data: DataDirectory, database: Database, randomness: Randomness
+    settings: Settings, data: DataDirectory, database: Database, clock: Clock, randomness: Randomness
 ) -> BindingSecret:
     secret = BindingSecret.load(settings.acme.binding_secret_file, data.bindings, randomness)
-    orphans = binding_keys.orphans(database.reader, secret.fingerprint)
-    if orphans:
-        _log.error(
-            "%d keys of external accounts were derived from another secret and make no account: put the old "
-            "one back (acme.binding_secret_file), or withdraw them and hand out new ones (acme-server eab)",
-            orphans,
-        )
+    if lost := bindings.lost(database.reader, secret.fingerprint, clock.now()):
+        _log.error("%s", lost)
     return secret
 
 

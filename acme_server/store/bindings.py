@@ -104,10 +104,12 @@ def valid_accounts(rows: Rows, kid: str) -> int:
     return int(row[0])
 
 
-def orphans(rows: Rows, fingerprint: str) -> int:
-    """How many keys that are not withdrawn were derived from another secret: nobody can use them."""
+def orphans(rows: Rows, fingerprint: str, now: int) -> int:
+    """How many keys could make an account, had they not been derived from another secret."""
     row = rows.one(
-        "SELECT COUNT(*) FROM binding_keys WHERE secret <> ? AND withdrawn_at IS NULL", (fingerprint,)
+        "SELECT COUNT(*) FROM binding_keys WHERE secret <> ? AND withdrawn_at IS NULL"
+        " AND (expires_at IS NULL OR expires_at > ?) AND (reusable OR uses = 0)",
+        (fingerprint, now),
     )
     assert row is not None
     return int(row[0])

@@ -42,7 +42,7 @@ def data(tmp_path: Path) -> DataDirectory:
 async def database(data: DataDirectory) -> AsyncIterator[Database]:
     """An app's database with two orders that wait, and its socket."""
     async with opened(data.root, FakeClock(NOW)) as database:
-        await database.write(_two_orders)
+        await database.write(two_orders_wait)
         server = local_api.server(database, lambda: None, lambda: None)
         operator.serve(server, database, Settings(), lambda: wakes.append("jobs"))
         await server.listen(data.app_socket)
@@ -50,7 +50,8 @@ async def database(data: DataDirectory) -> AsyncIterator[Database]:
         await server.close()
 
 
-def _two_orders(tx: Transaction) -> None:
+def two_orders_wait(tx: Transaction) -> None:
+    """For a person."""
     account = Account(
         "a1", f"{BASE}/acme/account/a1", AccountStatus.VALID, ("mailto:x@example.com",), "1", NOW
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,12 +13,15 @@ import aiohttp
 import pytest
 
 from core.clock import FakeClock
+from core.database import Transaction
+from core.ephemeral.redis.standing import LATELY, Standing
 from core.errors import TransientError
 from core.settings import Metrics, Settings
 from operations import observation
 from operations.vault_watch import VaultWatch
 from signer.api import ActivationState
 from signer.client import Vault
+from tests.operations.test_holds import two_orders_wait
 from tests.support.database import NOW, opened
 from tests.world.addresses import free_port
 
@@ -38,20 +42,36 @@ class OneVault:
         return self.state
 
 
-async def health(
-    directory: Path, clock: FakeClock, vault: OneVault, then: int = 0, halted: str = ""
-) -> tuple[int, Any]:
-    """The answer of /healthz, after the clock moved by `then` seconds."""
+async def answer(
+    directory: Path,
+    clock: FakeClock,
+    vault: OneVault,
+    then: int = 0,
+    halted: str = "",
+    redis: Callable[[], Awaitable[Standing]] | None = None,
+    unit: Callable[[Transaction], None] = lambda tx: None,
+    path: str = "healthz",
+) -> tuple[int, str]:
+    """The answer of `path`, after the clock moved by `then` seconds; `unit` is what happened before."""
     port = free_port()
     settings = replace(Settings(), metrics=Metrics(listen=(f"127.0.0.1:{port}",)))
     async with opened(directory, clock) as database, AsyncExitStack() as closing:
+        await database.write(unit)
         watch = VaultWatch(cast(Vault, vault), database.reader, settings.status, clock, ())
         await watch.look()
-        await observation.start(closing, settings, cast(Vault, vault), database, watch, lambda: halted)
+        await observation.start(
+            closing, settings, cast(Vault, vault), database, watch, lambda: halted, clock, redis
+        )
         clock.at += then
-        url = f"http://127.0.0.1:{port}/healthz"
-        async with aiohttp.ClientSession() as session, session.get(url) as answer:
-            return answer.status, json.loads(await answer.text())
+        url = f"http://127.0.0.1:{port}/{path}"
+        async with aiohttp.ClientSession() as session, session.get(url) as got:
+            return got.status, await got.text()
+
+
+async def health(*arguments: Any, **more: Any) -> tuple[int, Any]:
+    """The answer of /healthz."""
+    status, text = await answer(*arguments, **more)
+    return status, json.loads(text)
 
 
 async def test_a_well_ca_is_well(tmp_path: Path) -> None:
@@ -96,3 +116,38 @@ async def test_a_database_that_takes_no_writes_is_no_health(tmp_path: Path) -> N
     status, found = await health(tmp_path, FakeClock(NOW), OneVault(), then=-3600)
     assert status == 503
     assert "clock went back" in found["database"]
+
+
+async def test_a_redis_that_is_away_is_no_health(tmp_path: Path) -> None:
+    async def away() -> Standing:
+        raise TransientError("redis.url = redis://h: no answer within 1 s")
+
+    status, found = await health(tmp_path, FakeClock(NOW), OneVault(), redis=away)
+    assert (status, found["vault"]) == (503, "ok")
+    assert "no answer" in found["redis"]
+
+
+@pytest.mark.parametrize(
+    ("since", "says"),
+    [(NOW - 60, "nonces given out before"), (NOW - LATELY, "ok"), (None, "ok")],
+    ids=["lately", "long ago", "never"],
+)
+async def test_an_epoch_of_nonces_that_began_lately_is_said(
+    tmp_path: Path, since: int | None, says: str
+) -> None:
+    async def there() -> Standing:
+        return Standing(since)
+
+    status, found = await health(tmp_path, FakeClock(NOW), OneVault(), redis=there)
+    assert status == 200
+    assert found["redis"].startswith(says)
+
+
+async def test_orders_that_wait_for_a_person_are_counted(tmp_path: Path) -> None:
+    clock, vault = FakeClock(NOW), OneVault()
+    assert "acme_orders_held 0.0" in (await answer(tmp_path, clock, vault, path="metrics"))[1]
+    assert "holds" not in (await health(tmp_path, clock, vault))[1]
+    waiting = await answer(tmp_path, clock, vault, unit=two_orders_wait, path="metrics")
+    assert "acme_orders_held 2.0" in waiting[1]
+    status, found = await health(tmp_path, clock, vault)
+    assert (status, found["holds"]) == (200, "2 orders wait for a person: acme-server holds list")

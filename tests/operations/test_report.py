@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from acme_server.registration.binding_secret import BindingSecret
+from acme_server.store import bindings
+from acme_server.store.bindings import BindingKey
 from core import today
+from core.clock import FakeClock, SystemClock
 from core.data_directory import DataDirectory
+from core.database import Transaction
+from core.randomness import SystemRandomness
+from core.settings import Settings
 from operations import report
 from operations.isolation import Isolation
 from tests.core.test_today import FIVE_REMOTES, public
+from tests.support import redis_server
+from tests.support.database import opened
 
 
 @pytest.mark.clause("CPS 6.2")
@@ -36,6 +46,7 @@ def test_rules_that_come_and_rules_that_bind_are_named_to_a_person() -> None:
         "holds": {"waiting": 2, "oldest": FIVE_REMOTES},
         "perspectives": {"elsewhere": [], "alarms": []},
         "vault": {"says": []}, "isolated": True,
+        "redis": {"says": "well", "alarm": ""}, "bindings_lost": "3 keys: put the secret back",
         "coming": today.coming(public(4), FIVE_REMOTES - 1),
         "not_conforming": today.refusals(public(4), FIVE_REMOTES),
     }  # fmt: skip
@@ -45,3 +56,54 @@ def test_rules_that_come_and_rules_that_bind_are_named_to_a_person() -> None:
         "2 orders wait for a person, the oldest since 2026-12-15 00:00 UTC: acme-server holds list" in shown
     )
     assert "NOT CONFORMING  validation.perspectives = 4 remote" in shown
+    assert "redis         well" in shown
+    assert "ALARM  3 keys: put the secret back" in shown
+
+
+async def test_keys_of_external_accounts_whose_secret_was_lost_are_named_with_the_remedy(
+    tmp_path: Path,
+) -> None:
+    data, now, settings = DataDirectory(tmp_path), 1_800_000_000, Settings()
+    secret = BindingSecret.load("", data.bindings, SystemRandomness())
+    good = BindingKey("a", "Anna", True, 0, secret.fingerprint, now, None, None)
+    keys = [
+        good,
+        replace(good, kid="used", reusable=False, uses=1),
+        replace(good, kid="expired", expires_at=now),
+        replace(good, kid="withdrawn", withdrawn_at=now),
+    ]
+
+    def said() -> str:
+        return str(report._from_database(settings, data, now)["bindings_lost"])
+
+    def unit(tx: Transaction) -> None:
+        for key in keys:
+            bindings.insert(tx, key)
+
+    async with opened(tmp_path, FakeClock(now)) as database:
+        assert said() == ""
+        await database.write(unit)
+    assert said() == ""
+    kept = data.bindings / "secret"
+    kept.chmod(0o644)
+    assert "chmod 600" in said()
+    kept.unlink()
+    assert said().startswith("1 keys of external accounts were derived from another secret")
+    assert "acme.binding_secret_file" in said()
+    BindingSecret.load("", data.bindings, SystemRandomness())
+    assert "put the old one back" in said()
+
+
+def test_a_redis_that_is_away_or_began_anew_is_named(tmp_path: Path) -> None:
+    data = DataDirectory(tmp_path)
+    assert report._redis(Settings(), data) == {"says": "", "alarm": ""}
+    with redis_server.running(tmp_path / "redis") as redis:
+        settings = Settings(redis=redis.settings)
+        assert report._redis(settings, data) == {"says": "well", "alarm": ""}
+        for since, says in ((SystemClock().now(), "nonces given out before"), (1_700_000_000, "well")):
+            redis.ask("HSET", "{acme}:nonces:epoch", "since", str(since))
+            assert report._redis(settings, data)["says"].startswith(says)
+    away = report._redis(settings, data)
+    assert away["says"] == ""
+    assert "redis.url" in away["alarm"]
+    assert "503" in away["alarm"]

@@ -26,7 +26,7 @@ from tests.support.redis_server import RedisServer
 async def started(closing: AsyncExitStack, redis: settings.Redis, data: DataDirectory) -> Nonces:
     """A host's nonces."""
     wanted = replace(Settings(), redis=redis)
-    nonces, _ = await wiring._short_lived(closing, wanted, data, SystemClock(), SystemRandomness())
+    nonces, _, _ = await wiring._short_lived(closing, wanted, data, SystemClock(), SystemRandomness())
     return nonces
 
 

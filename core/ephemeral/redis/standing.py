@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from core import settings
@@ -30,9 +31,15 @@ class Standing:
 
     since: int | None
 
-    def began_lately(self, now: int) -> bool:
-        """Whether clients may still hold nonces of an epoch that has ended."""
-        return self.since is not None and now - self.since < LATELY
+    def lately(self, now: int) -> str:
+        """What to say while clients may still hold nonces of an epoch that has ended; "" at other times."""
+        if self.since is None or now - self.since >= LATELY:
+            return ""
+        began = datetime.fromtimestamp(self.since, UTC)
+        return (
+            f"nonces given out before {began:%Y-%m-%d %H:%M} UTC are refused: Redis was first used then, "
+            "or has started, failed over or lost data; see its log if nobody meant that"
+        )
 
 
 def epoch_key(prefix: str) -> str:
