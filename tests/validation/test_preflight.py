@@ -20,7 +20,8 @@ from tests.support.tls import TlsServer, certificate, context, der, names
 from tests.support.web import WebServer
 from validation import preflight
 from validation.api import CHECK, PREFLIGHT, CheckRequest, Looked, PreflightRequest, Preview
-from validation.dns.resolver import Answer, Type
+from validation.dns.resolver import Answer, Fault, LookupFailure, Type
+from validation.methods import record_name
 from validation.perspective import make_scout
 from validation.preflight import Scout
 
@@ -87,12 +88,15 @@ async def test_a_tls_server_will_do_whatever_it_speaks(protocols: list[str]) -> 
     assert results(preview) == {"tls-alpn-01": (Result.PASS, "")}
 
 
-async def test_a_zone_that_answers_will_do_whether_the_record_is_there_or_not() -> None:
+async def test_a_zone_that_answers_will_do_and_the_record_that_is_to_come_is_not_asked_for() -> None:
+    # Its absence would stay in the resolver's cache, and fail the validation that comes next.
+    poisoned = LookupFailure(NAME, Type.TXT, "it was asked for", Fault.BOGUS)
     for entry in (None, (), ["old"]):
-        preview = await scout({f"_acme-challenge.{NAME} TXT": entry}).preview(
-            replace(REQUEST, methods=("dns-01",))
-        )
-        assert results(preview) == {"dns-01": (Result.PASS, "")}
+        for method in ("dns-01", "dns-account-01"):
+            label = record_name(method, NAME, ACCOUNT)
+            table = {f"{NAME} TXT": entry, f"{label} TXT": poisoned}
+            preview = await scout(table).preview(replace(REQUEST, methods=(method,)))
+            assert results(preview) == {method: (Result.PASS, "")}
 
 
 async def test_a_record_that_stays_is_judged_as_it_is() -> None:
