@@ -18,7 +18,7 @@ only are left out. Where we differ from a SHOULD, [divergences.md](divergences.m
 
 _NOT_OFFERED = """## What is not offered at all
 
-None of it is in the directory, and what asks for it is refused.
+None of it is in the directory, and the members that it defines are ignored.
 
 | Document | Why |
 | --- | --- |
