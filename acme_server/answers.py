@@ -79,7 +79,7 @@ class Answers:
     async def _replay_nonce(self) -> Headers:
         try:
             return (("Replay-Nonce", await self._context.nonces.issue()),)
-        except TransientError as error:
+        except (TransientError, HaltIssuance) as error:
             # What was done is done, and the client must hear of it; newNonce has the next one (section 7.2).
             _log.error("an answer goes without a nonce: %s", error)
             return ()

@@ -31,7 +31,7 @@ from core.ephemeral.redis.secret import NonceSecret
 from core.ephemeral.redis.server import Server
 from core.ephemeral.redis.standing import epoch_key, other_secret
 from core.ephemeral.seal import Seal, decoded
-from core.errors import TransientError
+from core.errors import HaltIssuance, TransientError
 from core.metrics import REGISTRY
 from core.randomness import Randomness
 
@@ -256,7 +256,7 @@ class RedisNonces:
                     known.uses if known else 0,
                     self._randomness.octets(EPOCH_OCTETS),
                     self._secret.fingerprint,
-                    self._clock.now(),
+                    self._time(),
                     self._block_nonces,
                     BLOCK_IN_USE + GOOD_FOR,
                 ],
@@ -278,6 +278,13 @@ class RedisNonces:
                 known.uses, known.confirmed = max(known.uses, uses), now
             if block is not None:
                 self._block = block
+
+    def _time(self) -> int:
+        """For people.  A time of day that has stepped back stops issuance, not the nonces of revocations."""
+        try:
+            return self._clock.now()
+        except HaltIssuance:
+            return 0
 
     def _is_of_epoch(self, octets: bytes) -> bool:
         return self._epoch is not None and octets[:EPOCH_OCTETS] == self._epoch.id

@@ -423,3 +423,11 @@ async def test_an_epoch_without_a_fingerprint_is_not_believed(tmp_path: Path, ho
         assert redis.ask("HDEL", redis.epoch(), "fingerprint") == ":1"
         assert await host(redis).issue()
         assert await used(one, given) == 0
+
+
+@pytest.mark.clause("RFC 8555 section 6.5")
+async def test_nonces_go_on_when_the_time_of_day_has_stepped_back(host: Host, redis: RedisServer) -> None:
+    clock = FakeClock(1_795_392_000)
+    clock.observe(clock.at + 1000)
+    nonces = host(redis, clock)
+    assert await used(nonces, await given_out(nonces, 3)) == 3
