@@ -16,7 +16,7 @@ from acme_server import problems
 from acme_server.objects import Attempt, Authorization, Challenge, identifier
 from acme_server.problems import ErrorType, malformed, refusal
 from acme_server.registration import limits
-from acme_server.states import ORDER, AccountStatus, AuthorizationStatus, ChallengeStatus, Event
+from acme_server.states import AccountStatus, AuthorizationStatus, ChallengeStatus, Event
 from acme_server.store import accounts, attempts, authorizations, orders
 from core import jobs
 from core.clock import Clock
@@ -154,10 +154,7 @@ class ValidateJob:
         if ends is not None:  # persistUntil (draft-ietf-acme-dns-persist-02 section 4.1)
             expires = min(expires, ends)
         authorizations.record_validation(tx, authorization, attempt, expires=expires)
-        for order in orders.on_authorization(tx, authorization.id):
-            ready = ORDER.allows(order.status_at(tx.now), Event.ALL_AUTHORIZED)
-            if ready and not authorizations.unmet(tx, order.id, tx.now):
-                orders.move(tx, order, Event.ALL_AUTHORIZED)
+        orders.advance(tx, authorization.id)
 
     def _failed(
         self, tx: Transaction, challenge: Challenge, authorization: Authorization, outcome: Outcome
@@ -168,9 +165,7 @@ class ValidateJob:
         )
         authorizations.move(tx, authorization, Event.FAILED)
         summary = problems.joined([(identifier(authorization.value), told)])
-        for order in orders.on_authorization(tx, authorization.id):
-            if ORDER.allows(order.status, Event.FAILED):
-                orders.move(tx, order, Event.FAILED, problems.to_json(summary))
+        orders.end_on(tx, authorization.id, Event.FAILED, problems.to_json(summary))
 
     def _undecided(
         self, tx: Transaction, challenge: Challenge, authorization: Authorization, outcome: Outcome

@@ -56,17 +56,6 @@ def of_order(rows: Rows, order_id: str) -> list[Authorization]:
     ]
 
 
-def unmet(rows: Rows, order_id: str, now: int) -> int:
-    """How many of the order's authorizations are not valid."""
-    row = rows.one(
-        "SELECT COUNT(*) FROM order_authorizations o JOIN authorizations z ON z.id = o.authorization_id"
-        " WHERE o.order_id = ? AND NOT (z.status = 'valid' AND z.expires > ?)",
-        (order_id, now),
-    )
-    assert row is not None
-    return int(row[0])
-
-
 def reusable(rows: Rows, account_id: str, value: str, wildcard: bool, since: int) -> Authorization | None:
     """The account's newest valid authorization for the name whose oldest datum is not before `since`."""
     row = rows.one(
@@ -113,14 +102,13 @@ def under_validation(rows: Rows, kind: str, account_id: str) -> int:
     return int(row[0])
 
 
-def pending_of_account(rows: Rows, account_id: str, now: int) -> list[Authorization]:
-    """The account's pending authorizations."""
-    found = rows.all(
-        f"SELECT {_COLUMNS} FROM authorizations z WHERE z.account_id = ? AND z.status = 'pending'"
-        " AND z.expires > ?",
-        (account_id, now),
+def deactivate_pending(tx: Transaction, account_id: str) -> None:
+    """The account has ended, and with it its pending authorizations."""
+    after = AUTHORIZATION.move(AuthorizationStatus.PENDING, Event.DEACTIVATED)
+    tx.execute(
+        "UPDATE authorizations SET status = ? WHERE account_id = ? AND status = 'pending' AND expires > ?",
+        (after, account_id, tx.now),
     )
-    return [_authorization(row) for row in found]
 
 
 def move(tx: Transaction, authorization: Authorization, event: Event) -> AuthorizationStatus:

@@ -18,6 +18,8 @@ _COLUMNS = (
     " o.certificate_id, o.applicant, o.not_before, o.not_after, o.replaces, o.renewal, o.predecessor"
 )
 
+_RESTING = "id IN (SELECT order_id FROM order_authorizations WHERE authorization_id = ?)"
+
 
 def insert(tx: Transaction, order: Order, authorization_ids: Sequence[str]) -> None:
     """A new order on these authorizations, one for each name."""
@@ -60,14 +62,30 @@ def authorization_ids(rows: Rows, order_id: str) -> list[str]:
     return [row["authorization_id"] for row in found]
 
 
-def on_authorization(rows: Rows, authorization_id: str) -> list[Order]:
-    """The orders that rest on the authorization."""
-    found = rows.all(
-        f"SELECT {_COLUMNS} FROM order_authorizations z JOIN orders o ON o.id = z.order_id"
-        " WHERE z.authorization_id = ?",
-        (authorization_id,),
+def advance(tx: Transaction, authorization_id: str) -> None:
+    """The authorization is valid: the pending orders that waited for it and for no other are ready.
+
+    One statement, since one name can have ten thousands of orders, and everybody else waits meanwhile.
+    """
+    ready = ORDER.move(OrderStatus.PENDING, Event.ALL_AUTHORIZED)
+    tx.execute(
+        f"UPDATE orders SET status = ? WHERE {_RESTING} AND status = 'pending' AND expires > ?"
+        " AND NOT EXISTS (SELECT 1 FROM order_authorizations o JOIN authorizations z"
+        " ON z.id = o.authorization_id WHERE o.order_id = orders.id"
+        " AND NOT (z.status = 'valid' AND z.expires > ?))",
+        (ready, authorization_id, tx.now, tx.now),
     )
-    return [_order(row) for row in found]
+
+
+def end_on(tx: Transaction, authorization_id: str, event: Event, error: str) -> None:
+    """Orders that rest on the authorization and are moved by `event` have ended; `error` as in `move`."""
+    moved = [each for each in OrderStatus if ORDER.allows(each, event)]
+    (after,) = {ORDER.move(each, event) for each in moved}
+    tx.execute(
+        f"UPDATE orders SET status = ?, error = ? WHERE {_RESTING}"
+        f" AND status IN ({', '.join('?' * len(moved))})",
+        (after, error, authorization_id, *moved),
+    )
 
 
 def renews(rows: Rows, authorization_id: str) -> bool:
@@ -82,14 +100,14 @@ def renews(rows: Rows, authorization_id: str) -> bool:
     )
 
 
-def open_of_account(rows: Rows, account_id: str, now: int) -> list[Order]:
-    """The account's orders that are pending or ready."""
-    found = rows.all(
-        f"SELECT {_COLUMNS} FROM orders o WHERE o.account_id = ? AND o.status IN ('pending', 'ready')"
-        " AND o.expires > ?",
-        (account_id, now),
+def end_open(tx: Transaction, account_id: str, error: str) -> None:
+    """The account has ended, and with it its orders that are pending or ready; `error` as in `move`."""
+    (after,) = {ORDER.move(each, Event.DEACTIVATED) for each in (OrderStatus.PENDING, OrderStatus.READY)}
+    tx.execute(
+        "UPDATE orders SET status = ?, error = ? WHERE account_id = ? AND status IN ('pending', 'ready')"
+        " AND expires > ?",
+        (after, error, account_id, tx.now),
     )
-    return [_order(row) for row in found]
 
 
 def replacing(rows: Rows, certificate_id: str, now: int) -> Order | None:
