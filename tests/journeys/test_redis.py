@@ -39,10 +39,12 @@ def ca(redis: RedisServer, world: World, tmp_path: Path) -> Iterator[RunningCa]:
         running.stop()
 
 
+def told(ca: RunningCa, command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(ca.command(command), cwd=REPOSITORY, capture_output=True, text=True, check=False)
+
+
 def check_config(ca: RunningCa) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        ca.command("check-config"), cwd=REPOSITORY, capture_output=True, text=True, check=False
-    )
+    return told(ca, "check-config")
 
 
 @pytest.mark.clause("RFC 8555 section 6.5")
@@ -67,6 +69,11 @@ def test_certbot_gets_certificates_by_nonces_in_redis_and_503_while_it_is_away(
     assert refused.value.code == 503
     assert int(refused.value.headers["Retry-After"]) > 0
     assert json.loads(refused.value.read())["type"] == "urn:ietf:params:acme:error:serverInternal"
+    with pytest.raises(urllib.error.HTTPError) as degraded:
+        ca.get(f"http://127.0.0.1:{ca.metrics_port}/healthz")
+    assert degraded.value.code == 503
+    assert "redis.url" in json.loads(degraded.value.read())["redis"]
+    assert "ALARM  redis.url" in told(ca, "status").stdout
     # What needs no nonce goes on.
     directory = json.loads(ca.get(ca.directory_url))
     assert ca.get(f"{directory['renewalInfo']}/{cert_id(load(certificate))}")
@@ -75,9 +82,17 @@ def test_certbot_gets_certificates_by_nonces_in_redis_and_503_while_it_is_away(
     redis.start()
     ran = certbot.renew()
     assert ran.code == 0, ran.output
+    health = json.loads(ca.get(f"http://127.0.0.1:{ca.metrics_port}/healthz"))
+    assert health["redis"].startswith("nonces given out before")
+    assert "nonces given out before" in told(ca, "status").stdout
     metrics = ca.get(f"http://127.0.0.1:{ca.metrics_port}/metrics").decode()
     assert "acme_nonce_epochs_total 1.0" in metrics
     assert 'acme_redis_calls_total{outcome="error"}' in metrics
+
+    redis.ask("HSET", redis.epoch(), "fingerprint", "0123456789abcdef")
+    looked = check_config(ca)
+    assert looked.returncode == 3
+    assert "redis.secret_file" in looked.stderr
 
     redis.kill()
     ca.stop()
