@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from acme_server.context import Context
 from acme_server.exchange import Reply
 from acme_server.registration import holds
+from acme_server.registration.rate_limits import BAD_CSR, BAD_CSRS
 from acme_server.registration.rates import GENERAL, Limit, Rates, span
 from acme_server.strangers import LIMIT as REQUESTS
 from core.settings import Limits
@@ -59,6 +60,7 @@ def descriptions(limits: Limits) -> dict[str, str]:
         f"twice as long, {span(limits.failure_wait_most)} at most. One that passes ends it",
         "validations-waiting": f"{limits.validations_waiting} validations that wait or are under way, of all "
         "accounts; once there are half as many, a tenth of the number for each account",
+        BAD_CSR: f"{BAD_CSRS.count} CSRs of one account that are refused in {span(BAD_CSRS.period)}",
         holds.LIMIT: f"{holds.MOST} finalized orders of one account that wait for a person",
         "attempts": "Attempts at one challenge on which we found no verdict",
     }

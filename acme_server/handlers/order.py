@@ -76,11 +76,13 @@ async def finalize_order(context: Context, request: ByAccount) -> Reply:
     now = context.clock.now()
     finalize.must_be_ready(order, now)
     finalize.must_still_fit(order, context.settings, now)
-    requested = csr.read(der, context.blocklist)
-    csr.must_match(requested, order.names)
-
     high_risk = context.high_risk.found(order.names)
     with context.changes.watch(order_id) as moved:
+        async with rate_limits.csr(context, order):
+            requested = csr.read(der, context.blocklist)
+            csr.must_match(requested, order.names)
+            spki = requested.spki_sha256
+            await context.database.read(lambda reader: finalize.must_be_no_account_key(reader, spki))
         async with rate_limits.certificate(context, order):
             order = await context.database.write(
                 lambda tx: finalize.accept(tx, order_id, der, requested, request, high_risk)

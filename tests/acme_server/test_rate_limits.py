@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from acme_server.registration import rates
+from acme_server.registration import rate_limits, rates
 from acme_server.registration.rates import Limit, Rates
-from core.ephemeral import Bucket, Spend
+from core.ephemeral import Bucket, Rate, Spend
 from core.ephemeral.memory_buckets import MemoryBuckets
 from core.errors import TransientError
 from core.metrics import LIMITED
@@ -281,7 +281,15 @@ async def test_a_refusal_leads_to_the_line_of_its_limit(tmp_path: Path) -> None:
 
 async def test_every_limit_has_its_line(front: Front) -> None:
     text = (await front.client().get("/limits")).octets.decode()
-    for limit in [*Limit, "requests-address", "failures", "validations-waiting", "attempts", "orders-held"]:
+    for limit in [
+        *Limit,
+        "requests-address",
+        "failures",
+        "validations-waiting",
+        "attempts",
+        "orders-held",
+        "bad-csr",
+    ]:
         assert f'<tr id="{limit}">' in text
 
 
@@ -322,3 +330,27 @@ async def test_by_default_a_client_that_orders_the_same_again_and_again_is_stopp
     for _ in range(10):
         await front.issued(client, "www.example.com")
     assert limited(await client.order("www.example.com"), "certificate-set") == 7 * 86400 // 10
+
+
+@pytest.mark.clause("RFC 8555 section 6.6")
+async def test_an_account_that_sends_bad_csrs_again_and_again_has_to_wait_and_its_good_ones_cost_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rate_limits, "BAD_CSRS", Rate(2, 3600))
+    async with running(tmp_path) as front:
+        client = await front.subscriber()
+        for _ in range(3):
+            await front.issued(client, "www.example.com")
+        order = await front.authorized(client, "www.example.com")
+        bad = [csr(ec_key(), ["another.example.com"]), csr(client.key, ["www.example.com"])]
+        for each in bad:
+            answer = await client.post(order.body["finalize"], {"csr": b64(each)})
+            assert (answer.status, answer.problem) == (400, "badCSR")
+        before = front.counts()
+        answer = await client.post(order.body["finalize"], {"csr": b64(bad[0])})
+        assert (answer.status, answer.problem, answer.body["limit"]) == (429, "rateLimited", "bad-csr")
+        assert answer.headers["Retry-After"] == "1800"
+        assert front.counts() == before
+        front.clock.at += 1800
+        good = await client.post(order.body["finalize"], {"csr": b64(csr(ec_key(), ["www.example.com"]))})
+        assert good.status == 200
