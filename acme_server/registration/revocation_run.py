@@ -105,7 +105,11 @@ class RevocationRun:
         """
         run = revocation_runs.by_id(self._database.reader, run_id)
         assert run is not None
-        if run.cause is Cause.UNRELIABLE_VALIDATION and run.selection is not None:
+        if (
+            run.phase is Phase.SELECTING  # not again each time that what is being signed is waited for
+            and run.cause is Cause.UNRELIABLE_VALIDATION
+            and run.selection is not None
+        ):
             await self._end_authorizations(run, run.selection)
         while not await self._database.write(lambda tx: _advance(tx, run_id)):
             self._on_page()
