@@ -150,7 +150,10 @@ def verify(jws: Jws, key: PublicKey) -> None:
     if jws.alg != key.algorithm:
         raise malformed(f"alg {jws.alg} does not go with this key; use {key.algorithm}")
     if not ALGORITHMS[jws.alg].verify(key.jwk.key, jws.signing_input, jws.signature):
-        raise malformed("the signature of the JWS does not verify; ECDSA signatures are r and s, not DER")
+        raise malformed(
+            "the signature of the JWS does not verify: sign with the key that the account has now (keyChange"
+            " replaces it); ECDSA signatures are r and s, not DER"
+        )
 
 
 def parse_json(octets: bytes, depth: int, what: str) -> Any:

@@ -29,4 +29,8 @@ def undated(settings: Settings) -> None:
         if period > LONGEST_PERIOD:
             raise wrong(f"limits.{name}{_PERIOD}", period, f"{LONGEST_PERIOD} s at most can be counted")
     if limits.failure_wait > limits.failure_wait_most:
-        raise wrong("limits.failure_wait", limits.failure_wait, "the first wait is the shortest one")
+        raise wrong(
+            "limits.failure_wait",
+            limits.failure_wait,
+            f"the first wait is the shortest one: {limits.failure_wait_most} (failure_wait_most) at most",
+        )

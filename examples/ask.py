@@ -153,7 +153,7 @@ def perspective(seen: dict[str, Any]) -> list[str]:
 def last_authorization(log: Path) -> str:
     found = AUTHORIZATION.findall(log.read_text(errors="replace")) if log.exists() else []
     if not found:
-        raise SystemExit(f"name the URL of an authorization: there is none in {log}")
+        raise SystemExit(f"name the URL of an authorization: there is none in {log}; --log names another")
     return str(found[-1])
 
 
@@ -172,7 +172,7 @@ def main() -> None:
     )
     parser.add_argument("what", choices=["explain", "limits", "preflight"])
     parser.add_argument("names", nargs="*", help="names, or the URL of an authorization for explain")
-    words = parser.parse_args()
+    words = parser.parse_intermixed_args()
     try:
         account = Account(words.account, words.server)
         told, lines = {"explain": explain, "limits": limits, "preflight": preflight}[words.what](

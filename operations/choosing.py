@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from core.errors import ConfigurationError
+from core.methods import METHODS
 from operations import words
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ def selection(
     """What these options choose together.  Raises `ConfigurationError`."""
     from acme_server.store.selection import Selection
 
+    if method and method not in METHODS:
+        raise ConfigurationError(f"--method: {method!r} is none of {', '.join(METHODS)}")
     issued_from, issued_until = words.period("--issued", issued)
     validated_from, validated_until = words.period("--validated", validated)
     return Selection(

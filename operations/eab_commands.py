@@ -37,7 +37,11 @@ def add(
     ] = False,
     expires: Annotated[
         datetime | None,
-        typer.Option(formats=["%Y-%m-%d"], help="The last day (UTC) on which it makes an account."),
+        typer.Option(
+            formats=["%Y-%m-%d"],
+            metavar="YYYY-MM-DD",
+            help="The last day (UTC) on which it makes an account.",
+        ),
     ] = None,
     config: Config = None,
     data: Data = DATA,

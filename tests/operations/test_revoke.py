@@ -180,6 +180,7 @@ async def test_the_time_runs_from_when_the_ca_learned_of_it(command: Command, da
         (("--serials", "nowhere", "--cause", "misuse"), "cannot be read"),
         (("-0a", "--cause", "misuse"), ""),
         (("0", "--cause", "misuse"), "positive"),
+        (("--method", "http01", "--cause", "misuse"), "none of http-01, dns-01"),
         (("0a0b", "--cause", "misuse", "--reason", "stolen"), "keyCompromise"),
     ],
 )
