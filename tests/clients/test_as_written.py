@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from tests.clients import environments
 from tests.support.ca import REPOSITORY
 from tests.support.clients import run
 from tests.world import namespaces
@@ -19,6 +20,7 @@ pytestmark = [
 def test_the_commands_of_the_document_work_as_written(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
+    environments.certbot()  # in a network of its own nothing can be installed
     directory = str(tmp_path_factory.mktemp("document"))  # a short name: sockets will be in it
     words = ["unshare", "--net", "--mount", sys.executable, "-m", "tests.clients.as_written", directory]
     ran = run(words, REPOSITORY, seconds=360).ok()

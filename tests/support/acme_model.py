@@ -146,7 +146,8 @@ class Model:
                 if order.stored in ("pending", "ready"):
                     order.stored = "invalid"
             for each in self.authorizations.values():
-                if each.account is account and each.stored == "pending":
+                # One whose time is over is invalid already, and stays so.
+                if each.account is account and each.status(self.now) == "pending":
                     each.stored = "deactivated"
         return expected
 
