@@ -92,10 +92,11 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class BeginRequest:
-    """A run; `selection` None when serial numbers are named next."""
+    """A run; `selection` None when serial numbers are named next, else as counted up to row `until`."""
 
     decision: Decision
     selection: Selection | None
+    until: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +150,7 @@ def serve(
 
     async def count(request: CountRequest) -> Counted:
         def look(rows: Rows) -> Counted:
-            until = request.until or selection.newest(rows)
+            until = request.until or selection.extent(rows, request.selection)
             page = selection.page(rows, request.selection, request.after, until, clock.now())
             samples = page.serials[:SAMPLES]
             revoked, expired = len(page.revoked), len(page.expired)
@@ -191,7 +192,7 @@ def serve(
                 began_by=decision.actor,
                 phase=Phase.GATHERING,
                 cursor=0,
-                until=0,
+                until=request.until,
             )
             return _state(tx, revocation_run.begin(tx, run))
 
@@ -256,13 +257,13 @@ class Operator:
         """What serial numbers are; nothing is done."""
         return await self._name("", serials)
 
-    async def begin(self, decision: Decision, chosen: Selection) -> RunState:
-        """Begin a run over a selection; the app goes on with it whatever happens here."""
-        return await self._client.call(BEGIN, BeginRequest(decision, chosen))
+    async def begin(self, decision: Decision, chosen: Selection, until: int) -> RunState:
+        """Begin a run over what was counted up to row `until`; the app goes on whatever happens here."""
+        return await self._client.call(BEGIN, BeginRequest(decision, chosen, until))
 
     async def begin_with(self, decision: Decision, serials: Sequence[bytes]) -> RunState:
         """The same over serial numbers: nothing is revoked before all of them are there."""
-        run = await self._client.call(BEGIN, BeginRequest(decision, None))
+        run = await self._client.call(BEGIN, BeginRequest(decision, None, 0))
         await self._name(run.run_id, serials)
         return await self._client.call(START, RunId(run.run_id))
 

@@ -51,13 +51,17 @@ _CODES = {word: code for code, word in SUBSCRIBERS.items()}
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """What was chosen: `chosen` would be revoked; some `samples`, and serial numbers that are `unknown`."""
+    """What was chosen: `chosen` would be revoked; some `samples`, and serial numbers that are `unknown`.
+
+    `until` is the row of the register up to which was counted.
+    """
 
     chosen: int
     revoked: int
     expired: int
     samples: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
+    until: int = 0
 
     def tell(self, json_: bool) -> None:
         """Say it."""
@@ -148,7 +152,10 @@ def revoke(
             if count.chosen > 1 and not yes:
                 count.tell(False)
                 _must_agree(count.chosen, decision.cause)
-            run = await (operator.begin_with(decision, named) if named else operator.begin(decision, chosen))
+            if named:
+                run = await operator.begin_with(decision, named)
+            else:
+                run = await operator.begin(decision, chosen, count.until)
             _tell(await _watch(operator, run), json_)
             return Exit.DONE
 
@@ -198,7 +205,7 @@ async def _known(operator: Operator, named: list[bytes]) -> Count:
 async def _chosen(operator: Operator, chosen: Selection) -> Count:
     found = await operator.count(chosen, _looking)
     samples = tuple(each.hex() for each in found.samples)
-    return Count(found.chosen, found.revoked, found.expired, samples)
+    return Count(found.chosen, found.revoked, found.expired, samples, until=found.until)
 
 
 async def _asking(directory: Any, work: Callable[[Operator], Awaitable[T]]) -> T:

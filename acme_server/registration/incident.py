@@ -86,7 +86,7 @@ def choose(tx: Transaction, incident_id: str, chosen: Selection, after: int, unt
     _open(tx, incident_id)
     if chosen.open:
         raise Refused("incident.selection", "nothing is chosen: name serial numbers, an account, a key ...")
-    until = until or selection.newest(tx)
+    until = until or selection.extent(tx, chosen)
     page = selection.page(tx, chosen, after, until, tx.now)
     added = incidents.add(tx, incident_id, page.serials)
     told = {key: value for key, value in asdict(chosen).items() if value not in ("", None)}

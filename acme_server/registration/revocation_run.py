@@ -44,7 +44,8 @@ def begin(tx: Transaction, run: Run) -> Run:
     if run.selection is None:
         run = replace(run, phase=Phase.GATHERING, cursor=0, until=0)
     else:
-        run = replace(run, phase=Phase.SELECTING, cursor=0, until=selection.newest(tx))
+        newest = selection.extent(tx, run.selection)
+        run = replace(run, phase=Phase.SELECTING, cursor=0, until=min(run.until or newest, newest))
     revocation_runs.insert(tx, run)
     tx.audit(
         "revocation-run",

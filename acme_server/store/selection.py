@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from core.database import Rows
+from core.errors import Refused
 
 SCAN = 5000
 """Rows that one page looks at: a few milliseconds."""
@@ -79,6 +80,32 @@ def newest(rows: Rows) -> int:
     row = rows.one("SELECT MAX(rowid) FROM certificates")
     assert row is not None
     return int(row[0] or 0)
+
+
+def extent(rows: Rows, selection: Selection) -> int:
+    """The same, once it is certain that what the selection names is there.
+
+    A word that is mistyped selects nothing, and nobody would notice.  Raises `Refused`.
+    """
+    named = (
+        ("issuing CA", selection.issuer_id, "SELECT 1 FROM issuers WHERE id = ?", "`status` lists their ids"),
+        (
+            "account",
+            selection.account_url,
+            "SELECT 1 FROM accounts WHERE url = ?",
+            "give its whole URL, https://…/acme/account/…",
+        ),
+        (
+            "external account key",
+            selection.binding_kid,
+            "SELECT 1 FROM binding_keys WHERE kid = ?",
+            "`acme-server eab list` shows them",
+        ),
+    )
+    for what, value, sql, remedy in named:
+        if value and rows.one(sql, (value,)) is None:
+            raise Refused("selection.unknown", f"there is no {what} {value!r}: {remedy}")
+    return newest(rows)
 
 
 def page(rows: Rows, selection: Selection, after: int, until: int, now: int) -> Page:

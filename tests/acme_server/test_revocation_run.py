@@ -49,6 +49,15 @@ def serial_of(number: int) -> bytes:
     return (0x1000 + number).to_bytes(2)
 
 
+def put_accounts(tx: Transaction) -> None:
+    """The accounts "one" and "two"."""
+    for id in ("one", "two"):
+        tx.execute(
+            "INSERT INTO accounts (id, url, status, contact, created_at) VALUES (?, ?, 'valid', '[]', 0)",
+            (id, f"{ACCOUNT}{id}"),
+        )
+
+
 def put(tx: Transaction, number: int, **changes: Any) -> bytes:
     """A certificate in the register; its serial number."""
     reservation = Reservation(
@@ -98,6 +107,7 @@ async def database(tmp_path: Path) -> AsyncIterator[Database]:
         def issuers(tx: Transaction) -> None:
             for id in ("ec-1", "ec-2"):
                 put_issuer(tx, Issuer(id, "issuing", "ec-p256", b"certificate", b"chain", 1))
+            put_accounts(tx)
 
         await database.write(issuers)
         yield database
@@ -319,6 +329,7 @@ async def test_a_run_that_is_killed_at_any_page_goes_on_and_revokes_each_certifi
 
         def fill(tx: Transaction) -> None:
             put_issuer(tx, Issuer("ec-1", "issuing", "ec-p256", b"certificate", b"chain", 1))
+            put_accounts(tx)
             for number in range(count):
                 put(tx, number)
             revocation_run.begin(tx, RUN)

@@ -17,10 +17,11 @@ from core.data_directory import DataDirectory
 from core.database import Database, Transaction
 from core.issuers import Issuer, put_issuer
 from core.randomness import SystemRandomness
+from core.settings import Settings
 from operations import incident, local_api, report, revoke
 from operations.cli import application
 from operations.process import Exit
-from tests.acme_server.test_revocation_run import ACCOUNT, put, serial_of
+from tests.acme_server.test_revocation_run import ACCOUNT, put, put_accounts, serial_of
 from tests.support.database import NOW, opened
 
 OPEN = ("incident", "open", "--title", "a fault of validation", "--renew-by", "2026-11-24T12:00Z")
@@ -42,6 +43,7 @@ async def database(data: DataDirectory) -> AsyncIterator[Database]:
 
         def fill(tx: Transaction) -> None:
             put_issuer(tx, Issuer("ec-1", "issuing", "ec-p256", b"certificate", b"chain", 1))
+            put_accounts(tx)
             for number in range(5):
                 put(tx, number, account_url=f"{ACCOUNT}{'one' if number < 3 else 'two'}")
 
@@ -140,7 +142,7 @@ async def test_status_shows_open_incidents_only(
     command: Command, data: DataDirectory, database: Database
 ) -> None:
     await command(*OPEN, "--issuer", "ec-1")
-    (shown,) = report._from_database(data)["incidents"]
+    (shown,) = report._from_database(Settings(), data, NOW)["incidents"]
     assert (shown["title"], shown["certificates"]) == ("a fault of validation", 5)
     await command("incident", "close", shown["id"])
-    assert report._from_database(data)["incidents"] == []
+    assert report._from_database(Settings(), data, NOW)["incidents"] == []

@@ -13,7 +13,9 @@ from typer.testing import CliRunner
 
 from acme_server.registration import revocation_run
 from acme_server.registration.revocation_run import RevocationRun
+from acme_server.store.selection import Selection
 from core import certificates
+from core.causes import Cause
 from core.clock import FakeClock
 from core.data_directory import DataDirectory
 from core.database import Database, Transaction
@@ -23,7 +25,7 @@ from core.randomness import SystemRandomness
 from operations import local_api, revoke
 from operations.cli import application
 from operations.process import Exit
-from tests.acme_server.test_revocation_run import ACCOUNT, put, revoked, serial_of
+from tests.acme_server.test_revocation_run import ACCOUNT, put, put_accounts, revoked, serial_of
 from tests.support.database import NOW, opened
 
 
@@ -42,6 +44,7 @@ async def database(data: DataDirectory) -> AsyncIterator[Database]:
 
         def fill(tx: Transaction) -> None:
             put_issuer(tx, Issuer("ec-1", "issuing", "ec-p256", b"certificate", b"chain", 1))
+            put_accounts(tx)
             for number in range(5):
                 put(tx, number, account_url=f"{ACCOUNT}{'one' if number < 3 else 'two'}")
 
@@ -192,6 +195,36 @@ async def test_words_that_cannot_be_meant_are_refused_with_the_right_ones(
     assert why in found.output
     assert "Traceback" not in found.output
     assert revoked(database) == {}
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--account", "one"), ("--issuer", "ec-9"), ("--binding", "nobody")]
+)
+async def test_a_condition_that_names_nothing_is_refused_and_not_counted_as_none(
+    command: Command, database: Database, option: str, value: str
+) -> None:
+    for words in (("--dry-run",), ("--cause", "misissuance", "--yes")):
+        found = await command("revoke", option, value, *words)
+        assert found.exit_code == Exit.REFUSED
+        assert f"{value!r}" in found.output
+    assert database.reader.one("SELECT 1 FROM revocation_runs") is None
+
+
+async def test_what_is_issued_after_the_count_is_not_revoked_with_it(
+    data: DataDirectory, database: Database
+) -> None:
+    operator = revoke.Operator(data)
+    chosen = Selection(issuer_id="ec-1")
+    counted = await operator.count(chosen, lambda looked, rows: None)
+    await database.write(lambda tx: put(tx, 9))
+    decision = revoke.decided(Cause.MISISSUANCE, None, "", None)
+    run = await operator.begin(decision, chosen, counted.until)
+    while run.ended_at is None:
+        await asyncio.sleep(0.01)
+        run = await operator.state(run.run_id)
+    await operator.close()
+    assert counted.chosen == run.counts.revoked == 5
+    assert serial_of(9) not in revoked(database)
 
 
 async def test_a_cause_fixes_its_reason(command: Command, database: Database) -> None:
