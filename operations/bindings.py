@@ -19,13 +19,14 @@ from acme_server.registration.binding_secret import BindingSecret
 from acme_server.registration.deactivate import revoke_account
 from acme_server.store import accounts, bindings
 from acme_server.store.bindings import BindingKey
+from acme_server.urls import Urls
 from core.clock import Clock
 from core.data_directory import DataDirectory
 from core.database import Database, Rows, Transaction
 from core.errors import Refused
 from core.randomness import Randomness, token
 from core.rpc import Method, RpcServer
-from core.settings import ExternalAccount
+from core.settings import Settings
 from operations import local_api
 
 PAGE = 200
@@ -50,11 +51,14 @@ class AddRequest:
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """`key` is the MAC key in base64url.  `asked` is what acme.external_account says."""
+    """`key` is the MAC key in base64url.  `asked` is what acme.external_account says to the running CA, and
+    `directory` the URL that it is reached by.
+    """
 
     kid: str
     key: str
     asked: str
+    directory: str
 
     def __repr__(self) -> str:
         return f"Added(kid={self.kid!r})"
@@ -122,7 +126,7 @@ def serve(
     database: Database,
     clock: Clock,
     secret: BindingSecret,
-    asked: ExternalAccount,
+    settings: Settings,
     randomness: Randomness,
 ) -> None:
     """Add the app's side to the operator's socket."""
@@ -147,7 +151,7 @@ def serve(
             )
 
         await database.write(unit)
-        return Added(kid, key, asked)
+        return Added(kid, key, settings.acme.external_account, Urls(settings).directory)
 
     async def page(request: ListRequest) -> Page:
         def read() -> tuple[Listed, ...]:

@@ -58,7 +58,6 @@ def add(
         from operations import bindings
 
         given = invocation(config, data, set_)
-        directory = given.settings().acme.base_url + "/directory"
         expires_at = None
         if expires is not None:
             expires_at = int((expires.replace(tzinfo=UTC) + timedelta(days=1)).timestamp())
@@ -70,14 +69,14 @@ def add(
                 file=sys.stderr,
             )
         if json_:
-            told = {"kid": made.kid, "hmac_key": made.key, "directory": directory}
+            told = {"kid": made.kid, "hmac_key": made.key, "directory": made.directory}
             say(json.dumps({**told, "label": label, "reusable": reusable, "expires_at": expires_at}))
             return Exit.DONE
         until = "" if expires is None else f", until {expires:%Y-%m-%d}"
         say(f"key id    {made.kid}")
         say(f"HMAC key  {made.key}")
         say(f"\nFor {'many accounts' if reusable else 'one account'}{until}. It is shown this once.")
-        say(CLIENTS.format(directory=directory, kid=made.kid, key=made.key))
+        say(CLIENTS.format(directory=made.directory, kid=made.kid, key=made.key))
         return Exit.DONE
 
     exit_with(make)

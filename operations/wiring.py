@@ -191,7 +191,7 @@ async def serve(
             await front.start()
         closing.push_async_callback(front.close)
         operator = local_api.server(database, crls.wake, jobs.wake)
-        bindings.serve(operator, database, clock, secret, settings.acme.external_account, randomness)
+        bindings.serve(operator, database, clock, secret, settings, randomness)
         revoking.serve(operator, database, clock, randomness, jobs.wake)
         incident.serve(operator, database, clock, randomness)
         holds.serve(operator, database, settings, jobs.wake)

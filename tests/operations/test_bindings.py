@@ -22,7 +22,7 @@ from core.data_directory import DataDirectory
 from core.database import Database, Transaction
 from core.errors import TransientError
 from core.randomness import SystemRandomness
-from core.settings import ExternalAccount
+from core.settings import Acme, Settings
 from operations import bindings as operator
 from operations import local_api
 from operations.cli import application
@@ -31,6 +31,10 @@ from tests.support.acme_client import ec_key, jwk
 from tests.support.database import NOW, opened
 
 SECRET = BindingSecret(b"the secret of external accounts, in tests")
+
+
+RUNNING = Settings(acme=Acme(base_url="https://acme.running.example"))
+"""Not those of the command line, which is where a CA of other settings would mislead."""
 
 
 @pytest.fixture
@@ -46,7 +50,7 @@ async def database(data: DataDirectory) -> AsyncIterator[Database]:
     clock = FakeClock(NOW)
     async with opened(data.root, clock) as database:
         server = local_api.server(database, lambda: None, lambda: None)
-        operator.serve(server, database, clock, SECRET, ExternalAccount.OFF, SystemRandomness())
+        operator.serve(server, database, clock, SECRET, RUNNING, SystemRandomness())
         await server.listen(data.app_socket)
         yield database
         await server.close()
@@ -91,7 +95,7 @@ async def test_a_key_is_printed_once_with_the_lines_for_clients(
     key = made.stdout.splitlines()[1].split()[-1]
     assert kid.isascii()
     assert base64.urlsafe_b64decode(key + "==") == SECRET.key(kid)
-    assert f"certbot register --server https://localhost:14000/directory --eab-kid {kid}" in made.stdout
+    assert f"certbot register --server {RUNNING.acme.base_url}/directory --eab-kid {kid}" in made.stdout
     assert f"--hmac {key}" in made.stdout
     assert "For one account, until 2027-01-31. It is shown this once." in made.stdout
     assert 'acme.external_account is "off"' in made.stderr
@@ -208,5 +212,5 @@ async def test_without_a_running_ca_it_says_so(data: DataDirectory) -> None:
 
 
 def test_the_answer_with_a_secret_does_not_show_it_in_a_log() -> None:
-    made = operator.Added("kid", "the secret", "off")
+    made = operator.Added("kid", "the secret", "off", "https://ca.example/directory")
     assert "the secret" not in repr(replace(made, asked="required"))
