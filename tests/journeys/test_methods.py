@@ -28,10 +28,14 @@ pytestmark = pytest.mark.long
 
 @pytest.fixture(scope="module")
 def everything(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningCa]:
-    """A CA that offers every method."""
+    """A CA that offers every method, and has each order validated anew."""
     running = RunningCa(
         tmp_path_factory.mktemp("methods"),
-        {"validation.resolvers": [world.resolver], "validation.methods": METHODS},
+        {
+            "validation.resolvers": [world.resolver],
+            "validation.methods": METHODS,
+            "acme.authorization_reuse": 0,
+        },
     )
     try:
         yield running.start()
