@@ -16,6 +16,9 @@ from operations import words
 if TYPE_CHECKING:
     from acme_server.store.selection import Selection
 
+Serials = Annotated[
+    list[str] | None, typer.Argument(metavar="[SERIAL]...", help="Hexadecimal, with or without colons.")
+]
 SerialsFile = Annotated[
     str,
     typer.Option("--serials", metavar="FILE", help="Serial numbers, one a line; - reads them from stdin."),
@@ -36,6 +39,7 @@ Issued = Annotated[
 Validated = Annotated[
     str, typer.Option(metavar="FROM..UNTIL", help="With a name validated in this time (by --method).")
 ]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Count, and do nothing.")]
 
 
 def selection(

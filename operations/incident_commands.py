@@ -15,16 +15,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from core.errors import ConfigurationError, Refused, TransientError
+from core.errors import ConfigurationError, Refused
 from operations import choosing, words
 from operations.choosing import (
     Account,
     Binding,
+    DryRun,
     Issued,
     IssuerId,
     Key,
     MethodName,
     ProfileName,
+    Serials,
     SerialsFile,
     Validated,
 )
@@ -40,10 +42,6 @@ if TYPE_CHECKING:
 application = group("incident", "Certificates that must be renewed now: their renewal windows move (ARI).")
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="As `list` shows it.")]
-Serials = Annotated[
-    list[str] | None, typer.Argument(metavar="[SERIAL]...", help="Hexadecimal, with or without colons.")
-]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Count, and do nothing.")]
 
 PROGRESS = 10_000
 """Certificates between two lines of progress."""
@@ -295,15 +293,13 @@ def _line(incident: Incident) -> str:
 
 
 async def _asking(directory: Any, work: Callable[[Operator], Awaitable[int]]) -> int:
+    from operations import local_api
     from operations.incident import Operator
 
     operator = Operator(directory)
     try:
-        return await work(operator)
-    except TransientError as error:
-        raise TransientError(
-            f"no CA answers in {directory.root} ({error}); `acme-server status` says more"
-        ) from error
+        with local_api.asking(directory):
+            return await work(operator)
     finally:
         await operator.close()
 

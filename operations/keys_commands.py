@@ -14,7 +14,6 @@ from typing import Annotated
 
 import typer
 
-from core.errors import TransientError
 from operations.command import DATA, Config, Data, Json, Set, exit_with, group, invocation, say
 from operations.process import Exit
 
@@ -78,12 +77,8 @@ def block(
 
         spki_sha256, cause = keys.to_block(spki, certificate, key_file, proof, reason)
         directory = invocation(config, data, set_).directory()
-        try:
+        with local_api.asking(directory):
             done = asyncio.run(local_api.block_key(directory, spki_sha256, cause))
-        except TransientError as error:
-            raise TransientError(
-                f"no CA answers in {directory.root} ({error}); `acme-server status` says more"
-            ) from error
         if json_:
             told = {
                 "spki_sha256": spki_sha256.hex(),

@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import getpass
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -79,11 +80,18 @@ def call(data: DataDirectory, method: Method[P, R], params: P) -> R:
         finally:
             await client.close()
 
-    try:
+    with asking(data):
         return asyncio.run(ask())
+
+
+@contextmanager
+def asking(data: DataDirectory, more: str = "") -> Iterator[None]:
+    """Around whatever asks the app: a `TransientError` tells where no CA answers, and `more`."""
+    try:
+        yield
     except TransientError as error:
         raise TransientError(
-            f"no CA answers in {data.root} ({error}); `acme-server status` says more"
+            f"no CA answers in {data.root} ({error}); `acme-server status` says more{more}"
         ) from error
 
 

@@ -16,16 +16,18 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from core.causes import PROVING, REASONS, RULES, SUBSCRIBERS, Cause
-from core.errors import ConfigurationError, Refused, TransientError
+from core.errors import ConfigurationError, Refused
 from operations import choosing, words
 from operations.choosing import (
     Account,
     Binding,
+    DryRun,
     Issued,
     IssuerId,
     Key,
     MethodName,
     ProfileName,
+    Serials,
     SerialsFile,
     Validated,
 )
@@ -98,9 +100,7 @@ def register(application: typer.Typer) -> None:
 
 
 def revoke(
-    serials: Annotated[
-        list[str] | None, typer.Argument(metavar="[SERIAL]...", help="Hexadecimal, with or without colons.")
-    ] = None,
+    serials: Serials = None,
     cause: Annotated[Cause | None, typer.Option(metavar="CAUSE", help=f"By BR 4.9.1.1: {CAUSES}.")] = None,
     reason: Annotated[
         str, typer.Option(help=f"That a subscriber-request names: {', '.join(SUBSCRIBERS.values())}.")
@@ -118,7 +118,7 @@ def revoke(
     method: MethodName = "",
     issued: Issued = "",
     validated: Validated = "",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count, and do nothing.")] = False,
+    dry_run: DryRun = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     config: Config = None,
     data: Data = DATA,
@@ -209,16 +209,13 @@ async def _chosen(operator: Operator, chosen: Selection) -> Count:
 
 
 async def _asking(directory: Any, work: Callable[[Operator], Awaitable[T]]) -> T:
+    from operations import local_api
     from operations.revoke import Operator
 
     operator = Operator(directory)
     try:
-        return await work(operator)
-    except TransientError as error:
-        raise TransientError(
-            f"no CA answers in {directory.root} ({error}); `acme-server status` says more. A run that was"
-            " begun goes on with the CA"
-        ) from error
+        with local_api.asking(directory, more=". A run that was begun goes on with the CA"):
+            return await work(operator)
     finally:
         await operator.close()
 
