@@ -77,7 +77,7 @@ def test_no_file_names_a_package_registry() -> None:
         ".".join(host)
         for host in (
             ("pypi", "org"),
-            ("files", "pythonhosted", "org"),
+            ("files", "python" + "hosted", "org"),
             ("proxy", "golang", "org"),
             ("registry", "npmjs", "org"),
         )
