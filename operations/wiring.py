@@ -58,7 +58,7 @@ from signer.ct import finals
 from signer.ct.log_list import LogLists
 from signer.ct.submission import Logs
 from signer.issuance import Issuance
-from status.crl_updater import CrlUpdater
+from status.crl.updater import CrlUpdater
 from validation.mpic.client import Perspectives
 from validation.mpic.foresight import Foreseer
 

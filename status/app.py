@@ -14,8 +14,9 @@ from aiohttp import web
 
 from core.clock import Clock
 from repo_static import app as repository
-from status import request as ocsp_request
-from status.responder import Answer, Responder, malformed
+from status.ocsp import request as ocsp_request
+from status.ocsp.answer import MALFORMED, Answer
+from status.ocsp.responder import Responder
 
 MAX_AGE = 3600
 """Seconds. A cache may keep an answer until nextUpdate, but then a revocation would take days to be seen."""
@@ -38,7 +39,7 @@ def build(responder: Responder, root: Path, clock: Clock) -> web.Application:
             # The raw path: a library that unescapes or normalises would change the base64.
             der = ocsp_request.of_path(request.raw_path.partition("?")[0].removeprefix(_PREFIX))
         except ocsp_request.MalformedRequest:
-            return _response(malformed())
+            return _response(MALFORMED)
         answer = await responder.answer(der)
         response = _response(answer)
         if answer.next_update is not None and answer.this_update is not None:

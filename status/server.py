@@ -19,8 +19,8 @@ from core.randomness import Randomness
 from core.settings import Settings
 from signer.client import Vault
 from status import app
-from status.kept import KeptAnswers
-from status.responder import AnswerCache, Responder
+from status.ocsp.kept import KeptAnswers
+from status.ocsp.responder import AnswerCache, Responder
 
 _KEEP_ALIVE = 15.0
 """Seconds an idle connection is kept; a relying party asks once and goes."""

@@ -6,7 +6,7 @@ that works once; `issue` signs nothing but what such a token stands for.
 
 Must never: sign octets that a caller sent.
 
-RFC 5280 sections 4 and 5; RFC 6960 section 4.2; BR 4.3.1, 6.1.7, 6.3.2, 7; docs/issuance.md.
+RFC 5280 section 4; BR 4.3.1, 6.1.7, 6.3.2, 7; docs/issuance.md.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from signer.vault.judgement import dated
 from signer.vault.judgement.blocked import RefusedKeys
 from signer.vault.judgement.evidence import Verifier
 from signer.vault.judgement.transparency import Transparency
-from signer.vault.lint.crl_check import Wanted
 from signer.vault.lint.pool import Kind, LintPool
 from signer.vault.lint.sample import Sampler
 from signer.vault.people.activation import MAX_REASON
@@ -35,10 +34,11 @@ from signer.vault.record.journal import Journal
 from signer.vault.record.journal import Kind as JournalKind
 from signer.vault.sealed import description, lifetimes
 from signer.vault.sealed.seal import Hierarchy
-from signer.vault.signing import IssuingKey, Signer
+from signer.vault.signing import IssuingKey, Signer, issuing_key
 from signer.vault.status.lint import StatusLint
 from signer.vault.status.responders import Responders
-from signer.vault.templates import leaf, ocsp, precertificates, profiles
+from signer.vault.status.service import StatusService
+from signer.vault.templates import leaf, precertificates, profiles
 
 PREPARED_LIFETIME = 300
 """Seconds between `prepare` and `issue`, which follow each other at once: judgements do not grow old."""
@@ -48,9 +48,6 @@ MAX_PREPARED = 10_000
 
 MAX_PAGE = 5_000
 """Journal entries in one answer: 15 MB, a ninth of the largest frame."""
-
-_CLOCK_TOLERANCE = 5
-"""Seconds by which a status may be from the future: two processes read one clock at different moments."""
 
 _LOCAL_BACKDATE = 3600
 """Seconds, for clients of our own directory whose clock is slow."""
@@ -70,7 +67,7 @@ class _Prepared:
 
 
 class Service:
-    """The methods of signer/api.py."""
+    """The methods of signer/api.py; `status` has those of CRLs and OCSP answers."""
 
     def __init__(
         self,
@@ -101,8 +98,10 @@ class Service:
         self._profiles = profiles.from_settings(settings)
         self._transparency = Transparency(settings, clock)
         self._prepared: dict[str, _Prepared] = {}
-        self._status_lint = StatusLint(lint)
         self.sampler = Sampler(lint, settings.vault.lint_sample, randomness, self._was_wrong)
+        self.status = StatusService(
+            settings, issuers, signer, responders, journal, StatusLint(lint), self.sampler, clock
+        )
 
     async def describe(self, _: api.Nothing) -> api.Description:
         """The vault's own account of itself."""
@@ -127,7 +126,7 @@ class Service:
         now = self._now_of_issuance()
         self._must_not_be_halted()
         self._signer.must_be_open()
-        by = self._issuing_key(request.issuer_id, KeyUse.ISSUING)
+        by = issuing_key(self._issuers, request.issuer_id, KeyUse.ISSUING)
         profile = self._profiles.get(request.profile)
         if profile is None or request.profile == profiles.LOCAL_SERVICE:
             raise Refused(
@@ -177,7 +176,7 @@ class Service:
             )
         if self._journal.has_certificate_intent(request.issuance_id):
             raise Refused("issuance.used", f"issuance {request.issuance_id} was begun before: recall it")
-        by = self._issuing_key(signed.issuer_id, KeyUse.ISSUING)
+        by = issuing_key(self._issuers, signed.issuer_id, KeyUse.ISSUING)
         lifetimes.must_issue(by.issuer, by.life, now)
         precertificates.must_be_in_time(signed.at, now)
         self._transparency.must_suffice(signed.certificate, by.key.spki, request.scts, signed.at, now)
@@ -264,48 +263,6 @@ class Service:
             await self._signer.certificate(by, leaf_request.issuance_id, leaf_request.serial, tbs, lint)
         )
 
-    async def sign_ocsp(self, request: api.OcspRequest) -> api.Signed:
-        """A status, signed by the issuer's responder."""
-        now = self._clock.now()
-        self._signer.must_be_open()
-        by = self._issuing_key(request.issuer_id, KeyUse.ISSUING)
-        lifetimes.must_answer(by.issuer, by.life, now)
-        _must_not_be_later(request.this_update, now)
-        if request.revoked_at is None and not self._journal.has_serial(request.serial):
-            # BR 4.9.10: never "good" for a serial number that was not assigned, whatever a register says.
-            raise Refused("ocsp.unassigned", f"the journal knows no serial number {request.serial.hex()}")
-        responder = self._responders.current(request.issuer_id)
-        if self._settings.ca.rules is Rules.PUBLIC:
-            dated.must_suit_ocsp(request, now)
-        data = await self._status_lint.ocsp(by.issuer, responder, request, now)
-        signature = await self._signer.plain(responder.key, data)
-        algorithm = responder.algorithm.identifier
-        signed = ocsp.assemble(data, algorithm, signature, responder.certificate)
-        self.sampler.offer(Kind.OCSP, signed)
-        return api.Signed(signed)
-
-    async def sign_crl(self, request: api.CrlRequest) -> api.Signed:
-        """A CRL; its number rises."""
-        now = self._clock.now()
-        self._signer.must_be_open()
-        by = self._issuing_key(request.issuer_id, KeyUse.ISSUING, KeyUse.LOCAL_SERVICE)
-        lifetimes.must_answer(by.issuer, by.life, now)
-        _must_not_be_later(request.this_update, now)
-        if self._settings.ca.rules is Rules.PUBLIC:
-            dated.must_suit_crl(request, now)
-        shards = self._settings.status.crl_shards
-        if not 0 <= request.shard < shards:
-            raise Refused("crl.shard", f"{request.issuer_id} has the shards 0 to {shards - 1}")
-        # One full CRL carries no issuingDistributionPoint; a shard names itself in one (BR 7.2.2.1).
-        url = by.issuer.crl_url(request.shard) if shards > 1 else None
-        wanted = Wanted(
-            by.issuer, request.number, request.this_update, request.next_update, request.entries, url
-        )
-        tbs = await self._status_lint.crl(wanted, now)
-        signed = await self._signer.crl(by, request.shard, request.number, tbs)
-        self.sampler.offer(Kind.CRL, signed)
-        return api.Signed(signed)
-
     async def block_key(self, request: api.BlockKeyRequest) -> api.Nothing:
         """Refuse a key for ever (BR 6.1.1.3); durable before the reply."""
         await self._refused_keys.block(request.spki_sha256)
@@ -353,12 +310,6 @@ class Service:
                 f"issuance was halted by {halt.issuance_id}; acme-server resume ends it, when all is well"
             )
 
-    def _issuing_key(self, issuer_id: str, *uses: KeyUse) -> IssuingKey:
-        by = self._issuers.get(issuer_id)
-        if by is None or by.use not in uses:
-            raise Refused("issuer.unknown", f"the vault has no {' or '.join(uses)} key {issuer_id!r}")
-        return by
-
     def _must_be_fresh(self, request: api.LeafRequest) -> None:
         """The serial and the issuance are new.  `Signer.certificate` asks again, when it takes them."""
         # A colon marks the vault's own names in the journal: CRLs, responders, local service.
@@ -396,8 +347,3 @@ _SUBJECT_PUBLIC_KEY_INFO = 6
 def _key_of(tbs: bytes) -> bytes:
     fields = islice(der.elements(der.only(tbs, der.SEQUENCE).content), _SUBJECT_PUBLIC_KEY_INFO, None)
     return next(fields).encoding
-
-
-def _must_not_be_later(this_update: int, now: int) -> None:
-    if this_update > now + _CLOCK_TOLERANCE:
-        raise Refused("status.this-update", "thisUpdate lies in the future: the caller's clock is wrong")

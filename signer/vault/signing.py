@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -47,6 +47,14 @@ class IssuingKey:
     key: Key
     use: KeyUse
     life: Life = ACTIVE
+
+
+def issuing_key(issuers: Mapping[str, IssuingKey], issuer_id: str, *uses: KeyUse) -> IssuingKey:
+    """The key of this issuer.  Raises `Refused` when there is none, or its use is another."""
+    by = issuers.get(issuer_id)
+    if by is None or by.use not in uses:
+        raise Refused("issuer.unknown", f"the vault has no {' or '.join(uses)} key {issuer_id!r}")
+    return by
 
 
 class Signer:

@@ -17,8 +17,8 @@ from core.data_directory import DataDirectory
 from core.database import Database, Reader
 from core.issuers import Issuer, put_issuer
 from core.settings import Settings, Status
-from status.crl_updater import CrlUpdater
-from status.responder import Responder
+from status.crl.updater import CrlUpdater
+from status.ocsp.responder import Responder
 from tests.support.database import NOW, opened
 from tests.support.software_vault import DAY, HASHES, SoftwareVault
 

@@ -51,27 +51,27 @@ async def refused(world: World, code: str, asked: Callable[[], Awaitable[object]
 @pytest.mark.clause("CPS 6.3.2")
 async def test_after_the_issuers_last_second_nothing_is_signed(world: World) -> None:
     world.clock.at = ENDS
-    await world.service.sign_crl(crl(ENDS))
+    await world.service.status.sign_crl(crl(ENDS))
     world.clock.at = ENDS + 1
     brief = request(not_before=ENDS - DAY, not_after=ENDS)
     await refused(world, "issuer.ended", lambda: world.service.prepare(brief))
     later = replace(crl(ENDS + 1), number=2)
-    await refused(world, "issuer.ended", lambda: world.service.sign_crl(later))
-    await refused(world, "issuer.ended", lambda: world.service.sign_ocsp(ocsp(ENDS + 1)))
+    await refused(world, "issuer.ended", lambda: world.service.status.sign_crl(later))
+    await refused(world, "issuer.ended", lambda: world.service.status.sign_ocsp(ocsp(ENDS + 1)))
 
 
 @pytest.mark.clause("BR 4.9.7")
 async def test_a_retired_issuer_signs_crls_and_no_leaves(world: World) -> None:
     lives(world, Life(IssuerState.RETIRED))
     await refused(world, "issuer.state", lambda: world.service.prepare(request()))
-    await world.service.sign_crl(crl(NOW))
+    await world.service.status.sign_crl(crl(NOW))
 
 
 async def test_a_destroyed_issuer_signs_nothing(world: World) -> None:
     lives(world, Life(IssuerState.DESTROYED))
     await refused(world, "issuer.destroyed", lambda: world.service.prepare(request()))
-    await refused(world, "issuer.destroyed", lambda: world.service.sign_crl(crl(NOW)))
-    await refused(world, "issuer.destroyed", lambda: world.service.sign_ocsp(ocsp(NOW)))
+    await refused(world, "issuer.destroyed", lambda: world.service.status.sign_crl(crl(NOW)))
+    await refused(world, "issuer.destroyed", lambda: world.service.status.sign_ocsp(ocsp(NOW)))
 
 
 async def test_what_was_prepared_before_an_issuers_last_second_is_not_signed_after_it(world: World) -> None:
@@ -143,4 +143,4 @@ async def test_a_retired_local_service_issuer_certifies_no_server_of_ours(world:
 
 @pytest.mark.clause("BR 4.9.10")
 async def test_a_serial_number_that_the_journal_does_not_know_is_never_good(world: World) -> None:
-    await refused(world, "ocsp.unassigned", lambda: world.service.sign_ocsp(ocsp(NOW)))
+    await refused(world, "ocsp.unassigned", lambda: world.service.status.sign_ocsp(ocsp(NOW)))

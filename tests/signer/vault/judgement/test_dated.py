@@ -182,7 +182,7 @@ async def test_a_crl_is_valid_for_ten_days_at_most(world: World) -> None:
     wanted = api.CrlRequest("ec-p256", 0, 1, now, now + 10 * DAY, ())
     dated.must_suit_crl(wanted, now)
     with pytest.raises(Refused, match=r"dated\.crl-validity"):
-        await world.service.sign_crl(replace(wanted, next_update=now + 10 * DAY + 1))
+        await world.service.status.sign_crl(replace(wanted, next_update=now + 10 * DAY + 1))
     assert world.journal.sequence == 0
 
 

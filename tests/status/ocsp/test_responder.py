@@ -1,4 +1,4 @@
-"""status/responder.py"""
+"""status/ocsp/responder.py"""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from cryptography.x509 import ocsp
 from core import certificates
 from core.errors import Refused
 from signer.api import OcspRequest, Signed
-from status.responder import Answer, AnswerCache, _Cached, check
+from status.ocsp.answer import Answer
+from status.ocsp.responder import AnswerCache, _Cached, check
 
 GOOD, REVOKED = ocsp.OCSPCertStatus.GOOD, ocsp.OCSPCertStatus.REVOKED
 Response = ocsp.OCSPResponseStatus

@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
 from core import certificates
@@ -29,9 +28,10 @@ from core.clock import Clock
 from core.database import Reader
 from core.errors import HaltIssuance, Refused, TransientError
 from signer.api import Description, OcspRequest, Signed
-from status.index import IssuerIndex
-from status.kept import Kept, KeptAnswers
-from status.request import CertId, MalformedRequest, parse
+from status.ocsp.answer import INTERNAL_ERROR, MALFORMED, TRY_LATER, UNAUTHORIZED, Answer
+from status.ocsp.issuers import IssuerIndex
+from status.ocsp.kept import Kept, KeptAnswers
+from status.ocsp.request import CertId, MalformedRequest, parse
 
 CACHE_ENTRIES = 100_000
 """Signed answers kept in memory: about 100 MB at 471 octets of RSA-2048 answer and as much overhead."""
@@ -48,16 +48,6 @@ class StatusSigner(Protocol):
     async def describe(self) -> Description: ...
 
     async def sign_ocsp(self, request: OcspRequest) -> Signed: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """An OCSPResponse, DER.  Times are POSIX seconds, and None for the unsigned errors."""
-
-    der: bytes
-    this_update: int | None = None
-    next_update: int | None = None
-    etag: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,23 +142,23 @@ class Responder:
             asked = parse(der)
         except MalformedRequest as error:
             _log.debug("malformed OCSP request: %s", error)
-            return malformed()
+            return MALFORMED
         try:
             return await self._answer(asked)
         except (TransientError, Refused, HaltIssuance) as error:
             _log.warning("no OCSP signature for %s: %s", asked.serial.hex(), error)
-            return _TRY_LATER
+            return TRY_LATER
         except Exception:
             _log.exception("OCSP for %s failed", asked.serial.hex())
-            return _INTERNAL_ERROR
+            return INTERNAL_ERROR
 
     async def _answer(self, asked: CertId) -> Answer:
         issuer_id = self._issuers.find(asked)
         if issuer_id is None:
-            return _UNAUTHORIZED
+            return UNAUTHORIZED
         standing = self._look(issuer_id, asked.serial)
         if standing is None:
-            return _UNAUTHORIZED
+            return UNAUTHORIZED
         now = self._clock.now()
         key = (issuer_id, asked.serial, asked.hash_name)
         held = self._cache.get(key)
@@ -209,7 +199,7 @@ class Responder:
         for _ in range(_ATTEMPTS):
             standing = self._look(issuer_id, serial)
             if standing is None:
-                return _UNAUTHORIZED
+                return UNAUTHORIZED
             made = await self._sign(key, standing)
             if self._look(issuer_id, serial) == standing:
                 self._cache.put(key, made)
@@ -283,20 +273,5 @@ def check(der: bytes, request: OcspRequest) -> None:
         )
 
 
-def malformed() -> Answer:
-    """The answer to what is no OCSP request."""
-    return _MALFORMED
-
-
 def _seconds(at: datetime | None) -> int | None:
     return None if at is None else int(at.timestamp())
-
-
-def _error(status: ocsp.OCSPResponseStatus) -> Answer:
-    return Answer(ocsp.OCSPResponseBuilder.build_unsuccessful(status).public_bytes(Encoding.DER))
-
-
-_MALFORMED = _error(ocsp.OCSPResponseStatus.MALFORMED_REQUEST)
-_INTERNAL_ERROR = _error(ocsp.OCSPResponseStatus.INTERNAL_ERROR)
-_TRY_LATER = _error(ocsp.OCSPResponseStatus.TRY_LATER)
-_UNAUTHORIZED = _error(ocsp.OCSPResponseStatus.UNAUTHORIZED)

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from core.clock import Clock
 from core.database import Reader
-from status.request import CertId
+from status.ocsp.request import CertId
 
 _REREAD_AFTER = 5.0
 """Seconds between two looks at the table for a CertID nobody knows: a stranger cannot keep us reading."""

@@ -32,7 +32,7 @@ from core.settings import Settings
 from repo_static.publisher import publish_index
 from repo_static.store import NotPublished, Store
 from signer.api import ActivationState, CrlEntry, CrlRequest, Description, Signed
-from status import forgotten
+from status.crl import forgotten
 
 RETRY_AFTER = 5
 """Seconds until a CRL that could not be made is tried again."""

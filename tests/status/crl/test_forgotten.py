@@ -1,4 +1,4 @@
-"""status/forgotten.py: a database restored from a backup takes no published revocation back."""
+"""status/crl/forgotten.py: a database restored from a backup takes no published revocation back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""status/crl_updater.py"""
+"""status/crl/updater.py"""
 
 from __future__ import annotations
 

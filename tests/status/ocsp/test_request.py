@@ -1,4 +1,4 @@
-"""status/request.py"""
+"""status/ocsp/request.py"""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core import der
-from status.request import MAX_OCTETS, MalformedRequest, of_path, parse
+from status.ocsp.request import MAX_OCTETS, MalformedRequest, of_path, parse
 
 
 def built(

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from cryptography.x509 import ocsp
 
-from status.kept import Kept, KeptAnswers
-from status.responder import AnswerCache, Responder
+from status.ocsp.kept import Kept, KeptAnswers
+from status.ocsp.responder import AnswerCache, Responder
 
 NOW = 1_800_000_000
 KEY = ("ec1", b"\x01", "sha1")

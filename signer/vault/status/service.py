@@ -1,0 +1,101 @@
+"""What the vault does when it is asked for a status: judge, build, lint, sign.
+
+Must never: say "good" of a serial number that its journal does not know, or sign a CRL whose number does not
+rise.
+
+RFC 5280 section 5; RFC 6960 section 4.2; BR 4.9, 7.2, 7.3; docs/revocation.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from core.clock import Clock
+from core.errors import Refused
+from core.settings import Rules, Settings
+from signer import api
+from signer.api import KeyUse
+from signer.vault.judgement import dated
+from signer.vault.lint.crl_check import Wanted
+from signer.vault.lint.pool import Kind
+from signer.vault.lint.sample import Sampler
+from signer.vault.record.journal import Journal
+from signer.vault.sealed import lifetimes
+from signer.vault.signing import IssuingKey, Signer, issuing_key
+from signer.vault.status.lint import StatusLint
+from signer.vault.status.responders import Responders
+from signer.vault.templates import ocsp
+
+_CLOCK_TOLERANCE = 5
+"""Seconds by which a status may be from the future: two processes read one clock at different moments."""
+
+
+class StatusService:
+    """The methods of signer/api.py about status."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        issuers: Mapping[str, IssuingKey],
+        signer: Signer,
+        responders: Responders,
+        journal: Journal,
+        lint: StatusLint,
+        sampler: Sampler,
+        clock: Clock,
+    ) -> None:
+        self._settings = settings
+        self._issuers = issuers
+        self._signer = signer
+        self._responders = responders
+        self._journal = journal
+        self._lint = lint
+        self._sampler = sampler
+        self._clock = clock
+
+    async def sign_ocsp(self, request: api.OcspRequest) -> api.Signed:
+        """A status, signed by the issuer's responder."""
+        now = self._clock.now()
+        self._signer.must_be_open()
+        by = issuing_key(self._issuers, request.issuer_id, KeyUse.ISSUING)
+        lifetimes.must_answer(by.issuer, by.life, now)
+        _must_not_be_later(request.this_update, now)
+        if request.revoked_at is None and not self._journal.has_serial(request.serial):
+            # BR 4.9.10: never "good" for a serial number that was not assigned, whatever a register says.
+            raise Refused("ocsp.unassigned", f"the journal knows no serial number {request.serial.hex()}")
+        responder = self._responders.current(request.issuer_id)
+        if self._settings.ca.rules is Rules.PUBLIC:
+            dated.must_suit_ocsp(request, now)
+        data = await self._lint.ocsp(by.issuer, responder, request, now)
+        signature = await self._signer.plain(responder.key, data)
+        algorithm = responder.algorithm.identifier
+        signed = ocsp.assemble(data, algorithm, signature, responder.certificate)
+        self._sampler.offer(Kind.OCSP, signed)
+        return api.Signed(signed)
+
+    async def sign_crl(self, request: api.CrlRequest) -> api.Signed:
+        """A CRL; its number rises."""
+        now = self._clock.now()
+        self._signer.must_be_open()
+        by = issuing_key(self._issuers, request.issuer_id, KeyUse.ISSUING, KeyUse.LOCAL_SERVICE)
+        lifetimes.must_answer(by.issuer, by.life, now)
+        _must_not_be_later(request.this_update, now)
+        if self._settings.ca.rules is Rules.PUBLIC:
+            dated.must_suit_crl(request, now)
+        shards = self._settings.status.crl_shards
+        if not 0 <= request.shard < shards:
+            raise Refused("crl.shard", f"{request.issuer_id} has the shards 0 to {shards - 1}")
+        # One full CRL carries no issuingDistributionPoint; a shard names itself in one (BR 7.2.2.1).
+        url = by.issuer.crl_url(request.shard) if shards > 1 else None
+        wanted = Wanted(
+            by.issuer, request.number, request.this_update, request.next_update, request.entries, url
+        )
+        tbs = await self._lint.crl(wanted, now)
+        signed = await self._signer.crl(by, request.shard, request.number, tbs)
+        self._sampler.offer(Kind.CRL, signed)
+        return api.Signed(signed)
+
+
+def _must_not_be_later(this_update: int, now: int) -> None:
+    if this_update > now + _CLOCK_TOLERANCE:
+        raise Refused("status.this-update", "thisUpdate lies in the future: the caller's clock is wrong")

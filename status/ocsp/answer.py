@@ -1,0 +1,29 @@
+"""An OCSP answer as it leaves, and the unsigned ones that tell of an error (RFC 6960 2.3 and 4.2.1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ocsp
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An OCSPResponse, DER.  Times are POSIX seconds, and None for the unsigned errors."""
+
+    der: bytes
+    this_update: int | None = None
+    next_update: int | None = None
+    etag: str = ""
+
+
+def _error(status: ocsp.OCSPResponseStatus) -> Answer:
+    return Answer(ocsp.OCSPResponseBuilder.build_unsuccessful(status).public_bytes(Encoding.DER))
+
+
+MALFORMED = _error(ocsp.OCSPResponseStatus.MALFORMED_REQUEST)
+INTERNAL_ERROR = _error(ocsp.OCSPResponseStatus.INTERNAL_ERROR)
+TRY_LATER = _error(ocsp.OCSPResponseStatus.TRY_LATER)
+UNAUTHORIZED = _error(ocsp.OCSPResponseStatus.UNAUTHORIZED)
+"""For serial numbers of which we say nothing (RFC 9919 section 4.1): "good" would be a lie."""
