@@ -152,24 +152,42 @@ class Responder:
             _log.exception("OCSP for %s failed", asked.serial.hex())
             return INTERNAL_ERROR
 
-    async def _answer(self, asked: CertId) -> Answer:
+    def at_hand(self, asked: CertId) -> Answer | None:
+        """What can be said at once, without a signature; None when `answer` has to be waited for.
+
+        It is as true as what `answer` says: the register is looked at for it.
+        """
         issuer_id = self._issuers.find(asked)
-        if issuer_id is None:
+        standing = None if issuer_id is None else self._look(issuer_id, asked.serial)
+        if issuer_id is None or standing is None:
             return UNAUTHORIZED
-        standing = self._look(issuer_id, asked.serial)
-        if standing is None:
-            return UNAUTHORIZED
-        now = self._clock.now()
-        key = (issuer_id, asked.serial, asked.hash_name)
+        held = self._current((issuer_id, asked.serial, asked.hash_name), standing)
+        if held is None or self._clock.now() >= held.this_update + self._refresh:
+            return None
+        return held.answer
+
+    def _current(self, key: _Key, standing: _Standing) -> _Cached | None:
+        """The answer held that is made from the row as it stands, and not over."""
         held = self._cache.get(key)
-        current = held is not None and held.version == standing.version and now < held.next_update
-        if held is not None and current and now < held.this_update + self._refresh:
-            return held.answer
+        if held is None or held.version != standing.version or self._clock.now() >= held.next_update:
+            return None
+        return held
+
+    async def _answer(self, asked: CertId) -> Answer:
+        ready = self.at_hand(asked)
+        if ready is not None:
+            return ready
+        issuer_id = self._issuers.find(asked)
+        standing = None if issuer_id is None else self._look(issuer_id, asked.serial)
+        if issuer_id is None or standing is None:
+            return UNAUTHORIZED
+        key = (issuer_id, asked.serial, asked.hash_name)
+        held = self._current(key, standing)
         try:
             return await self._signed(key)
         except (TransientError, Refused, HaltIssuance) as error:
             # Without the vault an answer that is still true and still valid is the best there is.
-            if held is None or not current or self._look(issuer_id, asked.serial) != standing:
+            if held is None or self._look(issuer_id, asked.serial) != standing:
                 raise
             _log.warning("OCSP answer for %s not renewed: %s", asked.serial.hex(), error)
             return held.answer
