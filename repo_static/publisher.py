@@ -12,32 +12,22 @@ from __future__ import annotations
 
 import json
 import logging
-import tomllib
-from datetime import UTC, datetime
-from functools import cache
-from pathlib import Path
+from datetime import datetime
 from typing import Any, Protocol
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
-from markdown_it import MarkdownIt
-from markupsafe import Markup
 
-from core.methods import METHODS
-from core.settings import Rules, Settings
-from repo_static import roster
+from core.settings import Settings
+from repo_static import rendering, roster
+from repo_static.documents import editions
+from repo_static.rendering import base_url, day, render
 from repo_static.store import NotPublished, Store
-
-LANGUAGES = ("en", "ja")
-"""The English text is the authoritative one (CCADB policy 4)."""
 
 ROOT_ID = roster.ROOT_ID
 """The issuing CAs' certificates point to /issuers/root.crt and /crl/root-0.crl."""
-
-CONTENT = Path(__file__).parent / "content"
 
 _log = logging.getLogger(__name__)
 
@@ -63,16 +53,16 @@ def publish(store: Store, hierarchy: Hierarchy, settings: Settings) -> list[str]
     changed += _root_crl(store, hierarchy.root_crl)
     # After the files that it names.
     changed += _replace(
-        store, {roster.NAME: roster.render(hierarchy.issuers, hierarchy.root, _base(settings))}
+        store, {roster.NAME: roster.render(hierarchy.issuers, hierarchy.root, base_url(settings))}
     )
-    changed += _replace(store, {"style.css": (CONTENT / "style.css").read_text()})
+    changed += _replace(store, {"style.css": (rendering.CONTENT / "style.css").read_text()})
     try:
-        changed += [name for name, text in _documents(settings) if store.add(name, text.encode())]
+        changed += [name for name, text in editions.files(settings) if store.add(name, text.encode())]
     except NotPublished as error:
         if settings.deployment.production:
             raise
         _log.error("%s (the setting is ca.cps_version)", error)
-    changed += _replace(store, {"cps/index.html": _versions_page(store, settings)})
+    changed += _replace(store, {"cps/index.html": editions.index(store, settings)})
     return changed + publish_index(store, hierarchy, settings)
 
 
@@ -90,9 +80,9 @@ def publish_index(store: Store, hierarchy: Hierarchy, settings: Settings) -> lis
         for each in sorted(hierarchy.issuers, key=lambda each: (each.use != "issuing", each.id))
     ]
     root = certificate_facts(hierarchy.root)
-    facts = {"settings": settings, "root": root, "issuers": issuers, "crls": crls, "base": _base(settings)}
+    facts = {"settings": settings, "root": root, "issuers": issuers, "crls": crls, "base": base_url(settings)}
     pages = {
-        name: _render("index.html.j2", language, example=issuers[0], **facts)
+        name: render("index.html.j2", language, example=issuers[0], **facts)
         for name, language in (("index.html", "en"), ("ja/index.html", "ja"))
         if issuers
     }
@@ -106,8 +96,8 @@ def certificate_facts(der: bytes) -> dict[str, str]:
     return {
         "subject": certificate.subject.rfc4514_string(),
         "algorithm": _key_text(certificate.public_key()),
-        "not_before": _day(certificate.not_valid_before_utc),
-        "not_after": _day(certificate.not_valid_after_utc),
+        "not_before": day(certificate.not_valid_before_utc),
+        "not_after": day(certificate.not_valid_after_utc),
         "serial": f"{certificate.serial_number:x}",
         "sha256": certificate.fingerprint(hashes.SHA256()).hex(":").upper(),
     }
@@ -117,57 +107,6 @@ def crl_number(der: bytes) -> int:
     """The CRLNumber of a CRL."""
     crl = x509.load_der_x509_crl(der)
     return crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
-
-
-def cp_cps(language: str, settings: Settings) -> str:
-    """The CP/CPS in Markdown, its numbers and names taken from the settings that are in force."""
-    return (
-        _environment()
-        .get_template(f"cp-cps.{language}.md.j2")
-        .render(
-            settings=settings,
-            base=_base(settings),
-            public=settings.ca.rules is Rules.PUBLIC,
-            methods={name: METHODS[name].sources for name in settings.validation.methods},
-        )
-    )
-
-
-def duration(seconds: int, language: str) -> str:
-    """Seconds in the largest unit that divides them: "7 days", "96 hours" -> "4 days"; "7 日間", "10 秒"."""
-    for size, english, japanese in ((86400, "day", "日"), (3600, "hour", "時間"), (60, "minute", "分")):
-        if seconds % size == 0 and seconds:
-            count = seconds // size
-            return f"{count} {japanese}" if language == "ja" else f"{count} {english}{'s' * (count != 1)}"
-    return f"{seconds} 秒" if language == "ja" else f"{seconds} seconds"
-
-
-def _documents(settings: Settings) -> list[tuple[str, str]]:
-    version = settings.ca.cps_version
-    documents = []
-    for language in LANGUAGES:
-        source = cp_cps(language, settings)
-        # Raw HTML in the source stays text: the operator's settings are in it.
-        body = Markup(MarkdownIt("commonmark", {"html": False}).enable("table").render(source))
-        name = f"cps/cp-cps-{version}.{language}"
-        documents.append((f"{name}.md", source))
-        page = _render("document.html.j2", language, settings=settings, version=version, body=body)
-        documents.append((f"{name}.html", page))
-    return documents
-
-
-def _versions_page(store: Store, settings: Settings) -> str:
-    prefix, suffix = "cps/cp-cps-", ".en.md"
-    versions = []
-    for name in store.names("cps"):
-        if name.startswith(prefix) and name.endswith(suffix):
-            version = name.removeprefix(prefix).removesuffix(suffix)
-            # Never rewritten, so the file's time is that of its publication.
-            published = datetime.fromtimestamp((store.root / name).stat().st_mtime, UTC)
-            current = version == settings.ca.cps_version
-            versions.append({"version": version, "published": _day(published), "current": current})
-    versions.sort(key=lambda each: str(each["published"]), reverse=True)
-    return _render("cps-index.html.j2", "en", settings=settings, versions=versions)
 
 
 def _certificates(hierarchy: Hierarchy) -> list[tuple[str, bytes]]:
@@ -205,29 +144,6 @@ def _replace(store: Store, pages: dict[str, str]) -> list[str]:
     return [name for name, text in pages.items() if store.replace(name, text.encode())]
 
 
-def _render(template: str, language: str, **values: Any) -> str:
-    return _environment().get_template(template).render(language=language, t=_words()[language], **values)
-
-
-@cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(CONTENT),
-        autoescape=select_autoescape(("html.j2",), default_for_string=False),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["duration"] = duration
-    return environment
-
-
-@cache
-def _words() -> dict[str, Any]:
-    return tomllib.loads((CONTENT / "words.toml").read_text())
-
-
 def _crl_facts(name: str, content: bytes) -> dict[str, Any]:
     crl = x509.load_der_x509_crl(content)
     return {
@@ -243,7 +159,7 @@ def _json(
     settings: Settings, root: dict[str, str], issuers: list[dict[str, Any]], crls: list[dict[str, Any]]
 ) -> str:
     """For programs: above all the full list of CRL URLs of each issuer (CCADB policy 6.2)."""
-    base = _base(settings)
+    base = base_url(settings)
     document = {
         "organization": settings.ca.organization,
         "trust_anchor": {**root, "url": f"{base}/trust-anchor.crt", "crls": _crl_urls(base, crls, ROOT_ID)},
@@ -268,10 +184,6 @@ def _crl_urls(base: str, crls: list[dict[str, Any]], issuer_id: str) -> list[str
     return [f"{base}/{crl['name']}" for crl in crls if crl["name"].rpartition("-")[0] == f"crl/{issuer_id}"]
 
 
-def _base(settings: Settings) -> str:
-    return settings.repository.base_url.rstrip("/")
-
-
 def _pem(der: bytes) -> bytes:
     return x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM)
 
@@ -281,10 +193,6 @@ def _key_text(key: object) -> str:
         return f"RSA {key.key_size}"
     # The NIST curves are known to people by their size; RFC 5480 names them secp256r1 and so on.
     return f"ECDSA P-{key.key_size}" if isinstance(key, ec.EllipticCurvePublicKey) else type(key).__name__
-
-
-def _day(at: datetime) -> str:
-    return at.strftime("%Y-%m-%d")
 
 
 def _minute(at: datetime | None) -> str:
