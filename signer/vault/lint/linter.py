@@ -132,12 +132,7 @@ def _pkix() -> Linter:
             certificate.create_spki_validator_container([]),
         ],
     )
-    filters = [
-        serverauth_finding_filter.DnsNameGeneralNamePreferredNameSyntaxFilter(),
-        finding_filter.ValidationFindingFilter(
-            general_name.GeneralNameUriSyntaxValidator.VALIDATION_INVALID_URI_SYNTAX
-        ),
-    ]
+    filters = [serverauth_finding_filter.DnsNameGeneralNamePreferredNameSyntaxFilter(), _any_host()]
     return Linter(certificate_loader.load_der_document, indexed(validator), filters, validator)
 
 
@@ -158,7 +153,16 @@ def _crl(rules: Rules, kind: crl.CertificateRevocationListType) -> Linter:
             *whole,
         ],
     )
-    return Linter(loader.RFC5280CertificateListDocumentLoader().load_der_document, validator, [], validator)
+    # A shard's URL is the one in its certificates, byte for byte: what is passed there is passed here.
+    filters = [] if rules is Rules.PUBLIC else [_any_host()]
+    load = loader.RFC5280CertificateListDocumentLoader().load_der_document
+    return Linter(load, validator, filters, validator)
+
+
+def _any_host() -> Any:
+    return finding_filter.ValidationFindingFilter(
+        general_name.GeneralNameUriSyntaxValidator.VALIDATION_INVALID_URI_SYNTAX
+    )
 
 
 def _ocsp() -> Linter:

@@ -235,11 +235,13 @@ async def test_private_rules_allow_urls_on_hosts_of_a_single_label(pool: tuple[L
         crl_url_template="http://localhost:14080/crl/ec-1-{shard}.crl",
     )
     octets = leaf.dummy_signed(leaf.build_tbs(issuer, profile(rules), leaf_request()), issuer)
-    if rules is Rules.PRIVATE:
-        await lint.lint(octets, Kind.LEAF)
-    else:
-        with pytest.raises(Refused, match=r"lint\."):
-            await lint.lint(octets, Kind.LEAF)
+    shard = crl_der(1, url=issuer.crl_url(0))
+    for document, kind in ((octets, Kind.LEAF), (shard, Kind.CRL)):
+        if rules is Rules.PRIVATE:
+            await lint.lint(document, kind)
+        else:
+            with pytest.raises(Refused, match=r"lint\."):
+                await lint.lint(document, kind)
 
 
 async def test_a_root_crl_may_say_ca_compromise_but_a_crl_may_not(pool: tuple[LintPool, Rules]) -> None:
