@@ -27,7 +27,7 @@ from core.metrics import REGISTRY
 from core.settings import Status
 from signer.api import ActivationState
 from signer.client import Vault
-from status.crl.updater import last_published, scopes
+from status.crl.scopes import last_published, scopes
 
 LOOK_EVERY = 1
 """Seconds between two looks; a look is one small call over the socket."""

@@ -17,22 +17,20 @@ import asyncio
 import contextlib
 import hashlib
 import logging
-from dataclasses import dataclass
 from typing import Protocol
-
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from core import certificates
 from core.clock import Clock
 from core.data_directory import DataDirectory
-from core.database import Database, Reader, Transaction
+from core.database import Database, Transaction
 from core.errors import HaltIssuance, Refused, TransientError
 from core.settings import Settings
 from repo_static.publisher import publish_index
 from repo_static.store import NotPublished, Store
 from signer.api import ActivationState, CrlEntry, CrlRequest, Description, Signed
 from status.crl import forgotten
+from status.crl.check import check, number_of
+from status.crl.scopes import Scope, last_published, scopes
 
 RETRY_AFTER = 5
 """Seconds until a CRL that could not be made is tried again."""
@@ -58,32 +56,6 @@ class CrlSigner(Protocol):
 
 class Locked(TransientError):
     """Nothing is signed until people have activated the vault; `wake` is called when they have."""
-
-
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """One series of CRLs: its numbers rise strictly."""
-
-    issuer_id: str
-    shard: int
-    shards: int
-    issuer_certificate: bytes
-
-    @property
-    def name(self) -> str:
-        """The file's public name."""
-        return f"crl/{self.issuer_id}-{self.shard}.crl"
-
-
-@dataclass(frozen=True, slots=True)
-class Published:
-    """A row of `crls`: the last CRL of a scope that reached the public."""
-
-    number: int
-    this_update: int
-    next_update: int
-    revocation_version: int
-    sha256: bytes
 
 
 class CrlUpdater:
@@ -221,11 +193,11 @@ class CrlUpdater:
     def _published_number(self, scope: Scope) -> int:
         """The number in the public file: higher than the rows' after a restore from an old backup."""
         content = self._store.read(scope.name)
-        return 0 if content is None else _number(x509.load_der_x509_crl(content))
+        return 0 if content is None else number_of(content)
 
     def _guard(self, published: bytes | None, scope: Scope, request: CrlRequest, version: int) -> None:
         """Raises `NotPublished` when what is public is newer than what we are about to put in its place."""
-        if published is not None and _number(x509.load_der_x509_crl(published)) >= request.number:
+        if published is not None and number_of(published) >= request.number:
             raise NotPublished(f"{scope.name}: number {request.number} is not above the published one")
         last = last_published(self._database.reader, scope)
         if last is not None and last.revocation_version > version:
@@ -233,73 +205,6 @@ class CrlUpdater:
                 f"{scope.name}: made from revocation version {version}, "
                 f"but version {last.revocation_version} is public already"
             )
-
-
-def scopes(reader: Reader) -> list[Scope]:
-    """All CRL scopes: every issuer, the local-service issuer too, with each of its shards."""
-    rows = reader.all("SELECT id, certificate, crl_shards FROM issuers ORDER BY id")
-    return [
-        Scope(row["id"], shard, row["crl_shards"], row["certificate"])
-        for row in rows
-        for shard in range(row["crl_shards"])
-    ]
-
-
-def last_published(reader: Reader, scope: Scope) -> Published | None:
-    """The scope's newest CRL that was recorded as published."""
-    row = reader.one(
-        "SELECT number, this_update, next_update, revocation_version, sha256 FROM crls"
-        " WHERE issuer_id = ? AND shard = ? AND sha256 != x'' ORDER BY number DESC LIMIT 1",
-        (scope.issuer_id, scope.shard),
-    )
-    return None if row is None else Published(*row)
-
-
-def check(der: bytes, request: CrlRequest, scope: Scope, base_url: str) -> None:
-    """Check that a signed CRL is the one asked for, and of the scope under whose URL it will stand.
-
-    Raises: `Refused` with the first difference found; nothing may be published then.
-    """
-    crl = x509.load_der_x509_crl(der)
-    issuer = x509.load_der_x509_certificate(scope.issuer_certificate)
-    key = issuer.public_key()
-    assert isinstance(key, (rsa.RSAPublicKey, ec.EllipticCurvePublicKey))
-    found: dict[str, tuple[object, object]] = {
-        "issuer": (crl.issuer, issuer.subject),
-        "signature": (crl.is_signature_valid(key), True),
-        "number": (_number(crl), request.number),
-        # BR 7.2.2.1: a shard names its own URL, octet for octet; a full CRL names none.
-        "scope": (
-            _distribution_point(crl),
-            f"{base_url.rstrip('/')}/{scope.name}" if scope.shards > 1 else None,
-        ),
-        "thisUpdate": (int(crl.last_update_utc.timestamp()), request.this_update),
-        "nextUpdate": (
-            None if crl.next_update_utc is None else int(crl.next_update_utc.timestamp()),
-            request.next_update,
-        ),
-        "entries": (
-            sorted((entry.serial_number, int(entry.revocation_date_utc.timestamp())) for entry in crl),
-            sorted((int.from_bytes(e.serial, "big", signed=True), e.revoked_at) for e in request.entries),
-        ),
-    }
-    for what, (said, wanted) in found.items():
-        if said != wanted:
-            short = "they differ" if what == "entries" else f"{said!r} instead of {wanted!r}"
-            raise Refused("status.crl-mismatch", f"{request.issuer_id}-{request.shard} CRL, {what}: {short}")
-
-
-def _distribution_point(crl: x509.CertificateRevocationList) -> str | None:
-    """The URL in the issuingDistributionPoint, None when the CRL has none."""
-    try:
-        point = crl.extensions.get_extension_for_class(x509.IssuingDistributionPoint).value
-    except x509.ExtensionNotFound:
-        return None
-    return ", ".join(name.value for name in point.full_name or [])
-
-
-def _number(crl: x509.CertificateRevocationList) -> int:
-    return crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
 
 
 def _reserve_number(tx: Transaction, scope: Scope, published: int) -> int:

@@ -1,0 +1,58 @@
+"""The series of CRLs: one for each issuer and shard, and the last CRL of each that reached the public.
+
+Must never: write anything.
+
+RFC 5280 sections 5 (scope), 5.2.3 (CRLNumber rises within it), 5.2.5.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from core.database import Reader
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """One series of CRLs: its numbers rise strictly."""
+
+    issuer_id: str
+    shard: int
+    shards: int
+    issuer_certificate: bytes
+
+    @property
+    def name(self) -> str:
+        """The file's public name."""
+        return f"crl/{self.issuer_id}-{self.shard}.crl"
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A row of `crls`: the last CRL of a scope that reached the public."""
+
+    number: int
+    this_update: int
+    next_update: int
+    revocation_version: int
+    sha256: bytes
+
+
+def scopes(reader: Reader) -> list[Scope]:
+    """All CRL scopes: every issuer, the local-service issuer too, with each of its shards."""
+    rows = reader.all("SELECT id, certificate, crl_shards FROM issuers ORDER BY id")
+    return [
+        Scope(row["id"], shard, row["crl_shards"], row["certificate"])
+        for row in rows
+        for shard in range(row["crl_shards"])
+    ]
+
+
+def last_published(reader: Reader, scope: Scope) -> Published | None:
+    """The scope's newest CRL that was recorded as published."""
+    row = reader.one(
+        "SELECT number, this_update, next_update, revocation_version, sha256 FROM crls"
+        " WHERE issuer_id = ? AND shard = ? AND sha256 != x'' ORDER BY number DESC LIMIT 1",
+        (scope.issuer_id, scope.shard),
+    )
+    return None if row is None else Published(*row)
