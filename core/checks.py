@@ -23,6 +23,7 @@ from core import (
     profile_checks,
     redis_checks,
     renewal_checks,
+    repository_checks,
     validation_checks,
 )
 from core.methods import METHODS
@@ -73,6 +74,7 @@ def undated(settings: Settings) -> None:
     _approved_tokens(settings)
     profile_checks.undated(settings)
     renewal_checks.undated(settings.renewal)
+    repository_checks.undated(settings)
     _ct(settings)
     if settings.ca.rules is Rules.PUBLIC:
         _public(settings)

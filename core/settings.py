@@ -176,6 +176,7 @@ class Vault:
     responders: ResponderMaker = ResponderMaker.VAULT
     responder_lifetime: int = 14 * 86400
     responder_renewal: int = 7 * 86400
+    manifest_keys: tuple[str, ...] = ("manifest-1",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +210,8 @@ class Repository:
 
     listen: tuple[str, ...] = ("127.0.0.1:14080",)
     base_url: str = "http://localhost:14080"
+    manifest_validity: int = 86400
+    manifest_refresh: int = 3600
 
 
 @dataclass(frozen=True, slots=True)

@@ -265,6 +265,20 @@ class Signed:
 
 
 @dataclass(frozen=True, slots=True)
+class ManifestRequest:
+    """A manifest of the repository to be signed: JSON (docs/relying-parties.md)."""
+
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SignedManifest:
+    """A JWS in its general JSON serialization (RFC 7515 section 7.2.1), with the manifest in it."""
+
+    jws: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class BlockKeyRequest:
     """Never certify this key again; `spki_sha256` is SHA-256 over its SubjectPublicKeyInfo."""
 
@@ -371,6 +385,7 @@ RECALL = Method("recall", RecallRequest, Recalled)
 LOCAL_SERVICE = Method("local-service", LocalServiceRequest, Issued)
 SIGN_OCSP = Method("sign-ocsp", OcspRequest, Signed)
 SIGN_CRL = Method("sign-crl", CrlRequest, Signed)
+SIGN_MANIFEST = Method("sign-manifest", ManifestRequest, SignedManifest)
 BLOCK_KEY = Method("block-key", BlockKeyRequest, Nothing)
 JOURNAL = Method("journal", JournalRequest, Journal)
 ACTIVATION = Method("activation", Nothing, ActivationState)

@@ -51,6 +51,10 @@ class Vault:
         """A signed CertificateList."""
         return await self._rpc.call(api.SIGN_CRL, request)
 
+    async def sign_manifest(self, payload: bytes) -> bytes:
+        """The JWS over a manifest of the repository; its number is spent, whatever comes back."""
+        return (await self._rpc.call(api.SIGN_MANIFEST, api.ManifestRequest(payload))).jws
+
     async def block_key(self, spki_sha256: bytes) -> None:
         """Have this key refused for ever; durable when it returns."""
         await self._rpc.call(api.BLOCK_KEY, api.BlockKeyRequest(spki_sha256))

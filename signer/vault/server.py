@@ -46,6 +46,7 @@ from signer.vault.sealed.lifetimes import Life
 from signer.vault.sealed.seal import Hierarchy, SealedToken, TokenRole
 from signer.vault.service import Service
 from signer.vault.signing import IssuingKey, Signer
+from signer.vault.status.manifests import Manifests
 from signer.vault.status.responders import Responders
 from signer.vault.tokens import modules, wrapping
 from signer.vault.tokens.custody import Custody
@@ -64,6 +65,7 @@ CALLERS: dict[str, frozenset[str]] = {
     api.LOCAL_SERVICE.name: frozenset({APP}),
     api.SIGN_OCSP.name: frozenset({APP, STATUS}),
     api.SIGN_CRL.name: frozenset({APP}),
+    api.SIGN_MANIFEST.name: frozenset({APP}),
     api.BLOCK_KEY.name: frozenset({APP}),
     api.JOURNAL.name: frozenset({APP}),
     api.ACTIVATION.name: frozenset({APP}),
@@ -113,6 +115,7 @@ async def serve(
         issuers = _issuing_keys(settings, hierarchy)
         signer = Signer(None, journal)
         responders = Responders(settings, issuers, signer, journal, lint, clock, randomness)
+        manifests = Manifests(settings, hierarchy, signer, journal, clock)
         own_keys = _own_keys(hierarchy, issuers, responders)
 
         def open_token(pin: bytearray) -> TokenThreads:
@@ -120,11 +123,13 @@ async def serve(
             try:
                 _must_hold(settings, hierarchy, issuers, tokens)
                 responders.take(tokens.keeper)
-                tokens.self_test([*(by.key for by in issuers.values()), *responders.keys])
+                manifests.take(tokens.keeper)
+                vaults_own = [*responders.keys, *manifests.keys]
+                tokens.self_test([*(by.key for by in issuers.values()), *vaults_own])
             except BaseException:
                 tokens.close()
                 raise
-            own_keys.update(key.spki for key in responders.keys)
+            own_keys.update(key.spki for key in vaults_own)
             return tokens
 
         lock = Lock(open_token, signer, responders)
@@ -164,7 +169,7 @@ async def serve(
             await journal.append(Kind.REFUSED, issuance_id=f"uid {peer.uid}: {method}")
 
         rpc = RpcServer(policy(roles or {}, os.getuid()), record_refusal)
-        _add_methods(rpc, service, activation)
+        _add_methods(rpc, service, manifests, activation)
         data.vault_socket.parent.mkdir(parents=True, exist_ok=True)
         await rpc.listen(data.vault_socket)
         opened.push_async_callback(rpc.close)
@@ -286,7 +291,7 @@ def _verifier(settings: Settings, hierarchy: Hierarchy) -> Verifier:
     )
 
 
-def _add_methods(rpc: RpcServer, service: Service, activation: Activation) -> None:
+def _add_methods(rpc: RpcServer, service: Service, manifests: Manifests, activation: Activation) -> None:
     rpc.add(api.DESCRIBE, service.describe)
     rpc.add(api.PREPARE, service.prepare)
     rpc.add(api.PREPARE_FINAL, service.prepare_final)
@@ -295,6 +300,7 @@ def _add_methods(rpc: RpcServer, service: Service, activation: Activation) -> No
     rpc.add(api.LOCAL_SERVICE, service.local_service)
     rpc.add(api.SIGN_OCSP, service.status.sign_ocsp)
     rpc.add(api.SIGN_CRL, service.status.sign_crl)
+    rpc.add(api.SIGN_MANIFEST, manifests.sign)
     rpc.add(api.BLOCK_KEY, service.block_key)
     rpc.add(api.JOURNAL, service.journal)
     rpc.add(api.ACTIVATION, activation.state)

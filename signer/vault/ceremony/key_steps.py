@@ -32,7 +32,10 @@ PROOF = b"acme-server key ceremony v1\x00"
 """Signed, with the label behind it, by every new key: the transcript proves who holds the private half."""
 
 RESPONDER_PREFIX = "ocsp-"
-"""Of the keys that the vault itself makes for its OCSP responders (responders.py)."""
+"""Of the keys that the vault itself makes for its OCSP responders (status/responders.py)."""
+
+VAULTS_OWN = (RESPONDER_PREFIX, "manifest-")
+"""And of all that it makes (status/manifests.py)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +162,7 @@ class GenerateKey:
             raise ConfigurationError('the key "root" lies in the root token, and no other key does')
         if self.label in plan.keys:
             raise ConfigurationError(f"there is a key {self.label!r} already: a key is made once")
-        if self.label.startswith(RESPONDER_PREFIX) or not self.label.strip():
+        if self.label.startswith(VAULTS_OWN) or not self.label.strip():
             raise ConfigurationError(f"the label {self.label!r} is kept for the vault: choose another")
         plan.keys[self.label] = (self.token, self.algorithm)
 
@@ -184,7 +187,7 @@ class GenerateKey:
 
     def _must_be_listed(self, labels: frozenset[str], draft: Draft) -> None:
         known = {key.label for key in draft.keys.values() if key.token == self.token} | {self.label}
-        strange = {label for label in labels if label not in known and not label.startswith(RESPONDER_PREFIX)}
+        strange = {label for label in labels if label not in known and not label.startswith(VAULTS_OWN)}
         if strange:
             raise HaltIssuance(
                 f"token {self.token!r} holds keys that no ceremony tells of ({', '.join(sorted(strange))}): "

@@ -57,6 +57,7 @@ class Kind(StrEnum):
     HIERARCHY = (
         "hierarchy"  # the vault started with it; "hierarchy:<sequence>", `tbs` its digest, and its root
     )
+    MANIFEST = "manifest"  # "manifest:<sequence>", `tbs` the SHA-256 of what is signed next
     BLOCKED_KEY = "blocked-key"  # never certified again; `tbs` is the SHA-256 of its SubjectPublicKeyInfo
     REFUSED = "refused-access"  # a caller without business here, or a person refused: who and what
     ACTIVATE = "activate"  # the token was opened; here and in the next three the issuance id says by whom
@@ -94,6 +95,7 @@ class Journal:
         self._crl_numbers: dict[tuple[str, int], int] = {}
         self._responders: dict[str, int] = {}  # issuer id -> sequence of its newest responder's result
         self._hierarchy = (0, b"")
+        self._manifest = 0
         self._root = b""
         self._halt: JournalEntry | None = None
         self._blocked: dict[bytes, int] = {}  # SHA-256 of a key -> sequence of its first entry
@@ -138,6 +140,11 @@ class Journal:
     def last_crl_number(self, issuer_id: str, shard: int) -> int:
         """The highest CRL number that was ever intended in this scope; 0 when none was."""
         return self._crl_numbers.get((issuer_id, shard), 0)
+
+    @property
+    def last_manifest(self) -> int:
+        """The number of the newest manifest of the repository; 0 before the first."""
+        return self._manifest
 
     def last_responder(self, issuer_id: str) -> bytes | None:
         """The newest OCSP responder certificate made for this issuer."""
@@ -320,6 +327,8 @@ class Journal:
         elif entry.kind == Kind.HIERARCHY:
             self._hierarchy = (int(entry.issuance_id.partition(":")[2]), entry.tbs)
             self._root = entry.certificate or self._root
+        elif entry.kind == Kind.MANIFEST:
+            self._manifest = int(entry.issuance_id.partition(":")[2])
         elif entry.kind == Kind.BLOCKED_KEY:
             self._blocked.setdefault(entry.tbs, entry.sequence)
 

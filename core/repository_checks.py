@@ -1,0 +1,44 @@
+"""What must hold of the settings of the manifest: repository.manifest_*, vault.manifest_keys."""
+
+from __future__ import annotations
+
+import re
+
+from core.refusal import wrong
+from core.settings import Settings
+
+LONGEST_VALIDITY = 30 * 86400
+"""Seconds: a manifest says what is; one that is older says what was."""
+
+SHORTEST_REFRESH = 10
+"""Seconds: each manifest is a signature and a line in the vault's journal."""
+
+MAX_KEYS = 2
+"""One, and its successor."""
+
+_LABEL = re.compile(r"manifest-[a-z0-9-]{1,32}")
+
+
+def undated(settings: Settings) -> None:
+    """Require what holds at any time.  Raises: `ConfigurationError` for the first thing that does not."""
+    repository, labels = settings.repository, settings.vault.manifest_keys
+    if not 0 < repository.manifest_validity <= LONGEST_VALIDITY:
+        raise wrong(
+            "repository.manifest_validity", repository.manifest_validity, "write seconds, 30 days at most"
+        )
+    if not SHORTEST_REFRESH <= repository.manifest_refresh < repository.manifest_validity:
+        raise wrong(
+            "repository.manifest_refresh",
+            repository.manifest_refresh,
+            f"write {SHORTEST_REFRESH} seconds or more, and less than repository.manifest_validity "
+            f"({repository.manifest_validity}), or monitors see a gap",
+        )
+    if not 0 < len(labels) <= MAX_KEYS or len(set(labels)) != len(labels):
+        raise wrong("vault.manifest_keys", list(labels), "name one key, or two while the first is replaced")
+    for label in labels:
+        if not _LABEL.fullmatch(label):
+            raise wrong(
+                "vault.manifest_keys",
+                label,
+                'a label begins with "manifest-", as the vault keeps those for itself',
+            )
