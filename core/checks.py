@@ -24,6 +24,7 @@ from core import (
     redis_checks,
     renewal_checks,
     repository_checks,
+    sites,
     validation_checks,
 )
 from core.methods import METHODS
@@ -75,6 +76,7 @@ def undated(settings: Settings) -> None:
     profile_checks.undated(settings)
     renewal_checks.undated(settings.renewal)
     repository_checks.undated(settings)
+    sites.check(settings)
     _ct(settings)
     if settings.ca.rules is Rules.PUBLIC:
         _public(settings)
@@ -178,6 +180,7 @@ def _addresses(settings: Settings) -> None:
         ("repository.listen", settings.repository.listen),
         ("metrics.listen", settings.metrics.listen),
         ("mpic.listen", settings.mpic.listen),
+        ("test_sites.listen", settings.test_sites.listen),
     ):
         for each in listen:
             found = _LISTEN.fullmatch(each)

@@ -26,6 +26,7 @@ class DataDirectory:
         self.nonces = self.root / "nonces"
         self.repository = self.root / "repository"
         self.status = self.root / "status"
+        self.sites = self.root / "sites"
         self.run = self.root / "run"
         self.log = self.root / "log"
         self.vault_socket = self.run / "vault.sock"

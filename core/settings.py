@@ -215,6 +215,18 @@ class Repository:
 
 
 @dataclass(frozen=True, slots=True)
+class SiteSettings:
+    """[test_sites]  Sites for relying parties to try: valid, revoked, expired (BR 2.2)."""
+
+    zone: str = ""
+    listen: tuple[str, ...] = ("127.0.0.1:14443",)
+    families: tuple[str, ...] = ("ec", "rsa")
+    profile: str = ""
+    forwarded: bool = False
+    binding_file: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class DatabaseSettings:
     """[database]  The embedded database."""
 
@@ -336,6 +348,7 @@ class Settings:
     ct: Ct = field(default_factory=Ct)
     status: Status = field(default_factory=Status)
     repository: Repository = field(default_factory=Repository)
+    test_sites: SiteSettings = field(default_factory=SiteSettings)
     database: DatabaseSettings = field(default_factory=DatabaseSettings)
     redis: Redis = field(default_factory=Redis)
     metrics: Metrics = field(default_factory=Metrics)

@@ -60,7 +60,8 @@ def of(settings: Settings) -> tuple[Child, ...]:
         for perspective in settings.validation.perspectives
         if not perspective.url
     )
-    return (Child("vault", "vault"), *perspectives, Child("app", "app"), Child("status", "status"))
+    sites = (Child("sites", "sites"),) if settings.test_sites.zone else ()
+    return (Child("vault", "vault"), *perspectives, Child("app", "app"), Child("status", "status"), *sites)
 
 
 class Children:
@@ -149,7 +150,7 @@ class Children:
     async def stop(self) -> None:
         """Stop the front first, then those who serve it; kill what does not stop in time."""
         self._stopping = True
-        front = [child for child in self._processes if child.role in ("app", "status")]
+        front = [child for child in self._processes if child.role in ("app", "status", "sites")]
         behind = [child for child in self._processes if child not in front]
         for group in (front, behind):
             await asyncio.gather(*(self._stop(child) for child in group))

@@ -25,7 +25,7 @@ from core.settings import Settings
 GROUP = "acme-ca"
 """The group of all our users: it may use the sockets in run/ and read what its owner shows it."""
 
-USERS = {role: f"acme-ca-{role}" for role in ("vault", "perspective", "app", "status")}
+USERS = {role: f"acme-ca-{role}" for role in ("vault", "perspective", "app", "status", "sites")}
 
 CREATE = "scripts/system-users"
 """What makes them; named in every remedy."""
@@ -77,6 +77,7 @@ def arrange(isolation: Isolation, data: DataDirectory) -> None:
                        acme-ca-app                 0700
         repository     acme-ca-app : acme-ca       0755   public anyway
         status         acme-ca-status              0700
+        sites          acme-ca-sites               0700
         run            root : acme-ca              1770   sockets
         log            root : acme-ca-app          1770   the supervisor opens all but the access log
     """
@@ -90,6 +91,7 @@ def arrange(isolation: Isolation, data: DataDirectory) -> None:
         data.nonces: "app",
         data.mpic: "app",
         data.status: "status",
+        data.sites: "sites",
     }
     for path in (data.root, *private, data.repository, data.run, data.log):
         path.mkdir(parents=True, exist_ok=True, mode=0o755)

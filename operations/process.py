@@ -1,4 +1,4 @@
-"""One process of the CA: `python -m operations.process app|vault|perspective|status ...`.
+"""One process of the CA: `python -m operations.process app|vault|perspective|status|sites ...`.
 
 Loads the settings, imports its own room and nothing else, serves until told to stop.  The vault's process
 must hold no web, SQL or DNS code: this module imports no more than the standard library and core's settings.
@@ -35,6 +35,7 @@ ROOMS = {
     "perspective": "validation.perspective",
     "app": "operations.wiring",
     "status": "status.server",
+    "sites": "operations.sites.server",
 }
 """Whose `serve` each process runs."""
 

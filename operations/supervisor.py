@@ -138,6 +138,7 @@ def check_ports(settings: Settings) -> None:
         "acme.listen": settings.acme.listen,
         "repository.listen": settings.repository.listen,
         "metrics.listen": settings.metrics.listen,
+        "test_sites.listen": settings.test_sites.listen if settings.test_sites.zone else (),
     }
     if settings.mpic.listen:
         listening = {"mpic.listen": settings.mpic.listen}
@@ -226,7 +227,7 @@ async def _start_all(family: Children, settings: Settings, say: Say) -> None:
     # The vault first, as all build on its description; one perspective does not wait for another.
     await asyncio.gather(*(family.start(c) for c in everyone if c.role in ("vault", "perspective")))
     for child in everyone:
-        if child.role in ("app", "status"):
+        if child.role in ("app", "status", "sites"):
             await family.start(child)
 
 
