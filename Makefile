@@ -3,8 +3,8 @@
 PYTHON ?= python3
 VENV   ?= .venv
 DATA   ?= data
-# The http-01 port of a try-out: 80 would need root on both sides.  An empty SET runs config.toml as it is.
-SET    ?= --set validation.http_port=5002
+# The ports of a try-out: 80 and 443 would need root on both sides.  An empty SET runs config.toml as it is.
+SET    ?= --set validation.http_port=5002 --set validation.tls_alpn_port=14443 --set test_sites.zone=test.localhost
 
 export PYTHON VENV
 BIN := $(VENV)/bin

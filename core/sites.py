@@ -52,6 +52,11 @@ def sites(settings: Settings) -> tuple[Site, ...]:
     )
 
 
+def listed(settings: Settings) -> list[dict[str, str]]:
+    """The same for programs, as the repository lists them."""
+    return [{"status": each.status, "family": each.family, "url": each.url} for each in sites(settings)]
+
+
 def public_port(settings: Settings) -> int:
     """The port at which strangers, and the CA's own perspectives, reach the sites."""
     if settings.test_sites.forwarded:

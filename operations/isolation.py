@@ -27,6 +27,9 @@ GROUP = "acme-ca"
 
 USERS = {role: f"acme-ca-{role}" for role in ("vault", "perspective", "app", "status", "sites")}
 
+OPTIONAL = "sites"
+"""Without test sites their user need not be there: a CA of an older version goes on as it was set up."""
+
 CREATE = "scripts/system-users"
 """What makes them; named in every remedy."""
 
@@ -57,8 +60,9 @@ def decide(settings: Settings, data: DataDirectory) -> Isolation:
         return Isolation("not started as root")
     try:
         grp.getgrnam(GROUP)
-        for user in USERS.values():
-            pwd.getpwnam(user)
+        for role, user in USERS.items():
+            if role != OPTIONAL or settings.test_sites.zone:
+                pwd.getpwnam(user)
     except KeyError:
         return Isolation(f"the system users are missing; {CREATE} makes them")
     return Isolation(_unreachable(data))
@@ -102,7 +106,8 @@ def arrange(isolation: Isolation, data: DataDirectory) -> None:
         return
     group = grp.getgrnam(GROUP).gr_gid
     for path, role in private.items():
-        _give(path, user_uid(USERS[role]), group)
+        if USERS[role] in _made():
+            _give(path, user_uid(USERS[role]), group)
         path.chmod(0o700)
     app = user_uid(USERS["app"])
     _give(data.repository, app, group)
@@ -132,11 +137,16 @@ def give_back(isolation: Isolation, data: DataDirectory) -> None:
 def roles() -> dict[int, str]:
     """The other processes' roles by uid, for a process that has a user of its own; else empty."""
     try:
-        if os.geteuid() not in {user_uid(user) for user in USERS.values()}:
-            return {}
-        return {user_uid(user): role for role, user in USERS.items()}
+        uids = {user_uid(user): role for role, user in USERS.items() if user in _made()}
+        return uids if os.geteuid() in uids else {}
     except KeyError:
         return {}
+
+
+def _made() -> list[str]:
+    """The users that are wanted: all but the optional one, which may be missing."""
+    names = {user.pw_name for user in pwd.getpwall()}
+    return [user for role, user in USERS.items() if role != OPTIONAL or user in names]
 
 
 def user_uid(name: str) -> int:

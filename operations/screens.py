@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from core.data_directory import DataDirectory
 from core.settings import Rules, Settings
+from core.sites import sites
 from operations.isolation import Isolation
 from signer.api import ActivationState
 
@@ -52,6 +53,14 @@ def _waiting_for(what: str, to: str, here: Sequence[str], needed: int, all_of: i
     return f"{what}: {len(here)} of {needed} are here to {to} ({', '.join(here)}); {missing} more must come."
 
 
+def _test_sites(settings: Settings) -> list[str]:
+    found = sites(settings)
+    if not found:
+        return []
+    statuses = ", ".join(dict.fromkeys(each.status.value for each in found))
+    return [f"  test sites    {found[0].url}   ({statuses}; {' and '.join(settings.test_sites.families)})"]
+
+
 def running_screen(settings: Settings, data: DataDirectory, isolation: Isolation) -> str:
     """The screen after a start."""
     walls = "each its own system user" if isolation.on else f"not isolated: {isolation.reason}"
@@ -62,6 +71,7 @@ def running_screen(settings: Settings, data: DataDirectory, isolation: Isolation
         f"  directory     {settings.acme.base_url}/directory",
         f"  trust anchor  {data.trust_anchor}",
         f"  repository    {settings.repository.base_url}/   (certificates, CRLs, OCSP, CP/CPS)",
+        *_test_sites(settings),
         f"  rules         {settings.ca.rules.value}",
         f"  processes     {walls}",
         f"  logs          {data.log}",

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from core import sites
 from core.settings import Settings
 from repo_static import rendering, roster
 from repo_static.documents import editions
@@ -175,6 +176,7 @@ def _json(
         "ocsp": f"{base}/ocsp",
         "cp_cps": {"version": settings.ca.cps_version, "url": f"{base}/cps/"},
         "acme_directory": f"{settings.acme.base_url}/directory",
+        "test_sites": sites.listed(settings),
         "contact": settings.ca.contact,
     }
     return json.dumps(document, ensure_ascii=False, indent=2) + "\n"
