@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -24,8 +23,10 @@ from aiohttp.http_exceptions import LineTooLong
 from aiohttp.web_protocol import RequestHandler
 from multidict import CIMultiDict
 
-from acme_server.addresses import Addresses, canonical
+from acme_server.addresses import Addresses
 from acme_server.problems import malformed
+from core.addresses import canonical
+from core.connections import Connections
 from core.errors import Problem
 from core.settings import Limits
 
@@ -99,7 +100,7 @@ class Front(web.Server):
         self._limits = limits
         self._access = access
         self.addresses = addresses
-        self._by_block: Counter[str] = Counter()
+        self._counted = Connections(limits)
 
     def __call__(self) -> Connection:
         """The protocol of a new connection."""
@@ -107,18 +108,11 @@ class Front(web.Server):
 
     def came(self, block: str | None) -> bool:
         """A connection from this block of addresses is there; whether it is one too many."""
-        full = len(self.connections) >= self._limits.connections
-        if block is None:
-            return full
-        self._by_block[block] += 1
-        return full or self._by_block[block] > self._limits.connections_address
+        return self._counted.came(block)
 
     def went(self, block: str | None) -> None:
         """It is gone."""
-        if block is not None:
-            self._by_block[block] -= 1
-            if not self._by_block[block]:
-                del self._by_block[block]
+        self._counted.went(block)
 
     def refused(self, request: web.BaseRequest, problem: Problem) -> web.Response:
         """A refusal after which the connection ends."""

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from multidict import CIMultiDict
 
-from acme_server.addresses import HEADER_LENGTH, Addresses, canonical
+from acme_server.addresses import HEADER_LENGTH, Addresses
+from core.addresses import canonical
 from core.settings import Acme, Settings
 from tests.support.acme_client import JOSE, sign
 from tests.support.acme_front import running
