@@ -198,6 +198,8 @@ class Status:
 
     ocsp_validity: int = 96 * 3600
     ocsp_refresh: int = 24 * 3600
+    ocsp_max_age: int = 3600
+    ocsp_certificates: int = 5
     crl_validity: int = 7 * 86400
     crl_refresh: int = 86400
     crl_delay: int = 10
@@ -290,6 +292,10 @@ class Limits:
     preflight_account_period: int = 3600
     preflight_domain: int = 50
     preflight_domain_period: int = 3600
+    ocsp_signatures: int = 2000
+    ocsp_signatures_period: int = 10
+    ocsp_signatures_address: int = 100
+    ocsp_signatures_address_period: int = 10
 
 
 @dataclass(frozen=True, slots=True)

@@ -237,6 +237,16 @@ class OcspRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class OcspList:
+    """Several statuses in one answer (RFC 6960 section 4.2.1), in this order.
+
+    All of one issuer, since one responder signs; thisUpdate and nextUpdate are those of each status.
+    """
+
+    statuses: tuple[OcspRequest, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class CrlEntry:
     """One revokedCertificates entry; `reason` None or 0 leaves the extension out."""
 
@@ -384,6 +394,7 @@ ISSUE = Method("issue", IssueRequest, Issued)
 RECALL = Method("recall", RecallRequest, Recalled)
 LOCAL_SERVICE = Method("local-service", LocalServiceRequest, Issued)
 SIGN_OCSP = Method("sign-ocsp", OcspRequest, Signed)
+SIGN_OCSP_LIST = Method("sign-ocsp-list", OcspList, Signed)
 SIGN_CRL = Method("sign-crl", CrlRequest, Signed)
 SIGN_MANIFEST = Method("sign-manifest", ManifestRequest, SignedManifest)
 BLOCK_KEY = Method("block-key", BlockKeyRequest, Nothing)

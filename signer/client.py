@@ -47,6 +47,10 @@ class Vault:
         """A signed OCSPResponse."""
         return await self._rpc.call(api.SIGN_OCSP, request)
 
+    async def sign_ocsp_list(self, request: api.OcspList) -> api.Signed:
+        """A signed OCSPResponse with several statuses."""
+        return await self._rpc.call(api.SIGN_OCSP_LIST, request)
+
     async def sign_crl(self, request: api.CrlRequest) -> api.Signed:
         """A signed CertificateList."""
         return await self._rpc.call(api.SIGN_CRL, request)

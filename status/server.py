@@ -20,6 +20,7 @@ from core.settings import Settings
 from signer.client import Vault
 from status import app
 from status.ocsp.kept import KeptAnswers
+from status.ocsp.live import LiveSignatures
 from status.ocsp.responder import AnswerCache, Responder
 
 _KEEP_ALIVE = 15.0
@@ -50,6 +51,8 @@ async def serve(
         validity=settings.status.ocsp_validity,
         refresh=settings.status.ocsp_refresh,
         cache=AnswerCache(kept=kept),
+        certificates=settings.status.ocsp_certificates,
+        live=LiveSignatures(settings.limits, clock),
     )
     runner = web.AppRunner(
         app.build(responder, data.repository, clock),

@@ -17,6 +17,7 @@ import asyncio
 import hashlib
 import logging
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -27,11 +28,13 @@ from core import certificates
 from core.clock import Clock
 from core.database import Reader
 from core.errors import HaltIssuance, Refused, TransientError
-from signer.api import Description, OcspRequest, Signed
+from signer.api import Description, OcspList, OcspRequest, Signed
 from status.ocsp.answer import INTERNAL_ERROR, MALFORMED, TRY_LATER, UNAUTHORIZED, Answer
 from status.ocsp.issuers import IssuerIndex
 from status.ocsp.kept import Kept, KeptAnswers
-from status.ocsp.request import CertId, MalformedRequest, parse
+from status.ocsp.live import LiveSignatures
+from status.ocsp.request import CertId, MalformedRequest, read
+from status.ocsp.several import Several
 
 CACHE_ENTRIES = 100_000
 """Signed answers kept in memory: about 100 MB at 471 octets of RSA-2048 answer and as much overhead."""
@@ -48,6 +51,8 @@ class StatusSigner(Protocol):
     async def describe(self) -> Description: ...
 
     async def sign_ocsp(self, request: OcspRequest) -> Signed: ...
+
+    async def sign_ocsp_list(self, request: OcspList) -> Signed: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +130,10 @@ class Responder:
         validity: int,
         refresh: int,
         cache: AnswerCache | None = None,
+        certificates: int = 5,
+        live: LiveSignatures | None = None,
     ) -> None:
+        """One request may ask about `certificates` at most; `live` bounds what strangers have signed."""
         self._reader = reader
         self._signer = signer
         self._clock = clock
@@ -135,21 +143,34 @@ class Responder:
         self._issuers = IssuerIndex(reader, clock)
         self._responders: dict[str, int] = {}  # issuer id -> notAfter of its responder certificate
         self._signing: dict[_Key, asyncio.Task[Answer]] = {}
+        self._live = live
+        self._several = Several(
+            signer,
+            clock,
+            most=certificates,
+            validity=validity,
+            find=self._issuers.find,
+            look=self._look,
+            until=self._responder_until,
+        )
 
-    async def answer(self, der: bytes) -> Answer:
-        """The answer to a DER OCSPRequest: signed, or one of the unsigned errors.  Never raises."""
+    async def answer(self, der: bytes, asker: str | None = None) -> Answer:
+        """The answer to a DER OCSPRequest: signed, or one of the unsigned errors.  Never raises.
+
+        `asker` is the block of addresses that the signature counts for, when one is needed.
+        """
         try:
-            asked = parse(der)
+            asked = read(der)
         except MalformedRequest as error:
             _log.debug("malformed OCSP request: %s", error)
             return MALFORMED
         try:
-            return await self._answer(asked)
+            return await (self._answer(asked[0], asker) if len(asked) == 1 else self._list(asked, asker))
         except (TransientError, Refused, HaltIssuance) as error:
-            _log.warning("no OCSP signature for %s: %s", asked.serial.hex(), error)
+            _log.warning("no OCSP signature for %s: %s", asked[0].serial.hex(), error)
             return TRY_LATER
         except Exception:
-            _log.exception("OCSP for %s failed", asked.serial.hex())
+            _log.exception("OCSP for %s failed", asked[0].serial.hex())
             return INTERNAL_ERROR
 
     def at_hand(self, asked: CertId) -> Answer | None:
@@ -173,7 +194,15 @@ class Responder:
             return None
         return held
 
-    async def _answer(self, asked: CertId) -> Answer:
+    async def _list(self, asked: Sequence[CertId], asker: str | None) -> Answer:
+        issuer_id = self._several.issuer_of(asked)
+        if issuer_id is None or any(self._look(issuer_id, each.serial) is None for each in asked):
+            return UNAUTHORIZED
+        if self._live is not None:
+            await self._live.take(asker)
+        return await self._several.answer(issuer_id, asked)
+
+    async def _answer(self, asked: CertId, asker: str | None) -> Answer:
         ready = self.at_hand(asked)
         if ready is not None:
             return ready
@@ -184,7 +213,7 @@ class Responder:
         key = (issuer_id, asked.serial, asked.hash_name)
         held = self._current(key, standing)
         try:
-            return await self._signed(key)
+            return await self._signed(key, asker)
         except (TransientError, Refused, HaltIssuance) as error:
             # Without the vault an answer that is still true and still valid is the best there is.
             if held is None or self._look(issuer_id, asked.serial) != standing:
@@ -203,10 +232,12 @@ class Responder:
         row = status.revocation
         return _Standing(0, None, None) if row is None else _Standing(row.version, row.revoked_at, row.reason)
 
-    async def _signed(self, key: _Key) -> Answer:
+    async def _signed(self, key: _Key, asker: str | None) -> Answer:
         """One signature for all who ask for `key` meanwhile; a client that leaves cancels nobody else's."""
         task = self._signing.get(key)
         if task is None:
+            if self._live is not None:
+                await self._live.take(asker)
             task = asyncio.get_running_loop().create_task(self._sign_current(key))
             self._signing[key] = task
             task.add_done_callback(lambda _: self._signing.pop(key, None))

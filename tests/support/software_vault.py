@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from core import der
 from core.errors import TransientError
 from signer.api import (
     ActivationState,
@@ -26,6 +27,7 @@ from signer.api import (
     Description,
     IssuerInfo,
     KeyUse,
+    OcspList,
     OcspRequest,
     ResponderInfo,
     Signed,
@@ -140,6 +142,7 @@ class SoftwareVault:
         self.shard_base: str | None = None
         """The repository's URL when CRLs are sharded: then each CRL names its own."""
         self.ocsp_requests: list[OcspRequest] = []
+        self.ocsp_lists: list[OcspList] = []
         self.crl_requests: list[CrlRequest] = []
         self.gate: asyncio.Event | None = None
         """When set, a signer waits for it after the request arrived: the moment between read and write."""
@@ -190,10 +193,13 @@ class SoftwareVault:
     async def sign_ocsp(self, request: OcspRequest) -> Signed:
         self.ocsp_requests.append(request)
         await self._work()
+        return Signed(self._response(request).public_bytes(Encoding.DER))
+
+    def _response(self, request: OcspRequest) -> ocsp.OCSPResponse:
         responder = self.responders[request.issuer_id]
         info = self._info(request.issuer_id)
         revoked = request.revoked_at is not None
-        response = (
+        return (
             ocsp.OCSPResponseBuilder()
             .add_response_by_hash(
                 getattr(info, f"name_{request.hash_name}"),
@@ -210,7 +216,27 @@ class SoftwareVault:
             .certificates([responder.certificate])
             .sign(responder.key, hashes.SHA256())
         )
-        return Signed(response.public_bytes(Encoding.DER))
+
+    async def sign_ocsp_list(self, request: OcspList) -> Signed:
+        """`cryptography` builds no more than one SingleResponse: single ones, taken apart and joined."""
+        self.ocsp_lists.append(request)
+        await self._work()
+        singles = [self._response(each).tbs_response_bytes for each in request.statuses]
+        responder = self.responders[request.statuses[0].issuer_id]
+        parts = [list(der.elements(der.only(each, der.SEQUENCE).content)) for each in singles]
+        data = der.sequence(
+            *(each.encoding for each in parts[0][:-1]),
+            der.sequence(*(each[-1].content for each in parts)),
+        )
+        signature = responder.key.sign(data, ec.ECDSA(hashes.SHA256()))
+        basic = der.sequence(
+            data,
+            der.algorithm("1.2.840.10045.4.3.2"),
+            der.bit_string(signature),
+            der.explicit(0, der.sequence(responder.der)),
+        )
+        typed = der.sequence(der.oid("1.3.6.1.5.5.7.48.1.1"), der.octet_string(basic))
+        return Signed(der.sequence(der.enumerated(0), der.explicit(0, typed)))
 
     async def sign_crl(self, request: CrlRequest) -> Signed:
         self.crl_requests.append(request)

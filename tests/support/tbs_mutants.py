@@ -54,10 +54,10 @@ def _err_about_status() -> None:
         return mutated(f"octet-{(number - CRL_BASE) % len(honest)}", honest)
 
     def erring_ocsp(
-        issuer: object, key_hash: object, not_after: object, request: object, now: object
+        issuer: object, key_hash: object, not_after: object, requests: tuple[object, ...], now: object
     ) -> bytes:
-        honest = build_ocsp(issuer, key_hash, not_after, request, now)  # type: ignore[arg-type]
-        serial = request.serial  # type: ignore[attr-defined]
+        honest = build_ocsp(issuer, key_hash, not_after, requests, now)  # type: ignore[arg-type]
+        serial = requests[0].serial  # type: ignore[attr-defined]
         if not serial.startswith(OCSP_PREFIX):
             return honest
         return mutated(f"octet-{int.from_bytes(serial[-2:]) % len(honest)}", honest)

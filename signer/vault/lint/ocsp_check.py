@@ -10,6 +10,8 @@ RFC 6960 section 4.2; BR 4.9.10 (validity), 7.3 (reasons; no singleExtensions); 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
@@ -26,10 +28,15 @@ _MOST = 10 * 86400
 
 
 def check(
-    response: bytes, issuer: Issuer, responder: bytes, key_hash: bytes, request: OcspRequest, produced_at: int
+    response: bytes,
+    issuer: Issuer,
+    responder: bytes,
+    key_hash: bytes,
+    requests: Sequence[OcspRequest],
+    produced_at: int,
 ) -> None:
-    """Require that the OCSPResponse in DER says what `request` wants, for `issuer`, with the certificate
-    `responder`, whose key has `key_hash`.  `produced_at` in POSIX seconds.  Raises `Refused`.
+    """Require that the OCSPResponse in DER says what `requests` want, in their order, for `issuer`, with the
+    certificate `responder`, whose key has `key_hash`.  `produced_at` in POSIX seconds.  Raises `Refused`.
     """
     try:
         found = ocsp.load_der_ocsp_response(response)
@@ -37,14 +44,17 @@ def check(
         _must(found.responder_key_hash == key_hash, "responder", "another responder's key")
         [certificate] = found.certificates
         _must(certificate.public_bytes(Encoding.DER) == responder, "responder", "another responder")
-        _must_be_what_is_wanted(found, issuer, request, produced_at)
+        _must(int(found.produced_at_utc.timestamp()) == produced_at, "produced-at", "another producedAt")
+        singles = [*found.responses]
+        _must(len(singles) == len(requests), "responses", "more or fewer answers than questions")
+        for single, request in zip(singles, requests, strict=True):
+            _must_be_what_is_wanted(single, issuer, request)
+        _must_have_no_extensions(found.tbs_response_bytes)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise Refused("ocsp-lint.encoding", f"the answer is not one: {error}") from error
 
 
-def _must_be_what_is_wanted(
-    found: ocsp.OCSPResponse, issuer: Issuer, request: OcspRequest, produced_at: int
-) -> None:
+def _must_be_what_is_wanted(found: ocsp.OCSPSingleResponse, issuer: Issuer, request: OcspRequest) -> None:
     _must(_serial(found.serial_number) == request.serial, "serial", "another serial number")
     _must(0 < found.serial_number < 1 << (8 * SERIAL_OCTETS - 1), "serial", "no serial number is like this")
     _must(found.hash_algorithm.name == request.hash_name, "hash", "the CertID has another hash")
@@ -69,10 +79,15 @@ def _must_be_what_is_wanted(
     )
     _must(0 < request.next_update - this_update <= _MOST, "validity", "valid too long, or not at all")
     _must(revoked_at is None or revoked_at <= this_update, "revoked-at", "revoked after thisUpdate")
-    _must(int(found.produced_at_utc.timestamp()) == produced_at, "produced-at", "another producedAt")
-    _must(len([*found.responses]) == 1, "responses", "more than one answer")
-    _must(not len(found.extensions), "extensions", "responseExtensions, which we never write")
-    _must(not len(found.single_extensions), "extensions", "singleExtensions (BR 7.3)")
+
+
+def _must_have_no_extensions(data: bytes) -> None:
+    """Of the ResponseData: `cryptography` shows the singleExtensions of a sole answer only."""
+    fields = [*der.elements(der.only(data, der.SEQUENCE).content)]
+    _must(fields[-1].tag == der.SEQUENCE, "extensions", "responseExtensions, which we never write")
+    for single in der.elements(fields[-1].content):
+        tags = [each.tag for each in der.elements(single.content)]
+        _must(len(tags) == 4 and tags[-1] == 0xA0, "extensions", "singleExtensions (BR 7.3)")
 
 
 def _serial(number: int) -> bytes:

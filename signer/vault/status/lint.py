@@ -12,6 +12,7 @@ BR 4.3.1.2, 7.2, 7.3; RFC 5280 section 5; RFC 6960 section 4.2; docs/adr/0011.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from core import requirements
 from signer.api import OcspRequest
@@ -46,27 +47,34 @@ class StatusLint:
         await self._pool.lint(crl.dummy_signed(specimen, wanted.issuer), kind, at=now)
         return tbs
 
-    async def ocsp(self, issuer: Issuer, responder: Responder, request: OcspRequest, now: int) -> bytes:
-        """The ResponseData that answers `request`.  Raises `Refused`."""
-        data = ocsp.build_tbs(issuer, responder.key_hash, responder.not_after, request, now)
+    async def ocsp(
+        self, issuer: Issuer, responder: Responder, requests: Sequence[OcspRequest], now: int
+    ) -> bytes:
+        """The ResponseData that answers `requests`.  Raises `Refused`."""
+        data = ocsp.build_tbs(issuer, responder.key_hash, responder.not_after, requests, now)
         draft = ocsp.assemble(
             data, responder.algorithm.identifier, responder.dummy_signature, responder.certificate
         )
-        ocsp_check.check(draft, issuer, responder.certificate, responder.key_hash, request, now)
-        shape = (
-            self._pool.linters,
-            requirements.newest(now),
-            responder.certificate,
-            request.hash_name,
-            request.revoked_at is None,
-            request.reason or 0,
-            len(request.serial),
-        )
-        if shape not in self._passed:
+        ocsp_check.check(draft, issuer, responder.certificate, responder.key_hash, requests, now)
+        # Each status is a shape of its own among so many: a list with nothing new in it needs no new look.
+        shapes = {
+            (
+                self._pool.linters,
+                requirements.newest(now),
+                responder.certificate,
+                len(requests),
+                request.hash_name,
+                request.revoked_at is None,
+                request.reason or 0,
+                len(request.serial),
+            )
+            for request in requests
+        }
+        if not shapes <= self._passed:
             await self._pool.lint(draft, Kind.OCSP, at=now)
             if len(self._passed) >= MAX_SHAPES:
                 self._passed.clear()
-            self._passed.add(shape)
+            self._passed |= shapes
         return data
 
 

@@ -55,18 +55,24 @@ class StatusService:
 
     async def sign_ocsp(self, request: api.OcspRequest) -> api.Signed:
         """A status, signed by the issuer's responder."""
+        return await self.sign_ocsp_list(api.OcspList((request,)))
+
+    async def sign_ocsp_list(self, request: api.OcspList) -> api.Signed:
+        """Several statuses of one issuer in one answer, each judged as if it were alone."""
         now = self._clock.now()
         self._signer.must_be_open()
-        by = issuing_key(self._issuers, request.issuer_id, KeyUse.ISSUING)
+        issuer_id = _sole_issuer(request)
+        by = issuing_key(self._issuers, issuer_id, KeyUse.ISSUING)
         lifetimes.must_answer(by.issuer, by.life, now)
-        _must_not_be_later(request.this_update, now)
-        if request.revoked_at is None and not self._journal.has_serial(request.serial):
-            # BR 4.9.10: never "good" for a serial number that was not assigned, whatever a register says.
-            raise Refused("ocsp.unassigned", f"the journal knows no serial number {request.serial.hex()}")
-        responder = self._responders.current(request.issuer_id)
-        if self._settings.ca.rules is Rules.PUBLIC:
-            dated.must_suit_ocsp(request, now)
-        data = await self._lint.ocsp(by.issuer, responder, request, now)
+        for each in request.statuses:
+            _must_not_be_later(each.this_update, now)
+            if each.revoked_at is None and not self._journal.has_serial(each.serial):
+                # BR 4.9.10: never "good" for a serial number that was not assigned, whatever a register says.
+                raise Refused("ocsp.unassigned", f"the journal knows no serial number {each.serial.hex()}")
+            if self._settings.ca.rules is Rules.PUBLIC:
+                dated.must_suit_ocsp(each, now)
+        responder = self._responders.current(issuer_id)
+        data = await self._lint.ocsp(by.issuer, responder, request.statuses, now)
         signature = await self._signer.plain(responder.key, data)
         algorithm = responder.algorithm.identifier
         signed = ocsp.assemble(data, algorithm, signature, responder.certificate)
@@ -94,6 +100,13 @@ class StatusService:
         signed = await self._signer.crl(by, request.shard, request.number, tbs)
         self._sampler.offer(Kind.CRL, signed)
         return api.Signed(signed)
+
+
+def _sole_issuer(request: api.OcspList) -> str:
+    found = {each.issuer_id for each in request.statuses}
+    if len(found) != 1:
+        raise Refused("ocsp.issuer", "an answer is about one issuer's certificates: one responder signs it")
+    return found.pop()
 
 
 def _must_not_be_later(this_update: int, now: int) -> None:

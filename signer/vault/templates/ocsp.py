@@ -1,7 +1,8 @@
 """A basic OCSP response from a DER template.
 
-One SingleResponse, no nonce (RFC 9919: responses are made before they are asked for), signed by the issuer's
-delegated responder, whose certificate travels along.  Error responses are unsigned and not made here.
+One SingleResponse for each certificate asked about, no nonce (RFC 9919: responses are made before they are
+asked for), signed by the issuer's delegated responder, whose certificate travels along.  Error responses are
+unsigned and not made here.
 
 RFC 6960 section 4.2; BR 7.3 (no singleExtensions, revocationReason from the allowed list).
 """
@@ -9,6 +10,7 @@ RFC 6960 section 4.2; BR 7.3 (no singleExtensions, revocationReason from the all
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 from core import der
 from core.errors import Refused
@@ -18,6 +20,9 @@ from signer.vault.templates.crl import ALLOWED_REASONS
 
 MAX_VALIDITY = 10 * 86400
 """Seconds, BR 4.9.10; Microsoft asks for 7 days, our default is 96 hours (status.ocsp_validity)."""
+
+MAX_STATUSES = 20
+"""In one answer.  Nobody needs more, and a stranger shall not have long ones signed."""
 
 _HASHES = {
     "sha1": der.algorithm("1.3.14.3.2.26", der.NULL),
@@ -39,13 +44,36 @@ def build_tbs(
     issuer: Issuer,
     responder_key_hash: bytes,
     responder_not_after: int,
-    request: OcspRequest,
+    requests: Sequence[OcspRequest],
     produced_at: int,
 ) -> bytes:
-    """The ResponseData in DER; responder id by key.
+    """The ResponseData in DER, of one or more statuses, each judged alike; responder id by key.
 
     Raises `Refused` for a nextUpdate past the responder's certificate and whatever BR 7.3 forbids.
     """
+    if not 1 <= len(requests) <= MAX_STATUSES:
+        raise Refused(
+            "ocsp.count", f"an answer has 1 to {MAX_STATUSES} statuses: set status.ocsp_certificates"
+        )
+    return der.sequence(
+        der.explicit(2, der.octet_string(responder_key_hash)),
+        der.generalized_time(produced_at),
+        der.sequence(*(_single(issuer, responder_not_after, each) for each in requests)),
+    )
+
+
+def assemble(tbs: bytes, signature_algorithm: bytes, signature: bytes, responder_certificate: bytes) -> bytes:
+    """The OCSPResponse (successful) around a signed ResponseData."""
+    basic = der.sequence(
+        tbs,
+        signature_algorithm,
+        der.bit_string(signature),
+        der.explicit(0, der.sequence(responder_certificate)),
+    )
+    return der.sequence(_SUCCESSFUL, der.explicit(0, der.sequence(_BASIC, der.octet_string(basic))))
+
+
+def _single(issuer: Issuer, responder_not_after: int, request: OcspRequest) -> bytes:
     if request.issuer_id != issuer.id:
         raise Refused("ocsp.issuer", "the request names another issuer")
     if request.hash_name not in _HASHES:
@@ -64,28 +92,12 @@ def build_tbs(
         der.octet_string(issuer.key_hash(request.hash_name)),
         der.tlv(der.INTEGER, request.serial),
     )
-    single = der.sequence(
+    return der.sequence(
         certificate_id,
         _status(request),
         der.generalized_time(request.this_update),
         der.explicit(0, der.generalized_time(request.next_update)),
     )
-    return der.sequence(
-        der.explicit(2, der.octet_string(responder_key_hash)),
-        der.generalized_time(produced_at),
-        der.sequence(single),
-    )
-
-
-def assemble(tbs: bytes, signature_algorithm: bytes, signature: bytes, responder_certificate: bytes) -> bytes:
-    """The OCSPResponse (successful) around a signed ResponseData."""
-    basic = der.sequence(
-        tbs,
-        signature_algorithm,
-        der.bit_string(signature),
-        der.explicit(0, der.sequence(responder_certificate)),
-    )
-    return der.sequence(_SUCCESSFUL, der.explicit(0, der.sequence(_BASIC, der.octet_string(basic))))
 
 
 def _status(request: OcspRequest) -> bytes:

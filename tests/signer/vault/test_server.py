@@ -412,3 +412,25 @@ def test_root_and_no_other_process_opens_closes_halts_and_resumes() -> None:
         assert not any(allow(Peer(9, uid, 0), method) for uid in (1, 2, 3, 4))
         assert server.policy({}, 1000)(Peer(9, 1000, 0), method)
         assert not server.policy({}, 1000)(Peer(9, 1001, 0), method)
+
+
+@pytest.mark.clause("RFC 6960 section 4.2.2.2")
+async def test_a_list_of_statuses_is_one_issuers_and_each_is_judged(vault: Vault) -> None:
+    now = SystemClock().now()
+    revoked = api.OcspRequest("ec-1", b"\x01" * 16, "sha256", now, now + DAY, now, 1)
+    answer = ocsp.load_der_ocsp_response(
+        (await vault.sign_ocsp_list(api.OcspList((revoked, replace(revoked, hash_name="sha1"))))).der
+    )
+    assert [each.hash_algorithm.name for each in answer.responses] == ["sha256", "sha1"]
+    answer.certificates[0].public_key().verify(  # type: ignore[call-arg,union-attr]
+        answer.signature, answer.tbs_response_bytes, ec.ECDSA(answer.signature_hash_algorithm)
+    )
+    for other, code in (
+        (replace(revoked, issuer_id="rsa-1"), "ocsp.issuer"),
+        (replace(revoked, revoked_at=None, reason=None), "ocsp.unassigned"),
+        (replace(revoked, this_update=now + 60), "status.this-update"),
+    ):
+        with pytest.raises(Refused, match=code.replace(".", r"\.")):
+            await vault.sign_ocsp_list(api.OcspList((revoked, other)))
+    with pytest.raises(Refused, match=r"ocsp\.issuer"):
+        await vault.sign_ocsp_list(api.OcspList(()))

@@ -13,7 +13,7 @@ from core import certificates
 from core.errors import Refused
 from signer.api import OcspRequest, Signed
 from status.ocsp.answer import UNAUTHORIZED, Answer
-from status.ocsp.request import parse
+from status.ocsp.request import read
 from status.ocsp.responder import AnswerCache, _Cached, check
 
 GOOD, REVOKED = ocsp.OCSPCertStatus.GOOD, ocsp.OCSPCertStatus.REVOKED
@@ -111,13 +111,13 @@ async def test_a_second_question_needs_no_second_signature(house: Any) -> None:
 @pytest.mark.clause("BR 4.9.10")
 async def test_at_hand_is_what_needs_no_signature_and_is_true(house: Any) -> None:
     serial = await house.issue()
-    asked = parse(house.request(serial))
+    asked = read(house.request(serial))[0]
     assert house.responder.at_hand(asked) is None
     answer = await house.responder.answer(house.request(serial))
     assert house.responder.at_hand(asked) == answer
     await house.revoke(serial)
     assert house.responder.at_hand(asked) is None
-    assert house.responder.at_hand(replace(asked, serial=b"\x01")) == UNAUTHORIZED
+    assert house.responder.at_hand(asked._replace(serial=b"\x01")) == UNAUTHORIZED
     assert len(house.vault.ocsp_requests) == 1
 
 

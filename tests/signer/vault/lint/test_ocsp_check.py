@@ -35,13 +35,13 @@ REVOKED = replace(REQUEST, hash_name="sha256", revoked_at=NOW - 5, reason=1)
 
 
 def draft(request: OcspRequest, produced_at: int = NOW) -> bytes:
-    data = ocsp.build_tbs(CA.issuer, HASH, NOT_AFTER, request, produced_at)
+    data = ocsp.build_tbs(CA.issuer, HASH, NOT_AFTER, (request,), produced_at)
     dummy = algorithms.dummy_signature(KEY.public_key())
     return ocsp.assemble(data, algorithms.for_key(KEY.public_key()).identifier, dummy, CERTIFICATE)
 
 
 def judge(response: bytes, request: OcspRequest = REVOKED, produced_at: int = NOW) -> None:
-    check(response, CA.issuer, CERTIFICATE, HASH, request, produced_at)
+    check(response, CA.issuer, CERTIFICATE, HASH, (request,), produced_at)
 
 
 REQUESTS = st.builds(
@@ -98,11 +98,11 @@ def test_another_issuer_responder_or_moment_is_refused() -> None:
     response = draft(REVOKED)
     other = software_ca("ec-p384")
     with pytest.raises(Refused, match=r"ocsp-lint\.issuer"):
-        check(response, other.issuer, CERTIFICATE, HASH, REVOKED, NOW)
+        check(response, other.issuer, CERTIFICATE, HASH, (REVOKED,), NOW)
     with pytest.raises(Refused, match=r"ocsp-lint\.responder"):
-        check(response, CA.issuer, responder("rsa-2048")[1], HASH, REVOKED, NOW)
+        check(response, CA.issuer, responder("rsa-2048")[1], HASH, (REVOKED,), NOW)
     with pytest.raises(Refused, match=r"ocsp-lint\.responder"):
-        check(response, CA.issuer, CERTIFICATE, HASH[::-1], REVOKED, NOW)
+        check(response, CA.issuer, CERTIFICATE, HASH[::-1], (REVOKED,), NOW)
     with pytest.raises(Refused, match=r"ocsp-lint\.produced-at"):
         judge(response, produced_at=NOW + 1)
 
@@ -122,9 +122,31 @@ def test_an_error_response_and_what_is_none_are_refused() -> None:
 
 def test_an_octet_changed_anywhere_in_what_is_signed_is_refused() -> None:
     response = draft(REVOKED)
-    data = ocsp.build_tbs(CA.issuer, HASH, NOT_AFTER, REVOKED, NOW)
+    data = ocsp.build_tbs(CA.issuer, HASH, NOT_AFTER, (REVOKED,), NOW)
     start = response.index(data)
     for position in range(start, start + len(data)):
         changed = response[:position] + bytes([response[position] ^ 1]) + response[position + 1 :]
         with pytest.raises(Refused, match=r"ocsp-lint\."):
             judge(changed)
+
+
+def test_of_several_answers_each_must_be_the_one_that_is_wanted() -> None:
+    other = replace(REVOKED, serial=b"\x05", revoked_at=None, reason=None)
+    identifier = algorithms.for_key(KEY.public_key()).identifier
+    data = ocsp.build_tbs(CA.issuer, HASH, NOT_AFTER, (REVOKED, other), NOW)
+    dummy = algorithms.dummy_signature(KEY.public_key())
+    response = ocsp.assemble(data, identifier, dummy, CERTIFICATE)
+    check(response, CA.issuer, CERTIFICATE, HASH, (REVOKED, other), NOW)
+    for wanted, code in (
+        ((other, REVOKED), "serial"),
+        ((REVOKED,), "responses"),
+        ((REVOKED, other, other), "responses"),
+        ((REVOKED, replace(other, next_update=other.next_update - 1)), "next-update"),
+    ):
+        with pytest.raises(Refused, match=rf"ocsp-lint\.{code}"):
+            check(response, CA.issuer, CERTIFICATE, HASH, wanted, NOW)
+    start = response.index(data)
+    for position in range(start, start + len(data)):
+        changed = response[:position] + bytes([response[position] ^ 1]) + response[position + 1 :]
+        with pytest.raises(Refused, match=r"ocsp-lint\."):
+            check(changed, CA.issuer, CERTIFICATE, HASH, (REVOKED, other), NOW)

@@ -69,7 +69,7 @@ def ocsp_der(revoked_at: int | None) -> bytes:
     request = OcspRequest(
         "ec-p256", SERIAL, "sha1", NOW, NOW + 4 * DAY, revoked_at, 1 if revoked_at else None
     )
-    tbs = ocsp.build_tbs(CA.issuer, hash_, NOW + 29 * DAY, request, NOW)
+    tbs = ocsp.build_tbs(CA.issuer, hash_, NOW + 29 * DAY, (request,), NOW)
     identifier = algorithms.for_key(key).identifier
     return ocsp.assemble(tbs, identifier, algorithms.dummy_signature(key), responder())  # type: ignore[arg-type]
 

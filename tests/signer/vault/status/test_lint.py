@@ -53,21 +53,21 @@ async def test_pkilint_sees_one_answer_of_each_shape() -> None:
     for number, shape in enumerate([*shapes, *shapes]):
         serial = shape.serial[:-1] + bytes([number + 1])
         other = replace(shape, next_update=shape.next_update - number, serial=serial)
-        await lint.ocsp(CA.issuer, RESPONDER, other, NOW)
+        await lint.ocsp(CA.issuer, RESPONDER, (other,), NOW)
     assert len(pool.seen) == len(shapes)
     assert {kind for kind, _, _ in pool.seen} == {Kind.OCSP}
 
 
 async def test_a_shape_is_asked_about_again_by_another_linter_and_under_new_rules() -> None:
     lint, pool = linting()
-    await lint.ocsp(CA.issuer, RESPONDER, REQUEST, NOW)
+    await lint.ocsp(CA.issuer, RESPONDER, (REQUEST,), NOW)
     pool.linters = ("lint 2",)
-    await lint.ocsp(CA.issuer, RESPONDER, REQUEST, NOW)
+    await lint.ocsp(CA.issuer, RESPONDER, (REQUEST,), NOW)
     assert len(pool.seen) == 2
     _, row = requirements.changes(NOW)[0]
     for now in (row.since - 1, row.since):
         later = replace(REQUEST, this_update=now, next_update=now + DAY)
-        await lint.ocsp(CA.issuer, replace(RESPONDER, not_after=now + 2 * DAY), later, now)
+        await lint.ocsp(CA.issuer, replace(RESPONDER, not_after=now + 2 * DAY), (later,), now)
     assert len(pool.seen) == 3
 
 
@@ -76,7 +76,7 @@ async def test_a_shape_that_pkilint_refused_is_not_remembered() -> None:
     pool.refusal = Refused("lint.code", "")
     for _ in range(2):
         with pytest.raises(Refused, match=r"lint\.code"):
-            await lint.ocsp(CA.issuer, RESPONDER, REQUEST, NOW)
+            await lint.ocsp(CA.issuer, RESPONDER, (REQUEST,), NOW)
     assert len(pool.seen) == 2
 
 
@@ -103,5 +103,5 @@ async def test_what_our_own_lint_refuses_is_refused_though_the_workers_find_noth
     with pytest.raises(Refused, match=r"crl-lint\."):
         await lint.crl(wanted(), NOW)
     with pytest.raises(Refused, match=r"ocsp-lint\.serial"):
-        await lint.ocsp(CA.issuer, RESPONDER, REQUEST, NOW)
+        await lint.ocsp(CA.issuer, RESPONDER, (REQUEST,), NOW)
     assert pool.seen == []

@@ -92,7 +92,7 @@ def test_the_template_writes_what_the_builder_writes(
         if hasattr(oracle, "produced_at_utc")
         else int(oracle.produced_at.replace(tzinfo=UTC).timestamp())
     )
-    tbs = ocsp.build_tbs(ca.issuer, key_hash(certificate), NOT_AFTER, request, produced_at)
+    tbs = ocsp.build_tbs(ca.issuer, key_hash(certificate), NOT_AFTER, (request,), produced_at)
     assert tbs == oracle.tbs_response_bytes
     whole = ocsp.assemble(tbs, algorithms.for_key(key.public_key()).identifier, oracle.signature, certificate)
     assert whole == oracle.public_bytes(Encoding.DER)
@@ -102,7 +102,7 @@ def test_the_template_writes_what_the_builder_writes(
 def test_an_assembled_response_verifies_under_its_responder(algorithm: str) -> None:
     ca, (key, certificate) = software_ca(algorithm), responder(algorithm)
     request = replace(REQUEST, issuer_id=algorithm)
-    tbs = ocsp.build_tbs(ca.issuer, key_hash(certificate), NOT_AFTER, request, NOW)
+    tbs = ocsp.build_tbs(ca.issuer, key_hash(certificate), NOT_AFTER, (request,), NOW)
     own = algorithms.for_key(key.public_key())
     response = x509_ocsp.load_der_ocsp_response(
         ocsp.assemble(tbs, own.identifier, sign(key, tbs), certificate)
@@ -128,5 +128,31 @@ def test_an_assembled_response_verifies_under_its_responder(algorithm: str) -> N
 )
 def test_what_the_rules_forbid_is_refused(code: str, change: dict[str, int | str]) -> None:
     with pytest.raises(Refused) as refusal:
-        ocsp.build_tbs(software_ca().issuer, bytes(20), NOT_AFTER, replace(REQUEST, **change), NOW)  # type: ignore[arg-type]
+        ocsp.build_tbs(software_ca().issuer, bytes(20), NOT_AFTER, (replace(REQUEST, **change),), NOW)  # type: ignore[arg-type]
     assert refusal.value.code == code
+
+
+@pytest.mark.clause("RFC 6960 section 4.2.1")
+def test_of_several_statuses_each_is_written_as_if_it_were_alone() -> None:
+    issuer, hash_ = software_ca().issuer, bytes(20)
+    statuses = (
+        REQUEST,
+        replace(REQUEST, serial=b"\x05", hash_name="sha256", revoked_at=NOW - 5, reason=1),
+        replace(REQUEST, serial=b"\x06", revoked_at=NOW - 6),
+    )
+    whole = ocsp.build_tbs(issuer, hash_, NOT_AFTER, statuses, NOW)
+    alone = [ocsp.build_tbs(issuer, hash_, NOT_AFTER, (each,), NOW) for each in statuses]
+    singles = [[*der.elements(der.only(each, der.SEQUENCE).content)][-1].content for each in alone]
+    assert [*der.elements(der.only(whole, der.SEQUENCE).content)][-1].content == b"".join(singles)
+
+
+@pytest.mark.parametrize("count", [0, ocsp.MAX_STATUSES + 1])
+def test_none_or_too_many_statuses_are_refused(count: int) -> None:
+    with pytest.raises(Refused, match=r"ocsp\.count"):
+        ocsp.build_tbs(software_ca().issuer, bytes(20), NOT_AFTER, (REQUEST,) * count, NOW)
+
+
+def test_one_forbidden_status_among_several_is_refused() -> None:
+    bad = replace(REQUEST, revoked_at=NOW, reason=6)
+    with pytest.raises(Refused, match=r"ocsp\.reason"):
+        ocsp.build_tbs(software_ca().issuer, bytes(20), NOT_AFTER, (REQUEST, bad), NOW)
