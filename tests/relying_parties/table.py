@@ -1,4 +1,4 @@
-"""The table of relying parties in docs/relying-parties.md: `python -m tests.relying_parties.table` writes it anew."""
+"""The table in docs/relying-parties.md: `python -m tests.relying_parties.table` writes it anew."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from tests.relying_parties.parties import PARTIES
 
 STATES = ("good", "revoked", "expired", "unknown")
 DOCUMENT = Path(__file__).parents[2] / "docs" / "relying-parties.md"
-BEGIN, END = "<!-- from tests/relying_parties/parties.py: begin -->\n", "<!-- end of the relying parties -->\n"
+BEGIN, END = (
+    "<!-- from tests/relying_parties/parties.py: begin -->\n",
+    "<!-- end of the relying parties -->\n",
+)
 
 
 def lines() -> Iterator[str]:
