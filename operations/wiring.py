@@ -50,6 +50,7 @@ from operations.rule_watch import RuleWatch
 from operations.succession import Succession
 from operations.vault_watch import VaultWatch
 from repo_static import publisher
+from repo_static.manifest.updater import ManifestUpdater
 from repo_static.store import Store
 from signer.api import Description
 from signer.blocking import BlockKeyJob
@@ -119,6 +120,7 @@ async def serve(
             _log.error("no CRL at start: %s", error)
         publisher.publish_index(store, description, settings)
 
+        manifests = ManifestUpdater(data.database, vault, settings, store, clock)
         blocklist = Blocklist(settings.ca.blocklist)
         closing.callback(blocklist.close)
         high_risk = HighRisk(settings.ca.high_risk)
@@ -224,6 +226,7 @@ async def serve(
                 jobs.run(),
                 issuance.run(),
                 crls.run(),
+                manifests.run(),
                 tls.keep_renewed(),
                 _until_broken(database),
                 succession.run(issuance.refresh),

@@ -10,7 +10,6 @@ RFC 5280 section 4.2.2.1 (issuers in DER); RFC 3647 (the CP/CPS); BR 2.2; CP/CPS
 
 from __future__ import annotations
 
-import json
 import logging
 from datetime import datetime
 from typing import Any, Protocol
@@ -20,7 +19,6 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from core import sites
 from core.settings import Settings
 from repo_static import rendering, roster
 from repo_static.documents import editions
@@ -29,6 +27,9 @@ from repo_static.store import NotPublished, Store
 
 ROOT_ID = roster.ROOT_ID
 """The issuing CAs' certificates point to /issuers/root.crt and /crl/root-0.crl."""
+
+AS_THEY_ARE = ("style.css", "manifest.schema.json")
+"""Files of content/ that are public as they stand."""
 
 _log = logging.getLogger(__name__)
 
@@ -52,11 +53,7 @@ def publish(store: Store, hierarchy: Hierarchy, settings: Settings) -> list[str]
     """
     changed = [name for name, content in _certificates(hierarchy) if store.add(name, content)]
     changed += _root_crl(store, hierarchy.root_crl)
-    # After the files that it names.
-    changed += _replace(
-        store, {roster.NAME: roster.render(hierarchy.issuers, hierarchy.root, base_url(settings))}
-    )
-    changed += _replace(store, {"style.css": (rendering.CONTENT / "style.css").read_text()})
+    changed += _replace(store, {name: (rendering.CONTENT / name).read_text() for name in AS_THEY_ARE})
     try:
         changed += [name for name, text in editions.files(settings) if store.add(name, text.encode())]
     except NotPublished as error:
@@ -68,7 +65,7 @@ def publish(store: Store, hierarchy: Hierarchy, settings: Settings) -> list[str]
 
 
 def publish_index(store: Store, hierarchy: Hierarchy, settings: Settings) -> list[str]:
-    """Write the index pages and repository.json from the hierarchy and the CRLs that are public now."""
+    """Write the index pages from the hierarchy and the CRLs that are public now."""
     crls = [_crl_facts(name, content) for name in store.names("crl") if (content := store.read(name))]
     issuers = [
         {
@@ -87,7 +84,6 @@ def publish_index(store: Store, hierarchy: Hierarchy, settings: Settings) -> lis
         for name, language in (("index.html", "en"), ("ja/index.html", "ja"))
         if issuers
     }
-    pages["repository.json"] = _json(settings, root, issuers, crls)
     return _replace(store, pages)
 
 
@@ -154,36 +150,6 @@ def _crl_facts(name: str, content: bytes) -> dict[str, Any]:
         "this_update": _minute(crl.last_update_utc),
         "next_update": _minute(crl.next_update_utc),
     }
-
-
-def _json(
-    settings: Settings, root: dict[str, str], issuers: list[dict[str, Any]], crls: list[dict[str, Any]]
-) -> str:
-    """For programs: above all the full list of CRL URLs of each issuer (CCADB policy 6.2)."""
-    base = base_url(settings)
-    document = {
-        "organization": settings.ca.organization,
-        "trust_anchor": {**root, "url": f"{base}/trust-anchor.crt", "crls": _crl_urls(base, crls, ROOT_ID)},
-        "issuers": [
-            {
-                **{key: each[key] for key in ("id", "use", "subject", "algorithm", "serial", "sha256")},
-                "url": f"{base}/issuers/{each['id']}.crt",
-                "crls": _crl_urls(base, crls, each["id"]),
-            }
-            for each in issuers
-        ],
-        "chain_roster": f"{base}/{roster.NAME}",
-        "ocsp": f"{base}/ocsp",
-        "cp_cps": {"version": settings.ca.cps_version, "url": f"{base}/cps/"},
-        "acme_directory": f"{settings.acme.base_url}/directory",
-        "test_sites": sites.listed(settings),
-        "contact": settings.ca.contact,
-    }
-    return json.dumps(document, ensure_ascii=False, indent=2) + "\n"
-
-
-def _crl_urls(base: str, crls: list[dict[str, Any]], issuer_id: str) -> list[str]:
-    return [f"{base}/{crl['name']}" for crl in crls if crl["name"].rpartition("-")[0] == f"crl/{issuer_id}"]
 
 
 def _pem(der: bytes) -> bytes:

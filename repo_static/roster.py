@@ -1,7 +1,7 @@
 """The chain roster: every issuing CA, its chains to each trust anchor, its days, and so what comes next.
 
-For those who pin, mirror or monitor: `roster.json` tells of a rollover before it happens, and the files that
-it names are there as soon as it does.  Its signature comes with the signed manifest of the repository.
+For those who pin, mirror or monitor: the manifest tells of a rollover before it happens, and the files that
+it names are there as soon as it does.
 
 Must never: name a chain whose files are not public.
 
@@ -10,7 +10,6 @@ RFC 8555 section 7.4.2 (alternate chains); CCADB policy 3 (disclosure); CP/CPS 2
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -18,8 +17,6 @@ from typing import Any, Protocol
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
-
-NAME = "roster.json"
 
 ROOT_ID = "root"
 """The root's name in URLs."""
@@ -66,18 +63,13 @@ def files(issuers: Sequence[Issuer]) -> dict[str, bytes]:
     return found
 
 
-def render(issuers: Sequence[Issuer], root: bytes, base_url: str) -> str:
-    """`roster.json`: the public issuers, in the order in which they were and will be used."""
-    public = [each for each in issuers if each.use == "issuing"]
-    document = {
-        "version": 1,
-        "trust_anchor": {**_facts(root), "url": f"{base_url}/trust-anchor.crt"},
-        "issuers": [_entry(each, base_url) for each in sorted(public, key=_order)],
-    }
-    return json.dumps(document, ensure_ascii=False, indent=2) + "\n"
+def in_order(issuers: Sequence[Issuer]) -> list[Issuer]:
+    """The public issuers in the order in which they were and will be used, then those of our own servers."""
+    return sorted(issuers, key=_order)
 
 
-def _entry(issuer: Issuer, base_url: str) -> dict[str, Any]:
+def entry(issuer: Issuer, base_url: str) -> dict[str, Any]:
+    """What is said of one issuer, its days and its chains."""
     return {
         "id": issuer.id,
         "algorithm": issuer.algorithm,
@@ -85,8 +77,7 @@ def _entry(issuer: Issuer, base_url: str) -> dict[str, Any]:
         # Of signing subscriber certificates; the CRLs go on until the certificate's own end.
         "signs_from": _iso(max(issuer.since, _begins(issuer))) if issuer.state != "planned" else None,
         "signs_until": _iso(issuer.until) if issuer.until else None,
-        **_facts(issuer.certificate),
-        "url": f"{base_url}/issuers/{issuer.id}.crt",
+        **facts(issuer.certificate),
         "chains": list(_chains(issuer, base_url)),
     }
 
@@ -103,7 +94,7 @@ def _chain(chain: Sequence[bytes], url: str, *, default: bool) -> dict[str, Any]
         "default": default,
         "url": url,
         "certificates": [_sha256(x509.load_der_x509_certificate(each)) for each in chain],
-        "trust_anchor": _facts(chain[-1])["subject"],
+        "trust_anchor": facts(chain[-1])["subject"],
     }
 
 
@@ -121,7 +112,8 @@ def _mark(der: bytes) -> str:
     return x509.load_der_x509_certificate(der).fingerprint(hashes.SHA256())[:_NAME_OCTETS].hex()
 
 
-def _facts(der: bytes) -> dict[str, str]:
+def facts(der: bytes) -> dict[str, str]:
+    """What is said of any certificate (DER)."""
     certificate = x509.load_der_x509_certificate(der)
     return {
         "subject": certificate.subject.rfc4514_string(),
@@ -131,8 +123,13 @@ def _facts(der: bytes) -> dict[str, str]:
     }
 
 
-def _order(issuer: Issuer) -> tuple[str, int, str]:
-    return issuer.algorithm.partition("-")[0], max(issuer.since, _begins(issuer)), issuer.id
+def _order(issuer: Issuer) -> tuple[bool, str, int, str]:
+    return (
+        issuer.use != "issuing",
+        issuer.algorithm.partition("-")[0],
+        max(issuer.since, _begins(issuer)),
+        issuer.id,
+    )
 
 
 def _begins(issuer: Issuer) -> int:

@@ -177,7 +177,7 @@ def until(what: str, holds: Any, seconds: float = 40) -> None:
 
 
 def roster(ca: RunningCa) -> dict[str, dict[str, Any]]:
-    document = json.loads(ca.get(f"{ca.public_url}/roster.json"))
+    document = json.loads(ca.get(f"{ca.public_url}/manifest.json"))
     return {each["id"]: each for each in document["issuers"]}
 
 

@@ -54,7 +54,7 @@ def test_a_new_issuer_is_served_and_published_without_a_restart(
     assert followed.chains is chains, "handlers hold this very mapping"
     assert chains["ec2"] == chains["ec1"]
     assert (tmp_path / "issuers" / "ec2-chain.pem").exists()
-    assert '"ec2"' in (tmp_path / "roster.json").read_text()
+    assert "ec2" in (tmp_path / "index.html").read_text()
 
 
 @pytest.mark.clause("RFC 8555 section 7.4.2")

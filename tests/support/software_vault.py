@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
+from base64 import urlsafe_b64encode
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -15,12 +17,13 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from core import der
-from core.errors import TransientError
+from core.errors import Refused, TransientError
 from signer.api import (
     ActivationState,
     CrlRequest,
@@ -141,6 +144,7 @@ class SoftwareVault:
         self.locked = False
         self.shard_base: str | None = None
         """The repository's URL when CRLs are sharded: then each CRL names its own."""
+        self.manifest_sequence = 0
         self.ocsp_requests: list[OcspRequest] = []
         self.ocsp_lists: list[OcspList] = []
         self.crl_requests: list[CrlRequest] = []
@@ -243,6 +247,15 @@ class SoftwareVault:
         await self._work()
         return Signed(self.crl(request))
 
+    async def sign_manifest(self, payload: bytes) -> bytes:
+        """A JWS over it, by a software key; judged for nothing but its number."""
+        await self._work()
+        sequence = json.loads(payload)["sequence"]
+        if sequence <= self.manifest_sequence:
+            raise Refused("manifest.sequence", f"manifest {sequence} follows {self.manifest_sequence}")
+        self.manifest_sequence = sequence
+        return signed_manifest(payload, keys("ec", "manifest-1"))
+
     def crl(self, request: CrlRequest, issuer_id: str | None = None) -> bytes:
         """The CRL asked for, signed by `issuer_id` or the issuer of the request."""
         issuer = self.issuers[issuer_id or request.issuer_id]
@@ -311,6 +324,25 @@ class SoftwareVault:
             name_sha256=hashlib.sha256(name).digest(),
             key_sha256=hashlib.sha256(bits).digest(),
         )
+
+
+def signed_manifest(payload: bytes, key: Any, typ: str = "acme-server-repository-manifest+json") -> bytes:
+    """A JWS in general JSON serialization, with the public key in its header."""
+
+    def base64(octets: bytes) -> str:
+        return urlsafe_b64encode(octets).rstrip(b"=").decode()
+
+    numbers = key.public_key().public_numbers()
+    jwk = {
+        "kty": "EC",
+        "crv": "P-256",
+        "x": base64(numbers.x.to_bytes(32)),
+        "y": base64(numbers.y.to_bytes(32)),
+    }
+    header = base64(json.dumps({"alg": "ES256", "typ": typ, "jwk": jwk}).encode())
+    r, s = decode_dss_signature(key.sign(f"{header}.{base64(payload)}".encode(), ec.ECDSA(hashes.SHA256())))
+    signature = {"protected": header, "signature": base64(r.to_bytes(32) + s.to_bytes(32))}
+    return json.dumps({"payload": base64(payload), "signatures": [signature]}).encode()
 
 
 def reason(code: int | None) -> x509.ReasonFlags | None:
