@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from aiohttp.test_utils import TestServer
 from yarl import URL
 
 from repo_static import app
-from repo_static.store import Store
+from repo_static.store import EMPTY, Store
 
 
 @pytest.fixture
@@ -137,9 +139,141 @@ async def test_a_conditional_request_is_not_modified(get: Any) -> None:
     assert (await get("/a.crl", If_Modified_Since=headers["Last-Modified"]))[0] == 304
 
 
-async def test_a_range_is_served(get: Any) -> None:
-    status, _, body = await get("/a.crl", Range="bytes=2-")
-    assert (status, body) == (206, b"crl")
+@pytest.mark.clause("RFC 9110 section 14")
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        ("bytes=2-", (206, b"crl", "bytes 2-4/5")),
+        ("bytes=0-0", (206, b"a", "bytes 0-0/5")),
+        ("bytes=1-99", (206, b".crl", "bytes 1-4/5")),
+        ("bytes=-3", (206, b"crl", "bytes 2-4/5")),
+        ("bytes=-99", (206, b"a.crl", "bytes 0-4/5")),
+        ("bytes=5-", (416, None, "bytes */5")),
+        ("bytes=-0", (416, None, "bytes */5")),
+        ("bytes=0-0,2-3", (200, b"a.crl", None)),
+        ("bytes=3-1", (200, b"a.crl", None)),
+        ("bytes=-", (200, b"a.crl", None)),
+        ("lines=1-2", (200, b"a.crl", None)),
+        ("bytes=0-" + "9" * 5000, (200, b"a.crl", None)),
+    ],
+)
+async def test_one_range_is_served_and_what_is_none_is_ignored(
+    get: Any, wanted: str, expected: tuple[int, bytes | None, str | None]
+) -> None:
+    status, headers, body = await get("/a.crl", Range=wanted)
+    assert status == expected[0]
+    assert headers.get("Content-Range") == expected[2]
+    if expected[1] is not None:
+        assert (body, headers["Content-Length"]) == (expected[1], str(len(expected[1])))
+
+
+async def test_a_range_of_head_is_ignored(get: Any) -> None:
+    status, headers, _ = await get("/a.crl", "HEAD", Range="bytes=2-")
+    assert (status, headers["Content-Length"]) == (200, "5")
+
+
+@pytest.mark.clause("RFC 9110 section 13.1.5")
+async def test_a_range_of_another_file_than_was_begun_is_answered_with_the_whole(
+    get: Any, tree: Path
+) -> None:
+    _, headers, _ = await get("/a.crl")
+    for same in (headers["ETag"], headers["Last-Modified"]):
+        assert (await get("/a.crl", Range="bytes=2-", If_Range=same))[0] == 206
+    Store(tree).replace("a.crl", b"newer")
+    for old in (headers["ETag"], f"W/{headers['ETag']}", "Mon, 01 Jan 2001 00:00:00 GMT"):
+        status, _, body = await get("/a.crl", Range="bytes=2-", If_Range=old)
+        assert (status, body) == (200, b"newer")
+
+
+@pytest.mark.clause("RFC 9110 section 8.8.3")
+async def test_the_entity_tag_is_that_of_the_content(get: Any, tree: Path) -> None:
+    _, first, _ = await get("/a.crl")
+    (tree / "a.crl").touch()
+    assert (await get("/a.crl"))[1]["ETag"] == first["ETag"]
+    Store(tree).replace("a.crl", b"b.crl")
+    assert (await get("/a.crl"))[1]["ETag"] != first["ETag"]
+    assert not first["ETag"].startswith("W/")
+
+
+@pytest.mark.clause("RFC 9110 section 13.1")
+async def test_a_precondition_that_fails_is_told(get: Any) -> None:
+    _, headers, _ = await get("/a.crl")
+    assert (await get("/a.crl", If_Match='"other"'))[0] == 412
+    assert (await get("/a.crl", If_Match=f'"other", {headers["ETag"]}'))[0] == 200
+    assert (await get("/a.crl", If_Unmodified_Since="Mon, 01 Jan 2001 00:00:00 GMT"))[0] == 412
+    assert (await get("/a.crl", If_None_Match="*"))[0] == 304
+    assert (await get("/a.crl", If_None_Match=f"W/{headers['ETag']}"))[0] == 304
+    assert (await get("/a.crl", If_Modified_Since="no date"))[0] == 200
+
+
+async def test_what_is_not_modified_keeps_the_headers_that_a_cache_needs(get: Any) -> None:
+    _, first, _ = await get("/a.md")
+    status, headers, body = await get("/a.md", If_None_Match=first["ETag"])
+    assert (status, body) == (304, b"")
+    for name in ("ETag", "Cache-Control", "Vary", "Last-Modified"):
+        assert headers[name] == first[name]
+
+
+@pytest.mark.clause("RFC 9110 section 12.5.3")
+@pytest.mark.parametrize(
+    ("accepted", "packed"),
+    [
+        ("gzip", True),
+        ("br, gzip;q=0.5", True),
+        ("*", True),
+        ("", False),
+        ("identity", False),
+        ("gzip;q=0", False),
+        ("gzip; q=0.000, *", False),
+    ],
+)
+async def test_the_packed_variant_is_sent_to_who_accepts_it(
+    get: Any, tree: Path, accepted: str, packed: bool
+) -> None:
+    text = b"text " * 100
+    Store(tree).replace("long.md", text)
+    status, headers, body = await get("/long.md", Accept_Encoding=accepted)
+    assert (status, headers.get("Content-Encoding") == "gzip", body) == (200, packed, text)
+    assert headers["Vary"] == "Accept-Encoding"
+    assert headers["Content-Type"] == "text/markdown; charset=utf-8"
+    # Strong tags differ where octets do.
+    _, other, _ = await get("/long.md", Accept_Encoding="identity")
+    assert (headers["ETag"] != other["ETag"]) is packed
+
+
+async def test_a_packed_list_can_be_fetched_as_the_file_that_it_is(get: Any, tree: Path) -> None:
+    Store(tree).grow("issued/2026-11-23.jsonl.gz", EMPTY, gzip.compress(b"{}\n"))
+    _, headers, body = await get("/issued/2026-11-23.jsonl.gz", Accept_Encoding="gzip")
+    assert headers["Content-Type"] == "application/gzip"
+    assert "Content-Encoding" not in headers
+    assert gzip.decompress(body) == b"{}\n"
+
+
+async def test_a_large_file_comes_whole_and_in_parts(get: Any, tree: Path) -> None:
+    content = bytes(range(256)) * 4096
+    Store(tree).replace("large.crl", content)
+    status, headers, body = await get("/large.crl")
+    assert (status, headers["Content-Length"], body) == (200, str(len(content)), content)
+    status, _, body = await get("/large.crl", Range="bytes=100000-900000")
+    assert (status, body) == (206, content[100000:900001])
+    status, headers, body = await get("/large.crl", "HEAD")
+    assert (status, headers["Content-Length"], body) == (200, str(len(content)), b"")
+
+
+@pytest.mark.parametrize("name", ["repository.json", "roster.json"])
+async def test_who_reads_what_the_manifest_replaced_is_led_to_it(get: Any, name: str) -> None:
+    status, headers, _ = await get(f"/{name}")
+    assert (status, headers["Location"]) == (301, "/manifest.json")
+
+
+async def test_a_pipe_in_the_place_of_a_file_holds_nobody_up(get: Any, tree: Path) -> None:
+    os.mkfifo(tree / "pipe.txt")
+    assert (await get("/pipe.txt"))[0] == 404
+
+
+@pytest.mark.clause("RFC 8246")
+async def test_a_certificate_never_changes(get: Any) -> None:
+    assert (await get("/a.crt"))[1]["Cache-Control"] == "public, max-age=86400, immutable"
 
 
 async def test_a_query_is_ignored(get: Any) -> None:
