@@ -3,3 +3,37 @@
 -- What was issued and what was revoked on a day (the repository's manifest).
 CREATE INDEX certificates_by_signing ON certificates (signed_at) WHERE signed_at IS NOT NULL;
 CREATE INDEX revocations_by_time ON revocations (revoked_at);
+
+-- Certificate problem reports (BR 4.9.3, 4.9.5): from the page's spool, or entered for a mail or a call.
+-- contact and description may hold personal data of whoever reported.
+CREATE TABLE problem_reports (
+    number TEXT PRIMARY KEY,                -- the receipt number
+    received_at INTEGER NOT NULL,           -- when the clocks began
+    channel TEXT NOT NULL CHECK (channel IN ('page', 'mail', 'telephone', 'other')),
+    kind TEXT NOT NULL,                     -- what the reporter says it is
+    language TEXT NOT NULL,
+    named TEXT NOT NULL,                    -- JSON {serials, keys, names}
+    description TEXT NOT NULL,
+    contact TEXT NOT NULL,
+    proof BLOB,                             -- msgpack core.key_proofs.Proof, whether or not it proved anything
+    proven_key BLOB,                        -- SHA-256 of the SubjectPublicKeyInfo whose compromise was proven
+    answered_at INTEGER,
+    answer TEXT NOT NULL DEFAULT '',
+    decided_at INTEGER,
+    cause TEXT NOT NULL DEFAULT '',         -- '' with decided_at: nothing is to be revoked
+    run_id TEXT NOT NULL DEFAULT '',        -- of revocation_runs
+    revoked_at INTEGER,                     -- when all of it stood on public CRLs
+    closed_at INTEGER
+) STRICT;
+CREATE INDEX problem_reports_open ON problem_reports (received_at) WHERE closed_at IS NULL;
+
+-- What happened to a report, and who did it; alarms too, so that each is raised once.
+CREATE TABLE problem_report_events (
+    id INTEGER PRIMARY KEY,
+    number TEXT NOT NULL REFERENCES problem_reports (number),
+    at INTEGER NOT NULL,
+    actor TEXT NOT NULL,
+    event TEXT NOT NULL,
+    note TEXT NOT NULL
+) STRICT;
+CREATE INDEX problem_report_events_by_number ON problem_report_events (number, id);

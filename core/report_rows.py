@@ -1,0 +1,190 @@
+"""The rows of problem reports: what was reported, and each step that was taken (BR 4.9.5).
+
+Must never: put what a reporter wrote into the audit log, which is kept for longer than personal data may be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from core.database import Row, Rows, Transaction
+from core.key_proofs import Proof
+from core.problem_reports import Channel, Filed, Kind, Report
+
+_proof_of = msgspec.msgpack.Decoder(Proof).decode
+_pack = msgspec.msgpack.Encoder().encode
+_json = msgspec.json.Encoder().encode
+_named = msgspec.json.Decoder(dict[str, tuple[str, ...]]).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What happened to a report; `at` in POSIX seconds."""
+
+    at: int
+    actor: str
+    event: str
+    note: str
+
+
+def insert(tx: Transaction, filed: Filed, *, actor: str) -> bool:
+    """A new report, with its audit record; False when the number is known, and nothing changes."""
+    named = {"serials": filed.serials, "keys": filed.keys, "names": filed.names}
+    inserted = tx.execute(
+        "INSERT INTO problem_reports (number, received_at, channel, kind, language, named, description,"
+        " contact, proof) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        (
+            filed.number,
+            filed.received_at,
+            filed.channel,
+            filed.kind,
+            filed.language,
+            _json(named).decode(),
+            filed.description,
+            filed.contact,
+            None if filed.proof is None else _pack(filed.proof),
+        ),
+    )
+    if inserted.rowcount:
+        tx.audit(
+            "problem-report-received",
+            actor,
+            {
+                "number": filed.number,
+                "received_at": filed.received_at,
+                "channel": filed.channel,
+                "kind": filed.kind,
+                "serials": list(filed.serials),
+                "keys": list(filed.keys),
+            },
+        )
+        add_event(tx, filed.number, actor, "received", filed.channel)
+    return inserted.rowcount == 1
+
+
+def prove(tx: Transaction, number: str, spki_sha256: bytes) -> None:
+    """The report's proof was checked, and was one."""
+    tx.execute("UPDATE problem_reports SET proven_key = ? WHERE number = ?", (spki_sha256, number))
+
+
+def answer(tx: Transaction, number: str, text: str) -> None:
+    """The preliminary report was given; a later one takes its place, and the first one's time stays."""
+    tx.execute(
+        "UPDATE problem_reports SET answered_at = COALESCE(answered_at, ?), answer = ? WHERE number = ?",
+        (tx.now, text, number),
+    )
+
+
+def decide(tx: Transaction, number: str, cause: str, run_id: str) -> None:
+    """`cause` "" for nothing to revoke."""
+    tx.execute(
+        "UPDATE problem_reports SET decided_at = ?, cause = ?, run_id = ?, revoked_at = NULL WHERE number = ?",
+        (tx.now, cause, run_id, number),
+    )
+
+
+def revoked(tx: Transaction, number: str, at: int) -> None:
+    """All of it stood on public CRLs by then."""
+    tx.execute("UPDATE problem_reports SET revoked_at = ? WHERE number = ?", (at, number))
+
+
+def close(tx: Transaction, number: str) -> None:
+    """Nothing more is to be done."""
+    tx.execute("UPDATE problem_reports SET closed_at = ? WHERE number = ?", (tx.now, number))
+
+
+def add_event(tx: Transaction, number: str, actor: str, event: str, note: str = "") -> None:
+    """What happened."""
+    tx.execute(
+        "INSERT INTO problem_report_events (number, at, actor, event, note) VALUES (?, ?, ?, ?, ?)",
+        (number, tx.now, actor, event, note),
+    )
+
+
+def by_number(rows: Rows, number: str) -> Report | None:
+    """One report."""
+    row = rows.one("SELECT * FROM problem_reports WHERE number = ?", (number,))
+    return None if row is None else _report(row)
+
+
+def open_ones(rows: Rows) -> list[Report]:
+    """Those that are not closed, the oldest first: a person works on each, so they are few."""
+    found = rows.all("SELECT * FROM problem_reports WHERE closed_at IS NULL ORDER BY received_at, number")
+    return [_report(row) for row in found]
+
+
+def newest(rows: Rows, count: int) -> list[Report]:
+    """The newest ones, closed or not."""
+    found = rows.all("SELECT * FROM problem_reports ORDER BY received_at DESC, number LIMIT ?", (count,))
+    return [_report(row) for row in found]
+
+
+def events(rows: Rows, number: str) -> Sequence[Event]:
+    """What happened to it, the first thing first."""
+    found = rows.all(
+        "SELECT at, actor, event, note FROM problem_report_events WHERE number = ? ORDER BY id", (number,)
+    )
+    return [Event(*row) for row in found]
+
+
+def proven_key(rows: Rows, number: str) -> bytes | None:
+    """SHA-256 of the key whose compromise the report proved."""
+    row = rows.one("SELECT proven_key FROM problem_reports WHERE number = ?", (number,))
+    return None if row is None else row["proven_key"]
+
+
+def published(rows: Rows, number: str) -> int | None:
+    """When the last certificate that is revoked for the report stood on a CRL; None while one does not.
+
+    Those of its run, and those with its proven key that had not expired when it was received.
+    """
+    row = rows.one(
+        "WITH chosen AS ("
+        " SELECT t.serial FROM problem_reports p JOIN revocation_targets t ON t.run_id = p.run_id"
+        "  WHERE p.number = :n AND t.outcome IS NOT 'expired'"
+        " UNION SELECT c.serial FROM problem_reports p JOIN certificates c ON c.spki_sha256 = p.proven_key"
+        "  WHERE p.number = :n AND c.not_after >= p.received_at AND c.state NOT IN ('reserved', 'abandoned'))"
+        " SELECT COUNT(*) AS n, COUNT(r.published_at) AS there, MAX(r.published_at) AS last"
+        " FROM chosen LEFT JOIN revocations r ON r.serial = chosen.serial".replace(":n", "?"),
+        (number, number),
+    )
+    assert row is not None
+    if row["n"] != row["there"]:
+        return None
+    if row["last"] is not None:
+        return int(row["last"])
+    # Nothing to revoke at all: a key that no certificate has, or none that is valid.
+    decided = rows.one("SELECT decided_at FROM problem_reports WHERE number = ?", (number,))
+    return None if decided is None else decided["decided_at"]
+
+
+def _report(row: Row) -> Report:
+    named = _named(row["named"])
+    filed = Filed(
+        number=row["number"],
+        received_at=row["received_at"],
+        channel=Channel(row["channel"]),
+        kind=Kind(row["kind"]),
+        language=row["language"],
+        serials=named["serials"],
+        keys=named["keys"],
+        names=named["names"],
+        description=row["description"],
+        contact=row["contact"],
+        proof=None if row["proof"] is None else _proof_of(row["proof"]),
+    )
+    return Report(
+        filed=filed,
+        answered_at=row["answered_at"],
+        answer=row["answer"],
+        decided_at=row["decided_at"],
+        cause=row["cause"],
+        run_id=row["run_id"],
+        revoked_at=row["revoked_at"],
+        closed_at=row["closed_at"],
+    )
+
+
