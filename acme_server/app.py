@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 
 from acme_server import urls
-from acme_server.addresses import Addresses
+from core.addresses import Addresses
 from acme_server.answers import Answers, conditional, render
 from acme_server.authentication import Authentication, Proof
 from acme_server.changes import Changes

@@ -12,7 +12,7 @@ import ssl
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
-from acme_server.addresses import Addresses
+from core.addresses import Addresses
 from acme_server.http import Application, Connection, Front, Request, Response
 from core.clock import Clock
 from core.errors import CaError, ConfigurationError

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
-from acme_server.addresses import Addresses
+from core.addresses import Addresses
 from acme_server.registration.rates import moment, refused, span
 from core.clock import Clock
 from core.errors import CaError

@@ -27,6 +27,7 @@ class DataDirectory:
         self.repository = self.root / "repository"
         self.status = self.root / "status"
         self.sites = self.root / "sites"
+        self.reports = self.root / "reports"
         self.run = self.root / "run"
         self.log = self.root / "log"
         self.vault_socket = self.run / "vault.sock"

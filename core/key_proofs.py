@@ -141,7 +141,9 @@ def of_csr(der: bytes) -> Proof:
     if not valid:
         raise NoProof("the signature of the CSR does not verify: make it with the key in question")
     if not any(name.startswith(TITLE) for name in names):
-        raise NoProof(f"the common name of the CSR must begin with {TITLE!r}: anybody may publish another CSR")
+        raise NoProof(
+            f"the common name of the CSR must begin with {TITLE!r}: anybody may publish another CSR"
+        )
     return Proof(Form.CSR, spki_of(key), der, b"")
 
 
@@ -180,6 +182,19 @@ def spki_of(key: PublicKey) -> bytes:
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
+def spki_in(certificate: x509.Certificate) -> bytes | None:
+    """That of a certificate's key; None for a kind that we never certify."""
+    try:
+        return spki_of(_fit(certificate.public_key()))
+    except (NoProof, ValueError, UnsupportedAlgorithm):
+        return None
+
+
+def key_hash(spki: bytes) -> str:
+    """SHA-256 over a SubjectPublicKeyInfo, hexadecimal: how the register names a key."""
+    return hashlib.sha256(spki).hexdigest()
+
+
 def _fit(key: object) -> PublicKey:
     """Weak keys are welcome here, above all; only what would cost too much to verify is not."""
     if isinstance(key, rsa.RSAPublicKey):
@@ -216,7 +231,9 @@ def _true(verify: Any) -> bool:
 
 def _of_jws_parts(signing_input: bytes, signature: bytes) -> tuple[Proof, bytes]:
     head, _, payload = signing_input.decode("ascii", "replace").partition(".")
-    header = _json(_base64url(head, "the protected header").decode("utf-8", "replace"), "the protected header")
+    header = _json(
+        _base64url(head, "the protected header").decode("utf-8", "replace"), "the protected header"
+    )
     jwk, alg = header.get("jwk"), str(header.get("alg"))
     if {"crit", "b64"} & header.keys() or not isinstance(jwk, dict):
         raise NoProof("the protected header holds alg and jwk, and neither crit nor b64")

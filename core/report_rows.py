@@ -186,5 +186,3 @@ def _report(row: Row) -> Report:
         revoked_at=row["revoked_at"],
         closed_at=row["closed_at"],
     )
-
-

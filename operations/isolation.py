@@ -82,6 +82,7 @@ def arrange(isolation: Isolation, data: DataDirectory) -> None:
         repository     acme-ca-app : acme-ca       0755   public anyway
         status         acme-ca-status              0700
         sites          acme-ca-sites               0700
+        reports        acme-ca-status : acme-ca-app  2770   status writes, the app takes away
         run            root : acme-ca              1770   sockets
         log            root : acme-ca-app          1770   the supervisor opens all but the access log
     """
@@ -97,10 +98,10 @@ def arrange(isolation: Isolation, data: DataDirectory) -> None:
         data.status: "status",
         data.sites: "sites",
     }
-    for path in (data.root, *private, data.repository, data.run, data.log):
+    for path in (data.root, *private, data.repository, data.reports, data.run, data.log):
         path.mkdir(parents=True, exist_ok=True, mode=0o755)
     if not isolation.on:
-        for path in (*private, data.log):
+        for path in (*private, data.reports, data.log):
             path.chmod(0o700)
         data.run.chmod(0o750)
         return
@@ -109,6 +110,8 @@ def arrange(isolation: Isolation, data: DataDirectory) -> None:
         if USERS[role] in _made():
             _give(path, user_uid(USERS[role]), group)
         path.chmod(0o700)
+    _give(data.reports, user_uid(USERS["status"]), user_gid(USERS["app"]))
+    data.reports.chmod(0o2770)  # what is made in it belongs to the app's group too
     app = user_uid(USERS["app"])
     _give(data.repository, app, group)
     data.repository.chmod(0o755)

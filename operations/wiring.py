@@ -16,7 +16,6 @@ from typing import Any
 
 from acme_server import app
 from acme_server.access_log import AccessLog
-from acme_server.addresses import Addresses
 from acme_server.changes import Changes
 from acme_server.context import Context
 from acme_server.registration import finalize, revocation_run, validate
@@ -25,6 +24,7 @@ from acme_server.server import Server
 from acme_server.tls import DirectoryTls
 from acme_server.urls import Urls, check_base
 from core import blocked_keys, tables
+from core.addresses import Addresses
 from core.blocklist import Blocklist
 from core.clock import Clock
 from core.data_directory import DataDirectory

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from acme_server.addresses import Addresses
+from core.addresses import Addresses
 from acme_server.context import Context
 from acme_server.objects import Account, Order
 from acme_server.registration import rates

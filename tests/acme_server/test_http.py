@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from acme_server import problems
-from acme_server.addresses import Addresses
+from core.addresses import Addresses
 from acme_server.http import FIELDS, LINE_OCTETS, Request, Response
 from acme_server.server import Server
 from core.clock import FakeClock

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from acme_server.addresses import Addresses
+from core.addresses import Addresses
 from acme_server.strangers import Strangers
 from core.clock import FakeClock
 from core.errors import Problem

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from acme_server import app
-from acme_server.addresses import Addresses
+from core.addresses import Addresses
 from acme_server.changes import Changes
 from acme_server.context import Context, Foreseer
 from acme_server.registration.binding_secret import BindingSecret

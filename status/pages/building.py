@@ -1,0 +1,49 @@
+"""All pages of the status process, put together.
+
+RFC 9110.  Each page is an object with `add_to(router)`.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from aiohttp import web
+
+from core.addresses import Addresses
+from core.clock import Clock
+from core.data_directory import DataDirectory
+from core.database import Reader
+from core.randomness import Randomness
+from core.report_spool import Spool
+from core.settings import Settings
+from repo_static.rendering import base_url
+from status.ocsp.responder import Responder
+from status.pages import secret as secrets_
+from status.pages.bounds import Bounds
+from status.pages.challenge import Challenges
+from status.pages.receipt import Receipts
+from status.pages.report import ReportPage
+
+
+class Page(Protocol):
+    """Something with routes."""
+
+    def add_to(self, router: web.UrlDispatcher) -> None: ...
+
+
+def pages(
+    settings: Settings,
+    data: DataDirectory,
+    reader: Reader,
+    responder: Responder,
+    clock: Clock,
+    randomness: Randomness,
+) -> tuple[Page, ...]:
+    """The pages of one worker.  Raises `ConfigurationError` when the secret cannot be read."""
+    secret = secrets_.load(data.status, randomness)
+    data.reports.mkdir(parents=True, exist_ok=True, mode=0o700)
+    spool = Spool(data.reports)
+    bounds = Bounds(Addresses(settings.acme), clock)
+    receipts = Receipts(settings, secret, spool, lambda: reader, clock)
+    challenges = Challenges(secret, base_url(settings), clock)
+    return (ReportPage(settings, spool, challenges, receipts, bounds, clock, randomness), receipts)

@@ -1,0 +1,158 @@
+"""What somebody sent as proof of a compromise: a signature, a JWS, a CSR, or the private key itself.
+
+A private key is read in memory and signs the challenge at once: what is kept is that signature and the public
+key, the same proof that its holder could have made (core/key_proofs.py).
+
+Must never: keep, log or show a private key, or put it into an error's message.
+
+BR 4.9.12.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from core import key_proofs
+from core.key_proofs import NoProof, Proof
+from core.public_keys import RSA_SIZES
+
+MOST_KEY_OCTETS = 4096
+"""Of a private key: RSA-4096 takes 3,400 in PEM.  A longer one takes seconds to read, whoever made it up."""
+
+MOST_KEYS = 8
+"""Public keys that a bare signature is tried with."""
+
+_ENCRYPTED = (
+    "the private key is encrypted: remove the passphrase first (openssl pkey -in key.pem -out plain.pem), or "
+    "rather sign the challenge with it"
+)
+_UNREADABLE = (
+    "the private key cannot be read: give it as PEM or DER (PKCS #8, PKCS #1, SEC 1) or as OpenSSH has it"
+)
+
+
+def proof_of(
+    sent: bytearray, challenge: str, require_fresh: Callable[[str], None], keys: Iterable[bytes]
+) -> Proof:
+    """The proof in what was `sent`; `keys` are the DER SubjectPublicKeyInfos that were named.
+
+    `require_fresh` raises `NoProof` for a stale challenge.  Raises `NoProof` for anything that proves nothing.
+    """
+    text = bytes(sent[:64]).lstrip()
+    if b"PRIVATE KEY-----" in sent:
+        return _of_private_key(_private_pem, sent, challenge, require_fresh)
+    if b"CERTIFICATE REQUEST-----" in sent:
+        return key_proofs.of_csr(_csr_der(bytes(sent)))
+    if text.startswith((b"{", b"eyJ")):
+        proof, signed = key_proofs.of_jws(sent.decode("ascii", "replace"))
+        require_fresh(signed)
+        return proof
+    octets = sent if text.startswith(b"\x30") else _base64(sent)
+    if octets[:1] == b"\x30":
+        try:
+            return _of_private_key(_private_der, octets, challenge, require_fresh)
+        except NoProof as error:
+            if str(error) == _ENCRYPTED:
+                raise
+        try:
+            return key_proofs.of_csr(bytes(octets))
+        except NoProof as error:
+            if "cannot be read" not in str(error):
+                raise
+    return _of_signature(bytes(octets), challenge, require_fresh, keys)
+
+
+def _of_signature(
+    signature: bytes, challenge: str, require_fresh: Callable[[str], None], keys: Iterable[bytes]
+) -> Proof:
+    require_fresh(challenge)
+    known = list(dict.fromkeys(keys))[:MOST_KEYS]
+    if not known:
+        raise NoProof(
+            "a signature alone does not tell whose it is: name the certificate above as PEM, or put the "
+            "public key there (openssl pkey -in key.pem -pubout)"
+        )
+    for spki in known:
+        try:
+            proof = key_proofs.of_signature(key_proofs.public_key(spki), challenge, signature)
+        except NoProof:
+            continue
+        if proof is not None:
+            return proof
+    raise NoProof(
+        "the signature does not verify with the key of any certificate named above: sign the challenge with "
+        "SHA-256, exactly as it is shown"
+    )
+
+
+def _of_private_key(
+    load: Callable[[bytearray], Any],
+    octets: bytearray,
+    challenge: str,
+    require_fresh: Callable[[str], None],
+) -> Proof:
+    require_fresh(challenge)
+    if len(octets) > MOST_KEY_OCTETS:
+        raise NoProof("this is longer than any private key of a certificate of ours: send the key alone")
+    try:
+        key = load(octets)
+    except TypeError:
+        raise NoProof(_ENCRYPTED) from None
+    except (ValueError, UnsupportedAlgorithm) as error:
+        # `from None`, and no word of the library's: nobody knows what it quotes.
+        encrypted = "password" in str(error).lower() or b"ENCRYPTED" in octets
+        raise NoProof(_ENCRYPTED if encrypted else _UNREADABLE) from None
+    if isinstance(key, rsa.RSAPrivateKey) and key.key_size in RSA_SIZES:
+        made = _signed(key, challenge)
+    elif isinstance(key, ec.EllipticCurvePrivateKey):
+        key_proofs.public_key(key_proofs.spki_of(key.public_key()))  # the curve
+        made = _signed(key, challenge)
+    else:
+        raise NoProof(
+            "this CA certifies RSA and elliptic curve keys only: no certificate of ours has this key"
+        )
+    return made
+
+
+def _signed(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey, challenge: str) -> Proof:
+    try:
+        return key_proofs.of_private_key(key, challenge)
+    except Exception:
+        # A key made up of wrong numbers: OpenSSL checks its own signature.
+        raise NoProof("the private key does not fit together: its numbers are not those of one key") from None
+
+
+def _private_pem(octets: bytearray) -> Any:
+    if b"OPENSSH PRIVATE KEY" in octets:
+        return serialization.load_ssh_private_key(octets, None)
+    # Not validated here (slow for RSA): what it signs is verified with its public half by `check`.
+    return serialization.load_pem_private_key(octets, None, unsafe_skip_rsa_key_validation=True)
+
+
+def _private_der(octets: bytearray) -> Any:
+    return serialization.load_der_private_key(octets, None, unsafe_skip_rsa_key_validation=True)
+
+
+def _csr_der(pem: bytes) -> bytes:
+    try:
+        return x509.load_pem_x509_csr(pem).public_bytes(Encoding.DER)
+    except (ValueError, UnsupportedAlgorithm):
+        raise NoProof("the CSR cannot be read: send it as PEM or DER") from None
+
+
+def _base64(sent: bytearray) -> bytearray:
+    try:
+        return bytearray(base64.b64decode(bytes(sent).translate(None, b" \t\r\n"), validate=True))
+    except (binascii.Error, ValueError):
+        raise NoProof(
+            "this is no private key, CSR or JWS, nor a signature in base64 (openssl base64 -in proof.sig)"
+        ) from None
