@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 
 from acme_server import urls
-from core.addresses import Addresses
 from acme_server.answers import Answers, conditional, render
 from acme_server.authentication import Authentication, Proof
 from acme_server.changes import Changes
@@ -42,6 +41,7 @@ from acme_server.urls import check_base
 from core.clock import Clock
 from core.database import Database
 from core.errors import Problem
+from core.forwarded import Addresses
 from core.settings import Settings
 
 Handler = Callable[..., Awaitable[Reply]]

@@ -23,11 +23,11 @@ from aiohttp.http_exceptions import LineTooLong
 from aiohttp.web_protocol import RequestHandler
 from multidict import CIMultiDict
 
-from acme_server.addresses import Addresses
 from acme_server.problems import malformed
 from core.addresses import canonical
 from core.connections import Connections
 from core.errors import Problem
+from core.forwarded import Addresses
 from core.settings import Limits
 
 LINE_OCTETS = 8190

@@ -12,10 +12,10 @@ import ssl
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
-from core.addresses import Addresses
 from acme_server.http import Application, Connection, Front, Request, Response
 from core.clock import Clock
 from core.errors import CaError, ConfigurationError
+from core.forwarded import Addresses
 from core.settings import Acme, Limits
 
 SHUTDOWN = 10

@@ -17,10 +17,10 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
-from core.addresses import Addresses
 from acme_server.registration.rates import moment, refused, span
 from core.clock import Clock
 from core.errors import CaError
+from core.forwarded import Addresses
 from core.settings import Settings
 
 LIMIT = "requests-address"

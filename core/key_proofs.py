@@ -12,7 +12,7 @@ begins with: neither TLS nor an X.509 or JOSE structure can be made to serve as 
 
 Must never: hold a private key; call something a proof that does not verify.
 
-BR 4.9.12; Mozilla root store policy 6 (documented methods to prove a compromise); RFC 2986; RFC 7515; RFC 7518.
+BR 4.9.12; Mozilla root store policy 6 (documented methods to prove a compromise); RFC 2986; RFC 7515, 7518.
 """
 
 from __future__ import annotations

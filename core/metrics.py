@@ -30,6 +30,15 @@ JOB_SECONDS = Histogram(
 COMMITS = Counter("acme_database_commits", "Group commits, by outcome.", ("outcome",), registry=REGISTRY)
 UNITS = Counter("acme_database_units", "Units of work that went through the writer.", registry=REGISTRY)
 LIMITED = Counter("acme_rate_limited", "Requests refused by a limit.", ("limit",), registry=REGISTRY)
+REPORTS_OPEN = Gauge("acme_problem_reports_open", "Problem reports that are not closed.", registry=REGISTRY)
+REPORTS_LATE = Gauge(
+    "acme_problem_reports_late", "Open problem reports with a step that is too late.", registry=REGISTRY
+)
+REPORTS_USED = Gauge(
+    "acme_problem_report_deadline_used",
+    "The largest part of a problem report's deadline that is over; 1 is all of it.",
+    registry=REGISTRY,
+)
 HELD = Gauge("acme_orders_held", "Orders that wait for a person.", registry=REGISTRY)
 
 

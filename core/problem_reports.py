@@ -1,10 +1,10 @@
 """Certificate problem reports: what anybody may report, what becomes of a report, and by when.
 
-A report comes by the page (status/pages/report.py), through its spool (core/report_spool.py), or is entered by
-an operator for a mail or a call.  From when it was received two clocks run (BR 4.9.5): a preliminary report to
-the subscriber and the reporter within 24 hours; and, from the same moment, the cause's own time to the
-*published* revocation.  Until a person has decided on the cause, the one that the reporter's words amount to
-counts, and the shortest where they amount to none.
+A report comes by the page (status/pages/report.py), through its spool (core/report_spool.py), or is entered
+by an operator for a mail or a call.  From when it was received two clocks run (BR 4.9.5): a preliminary
+report to the subscriber and the reporter within 24 hours; and, from the same moment, the cause's own time to
+the *published* revocation.  Until a person has decided on the cause, the one that the reporter's words amount
+to counts, and the shortest where they amount to none.
 
 Must never: let a clock begin later than the report was received.
 

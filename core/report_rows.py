@@ -81,7 +81,8 @@ def answer(tx: Transaction, number: str, text: str) -> None:
 def decide(tx: Transaction, number: str, cause: str, run_id: str) -> None:
     """`cause` "" for nothing to revoke."""
     tx.execute(
-        "UPDATE problem_reports SET decided_at = ?, cause = ?, run_id = ?, revoked_at = NULL WHERE number = ?",
+        "UPDATE problem_reports SET decided_at = ?, cause = ?, run_id = ?, revoked_at = NULL"
+        " WHERE number = ?",
         (tx.now, cause, run_id, number),
     )
 
@@ -134,31 +135,6 @@ def proven_key(rows: Rows, number: str) -> bytes | None:
     """SHA-256 of the key whose compromise the report proved."""
     row = rows.one("SELECT proven_key FROM problem_reports WHERE number = ?", (number,))
     return None if row is None else row["proven_key"]
-
-
-def published(rows: Rows, number: str) -> int | None:
-    """When the last certificate that is revoked for the report stood on a CRL; None while one does not.
-
-    Those of its run, and those with its proven key that had not expired when it was received.
-    """
-    row = rows.one(
-        "WITH chosen AS ("
-        " SELECT t.serial FROM problem_reports p JOIN revocation_targets t ON t.run_id = p.run_id"
-        "  WHERE p.number = :n AND t.outcome IS NOT 'expired'"
-        " UNION SELECT c.serial FROM problem_reports p JOIN certificates c ON c.spki_sha256 = p.proven_key"
-        "  WHERE p.number = :n AND c.not_after >= p.received_at AND c.state NOT IN ('reserved', 'abandoned'))"
-        " SELECT COUNT(*) AS n, COUNT(r.published_at) AS there, MAX(r.published_at) AS last"
-        " FROM chosen LEFT JOIN revocations r ON r.serial = chosen.serial".replace(":n", "?"),
-        (number, number),
-    )
-    assert row is not None
-    if row["n"] != row["there"]:
-        return None
-    if row["last"] is not None:
-        return int(row["last"])
-    # Nothing to revoke at all: a key that no certificate has, or none that is valid.
-    decided = rows.one("SELECT decided_at FROM problem_reports WHERE number = ?", (number,))
-    return None if decided is None else decided["decided_at"]
 
 
 def _report(row: Row) -> Report:

@@ -1,7 +1,7 @@
 """The spool of problem reports: the page writes a report here, durably, before it shows the receipt number.
 
 One file for each report, written beside its place, forced to disk, renamed; so the page stands with app,
-vault and database down.  The app takes the reports up (operations/report_intake.py) and then removes the file.
+vault and database down.  The app takes the reports up (operations/report_intake.py), then removes the file.
 The directory belongs to the status process, and the app's group may read and remove: nobody else may enter.
 
 Must never: write anything secret; show a receipt number for a file that is not durable; grow without a bound.

@@ -27,6 +27,7 @@ from operations import (
     keys_commands,
     limits_commands,
     mpic_commands,
+    problem_report_commands,
     revoke_commands,
 )
 from operations.command import DATA as _DATA
@@ -56,6 +57,7 @@ application.add_typer(hold_commands.application)
 application.add_typer(keys_commands.application)
 application.add_typer(limits_commands.application)
 application.add_typer(mpic_commands.application)
+application.add_typer(problem_report_commands.application)
 application.add_typer(incident_commands.application)
 
 

@@ -20,6 +20,7 @@ from core.database import Database
 from core.ephemeral.redis.standing import Standing
 from core.errors import CaError
 from core.settings import Settings
+from operations import report_watch
 from operations.vault_watch import NOT_CONFORMING, VaultWatch, locked_text
 from signer.client import Vault
 
@@ -106,4 +107,9 @@ class _Health:
         waiting, _ = await self._database.read(holds.count)
         if waiting:
             found["holds"] = f"{waiting} orders wait for a person: acme-server holds list"
+        now = self._clock.now()
+        if says := report_watch.sentence(
+            await self._database.read(lambda rows: report_watch.standing(rows, now))
+        ):
+            found["problem_reports"] = says
         return web.json_response(found, status=200 if found["status"] == "ok" else 503)

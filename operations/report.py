@@ -24,7 +24,7 @@ from core.database import Reader
 from core.ephemeral.redis.standing import examine
 from core.errors import CaError, ConfigurationError
 from core.settings import CtMode, Rules, Settings
-from operations import bindings, children, isolation, perspective_watch, succession
+from operations import bindings, children, isolation, perspective_watch, report_watch, succession
 from operations.screens import activation_lines
 from operations.supervisor import Invocation
 from operations.vault_watch import NOT_CONFORMING
@@ -40,6 +40,9 @@ _INCIDENTS = 20
 
 _NO_HOLDS = {"waiting": 0, "oldest": None}
 """Orders that wait for a person; POSIX seconds."""
+
+_NO_REPORTS = {"open": 0, "late": 0, "next_due": None, "says": ""}
+"""Problem reports, where there is no database yet."""
 
 _PATIENCE = 5.0
 """Seconds for the vault's answer; a vault that hangs must not hang the report."""
@@ -101,6 +104,8 @@ def screen(found: dict[str, Any]) -> str:
             f"  holds         {waiting} orders wait for a person, the oldest since "
             f"{since:%Y-%m-%d %H:%M} UTC: acme-server holds list"
         )
+    if says := found["problem_reports"]["says"]:
+        lines.append(f"  {'ALARM ' if found['problem_reports']['late'] else 'reports      '} {says}")
     for crl in found["crls"]:
         lines.append(f"  CRL {crl['scope']:<12} number {crl['number']}, next update {crl['next_update']}")
     for id, state in found["succession"]["issuers"].items():
@@ -245,6 +250,7 @@ def _from_database(settings: Settings, data: DataDirectory, now: int) -> dict[st
             "revocations": 0,
             "jobs": 0,
             "holds": _NO_HOLDS,
+            "problem_reports": _NO_REPORTS,
             "crls": [],
             "incidents": [],
             "bindings_lost": "",
@@ -273,6 +279,7 @@ def _from_database(settings: Settings, data: DataDirectory, now: int) -> dict[st
             ],
             "bindings_lost": _bindings_lost(settings, data, reader, now),
             "holds": dict(zip(_NO_HOLDS, holds.count(reader), strict=True)),
+            "problem_reports": report_watch.summary(reader, now),
             "revocation_version": certificates.revocation_version(reader),
             "crls": [
                 {

@@ -24,7 +24,6 @@ from acme_server.server import Server
 from acme_server.tls import DirectoryTls
 from acme_server.urls import Urls, check_base
 from core import blocked_keys, tables
-from core.addresses import Addresses
 from core.blocklist import Blocklist
 from core.clock import Clock
 from core.data_directory import DataDirectory
@@ -38,18 +37,21 @@ from core.ephemeral.redis.nonces import RedisNonces
 from core.ephemeral.redis.secret import NonceSecret
 from core.ephemeral.redis.standing import Standing, look
 from core.errors import CaError, ConfigurationError, HaltIssuance, TransientError
+from core.forwarded import Addresses
 from core.high_risk import HighRisk
 from core.jobs import Handler, JobRunner, hasten
 from core.randomness import Randomness
 from core.settings import CtMode, Settings
-from operations import bindings, holds, incident, limits, local_api, observation
+from operations import bindings, holds, incident, limits, local_api, observation, problem_reports
 from operations import revoke as revoking
 from operations.perspective_watch import PerspectiveWatch
 from operations.records import record_start, record_stop
+from operations.report_intake import Intake
+from operations.report_watch import ReportWatch
 from operations.rule_watch import RuleWatch
 from operations.succession import Succession
 from operations.vault_watch import VaultWatch
-from repo_static import publisher
+from repo_static import publisher, rendering
 from repo_static.manifest.updater import ManifestUpdater
 from repo_static.store import Store
 from signer.api import Description
@@ -197,6 +199,7 @@ async def serve(
         revoking.serve(operator, database, clock, randomness, jobs.wake)
         incident.serve(operator, database, clock, randomness)
         holds.serve(operator, database, settings, jobs.wake)
+        problem_reports.serve(operator, database, randomness, jobs.wake)
         limits.serve(operator, context)
         await operator.listen(data.app_socket)
         closing.push_async_callback(operator.close)
@@ -210,6 +213,7 @@ async def serve(
         )
         await watch.look()
         rules = RuleWatch(settings, clock)
+        intake = Intake(data.reports, database, rendering.base_url(settings), crls.wake, jobs.wake)
         await observation.start(
             closing,
             settings,
@@ -233,6 +237,8 @@ async def serve(
                 watch.run(),
                 perspective_watch.run(),
                 rules.run(),
+                intake.run(),
+                ReportWatch(database, clock).run(),
                 _front_when_usable(front, tls),
                 blocklist.follow(),
                 high_risk.follow(),

@@ -7,6 +7,7 @@ RFC 9919 sections 5 and 6 (cache headers of GET answers).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from email.utils import formatdate
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from repo_static import app as repository
 from status.ocsp import request as ocsp_request
 from status.ocsp.answer import MALFORMED, Answer
 from status.ocsp.responder import Responder
+from status.pages.building import Page
 
 MAX_AGE = 3600
 """Seconds. A cache may keep an answer until nextUpdate, but then a revocation would take days to be seen."""
@@ -25,8 +27,8 @@ _CONTENT_TYPE = "application/ocsp-response"
 _PREFIX = "/ocsp/"
 
 
-def build(responder: Responder, root: Path, clock: Clock) -> web.Application:
-    """The application: `responder` at /ocsp, the public tree below `root` everywhere else."""
+def build(responder: Responder, root: Path, clock: Clock, pages: Sequence[Page] = ()) -> web.Application:
+    """The application: `responder` at /ocsp, `pages`, the public tree below `root` everywhere else."""
     app = web.Application(client_max_size=ocsp_request.MAX_OCTETS)
 
     async def post(request: web.Request) -> web.Response:
@@ -52,6 +54,8 @@ def build(responder: Responder, root: Path, clock: Clock) -> web.Application:
     app.router.add_post("/ocsp", post)
     app.router.add_post("/ocsp/", post)
     app.router.add_route("GET", "/ocsp/{request:.+}", get)
+    for page in pages:
+        page.add_to(app.router)
     app.router.add_route("*", "/{path:.*}", repository.handler(root))
     app.on_response_prepare.append(repository.add_security_headers)
     return app

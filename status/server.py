@@ -22,6 +22,7 @@ from status import app
 from status.ocsp.kept import KeptAnswers
 from status.ocsp.live import LiveSignatures
 from status.ocsp.responder import AnswerCache, Responder
+from status.pages.building import pages
 
 _KEEP_ALIVE = 15.0
 """Seconds an idle connection is kept; a relying party asks once and goes."""
@@ -55,7 +56,12 @@ async def serve(
         live=LiveSignatures(settings.limits, clock),
     )
     runner = web.AppRunner(
-        app.build(responder, data.repository, clock),
+        app.build(
+            responder,
+            data.repository,
+            clock,
+            pages(settings, data, reader, responder, clock, randomness),
+        ),
         access_log=None,
         keepalive_timeout=_KEEP_ALIVE,
         handle_signals=False,

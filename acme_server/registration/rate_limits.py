@@ -15,7 +15,6 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from core.addresses import Addresses
 from acme_server.context import Context
 from acme_server.objects import Account, Order
 from acme_server.registration import rates
@@ -24,6 +23,7 @@ from acme_server.registration.rates import Claim, Limit, Rates
 from acme_server.store import overrides
 from core.ephemeral import Rate, Spend
 from core.errors import Problem, TransientError
+from core.forwarded import Addresses
 
 _log = logging.getLogger(__name__)
 

@@ -1,1 +1,1 @@
-"""Pages for people that need the register or write down what they are told: certificate status, problem reports."""
+"""Pages for people that are more than files: the status of a certificate, the report of a problem."""

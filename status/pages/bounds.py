@@ -13,10 +13,11 @@ from enum import StrEnum
 
 from aiohttp import web
 
-from core.addresses import Addresses, canonical
+from core.addresses import canonical
 from core.clock import Clock
 from core.ephemeral import Rate, Spend
 from core.ephemeral.memory_buckets import MemoryBuckets
+from core.forwarded import Addresses
 
 
 class Act(StrEnum):
@@ -54,7 +55,9 @@ class Bounds:
         """0 when it may be done now (and is counted); else the seconds until it may."""
         now = self._clock.now()
         spends = [Spend(act, FROM_ALL[act])]
-        client = self._addresses.client(canonical(request.remote or ""), request.headers)
+        client = canonical(request.remote or "")
+        if self._addresses.is_proxy(client):
+            client = self._addresses.client(client, request.headers)
         block = self._addresses.block(client)
         if block is not None:
             spends.append(Spend(f"{act} {block}", FROM_ONE[act]))

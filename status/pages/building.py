@@ -9,10 +9,10 @@ from typing import Protocol
 
 from aiohttp import web
 
-from core.addresses import Addresses
 from core.clock import Clock
 from core.data_directory import DataDirectory
 from core.database import Reader
+from core.forwarded import Addresses
 from core.randomness import Randomness
 from core.report_spool import Spool
 from core.settings import Settings

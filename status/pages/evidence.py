@@ -45,7 +45,7 @@ def proof_of(
 ) -> Proof:
     """The proof in what was `sent`; `keys` are the DER SubjectPublicKeyInfos that were named.
 
-    `require_fresh` raises `NoProof` for a stale challenge.  Raises `NoProof` for anything that proves nothing.
+    `require_fresh` raises `NoProof` for a stale challenge.  Raises `NoProof` for what proves nothing.
     """
     text = bytes(sent[:64]).lstrip()
     if b"PRIVATE KEY-----" in sent:

@@ -10,6 +10,7 @@ BR 4.9.5; requirements 1.04.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +21,7 @@ from aiohttp import web
 from core import report_rows
 from core.clock import Clock
 from core.database import Reader
-from core.errors import CaError, TransientError
+from core.errors import CaError
 from core.problem_reports import Deadline, Filed, Report, deadlines, is_number
 from core.report_spool import Spool
 from core.settings import Settings
@@ -96,8 +97,8 @@ class Receipts:
             report = report_rows.by_number(reader, number)
             if report is not None:
                 return Receipt(number, report, report_rows.proven_key(reader, number) is not None)
-        except (TransientError, CaError):
-            pass
+        except (CaError, sqlite3.Error):
+            pass  # the spool may have it
         try:
             filed = self._spool.read(number)
         except CaError:

@@ -5,8 +5,8 @@ checked at once, and what follows from them is the app's (operations/report_inta
 and act for nobody: a form of another site could only send what its author could send as well, and is refused
 where the browser says so.
 
-Must never: need the app, the vault or the database; show again, log or keep a private key; redirect to anywhere
-but a receipt of ours.
+Must never: need the app, the vault or the database; show again, log or keep a private key; redirect to
+anywhere but a receipt of ours.
 
 BR 1.5.2, 4.9.3, 4.9.5, 4.9.12; CPS 1.5.2; requirements 1.04, 2.60.
 """

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 import pytest
 
 from acme_server import problems
-from core.addresses import Addresses
 from acme_server.http import FIELDS, LINE_OCTETS, Request, Response
 from acme_server.server import Server
 from core.clock import FakeClock
 from core.errors import Problem
+from core.forwarded import Addresses
 from core.settings import Acme, Limits
 
 BODY_OCTETS = 1000

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from core.addresses import Addresses
 from acme_server.strangers import Strangers
 from core.clock import FakeClock
 from core.errors import Problem
+from core.forwarded import Addresses
 from core.settings import Acme, Limits, Settings
 from tests.support.acme_client import JOSE, AcmeClient, Answer, ec_key, sign
 from tests.support.acme_front import Front, running

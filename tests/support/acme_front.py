@@ -22,7 +22,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from acme_server import app
-from core.addresses import Addresses
 from acme_server.changes import Changes
 from acme_server.context import Context, Foreseer
 from acme_server.registration.binding_secret import BindingSecret
@@ -36,6 +35,7 @@ from core.ephemeral.memory import MemoryNonces
 from core.ephemeral.memory_buckets import MemoryBuckets
 from core.errors import Refused, TransientError
 from core.evidence import CaaSeen, ControlSeen, PerspectiveKey, Result, Statement
+from core.forwarded import Addresses
 from core.high_risk import HighRisk
 from core.outcome import Outcome, Seen, View
 from core.randomness import SystemRandomness, token

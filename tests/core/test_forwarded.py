@@ -1,4 +1,4 @@
-"""acme_server/addresses.py: who asks, when proxies stand in front and strangers write headers."""
+"""core/forwarded.py: who asks, when proxies stand in front and strangers write headers."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from multidict import CIMultiDict
 
-from acme_server.addresses import HEADER_LENGTH, Addresses
 from core.addresses import canonical
+from core.forwarded import HEADER_LENGTH, Addresses
 from core.settings import Acme, Settings
 from tests.support.acme_client import JOSE, sign
 from tests.support.acme_front import running
