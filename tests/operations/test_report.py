@@ -44,6 +44,7 @@ def test_rules_that_come_and_rules_that_bind_are_named_to_a_person() -> None:
         "data": "d", "rules": "public", "directory": "u", "processes": {}, "certificates": {},
         "revocations": 0, "jobs": 0, "crls": [], "incidents": [], "succession": {"issuers": {}, "alarms": []},
         "holds": {"waiting": 2, "oldest": FIVE_REMOTES},
+        "problem_reports": {"late": 1, "says": "1 problem reports are open, 1 TOO LATE"},
         "perspectives": {"elsewhere": [], "alarms": []},
         "vault": {"says": []}, "isolated": True,
         "redis": {"says": "well", "alarm": ""}, "bindings_lost": "3 keys: put the secret back",
@@ -54,6 +55,7 @@ def test_rules_that_come_and_rules_that_bind_are_named_to_a_person() -> None:
     assert "WARNING  from 2026-12-15 on nothing can be issued with these settings" in shown
     assert (
         "2 orders wait for a person, the oldest since 2026-12-15 00:00 UTC: acme-server holds list" in shown
+        and "  ALARM  1 problem reports are open, 1 TOO LATE" in shown
     )
     assert "NOT CONFORMING  validation.perspectives = 4 remote" in shown
     assert "redis         well" in shown
