@@ -28,7 +28,7 @@ from repo_static.store import NotPublished, Store
 ROOT_ID = roster.ROOT_ID
 """The issuing CAs' certificates point to /issuers/root.crt and /crl/root-0.crl."""
 
-AS_THEY_ARE = ("style.css", "manifest.schema.json")
+AS_THEY_ARE = ("style.css", "pages.js", "manifest.schema.json")
 """Files of content/ that are public as they stand."""
 
 _log = logging.getLogger(__name__)

@@ -20,7 +20,10 @@ from repo_static.rendering import base_url
 from status.ocsp.responder import Responder
 from status.pages import secret as secrets_
 from status.pages.bounds import Bounds
+from status.pages.certificate import CertificatePage
 from status.pages.challenge import Challenges
+from status.pages.lookup import Lookup
+from status.pages.published import Published
 from status.pages.receipt import Receipts
 from status.pages.report import ReportPage
 
@@ -46,4 +49,9 @@ def pages(
     bounds = Bounds(Addresses(settings.acme), clock)
     receipts = Receipts(settings, secret, spool, lambda: reader, clock)
     challenges = Challenges(secret, base_url(settings), clock)
-    return (ReportPage(settings, spool, challenges, receipts, bounds, clock, randomness), receipts)
+    lookup = Lookup(responder, reader, Published(data.repository), clock)
+    return (
+        CertificatePage(settings, lookup, bounds),
+        ReportPage(settings, spool, challenges, receipts, bounds, clock, randomness),
+        receipts,
+    )
