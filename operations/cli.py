@@ -29,6 +29,7 @@ from operations import (
     mpic_commands,
     problem_report_commands,
     revoke_commands,
+    watch_commands,
 )
 from operations.command import DATA as _DATA
 from operations.command import Config, Data, Json, Set
@@ -189,6 +190,7 @@ def verify_audit(config: Config = None, data: Data = _DATA, set_: Set = None, js
 
 revoke_commands.register(application)
 activation_commands.register(application)
+watch_commands.register(application)
 
 
 def main() -> None:

@@ -167,9 +167,9 @@ class Keeper:
     async def _account(self) -> None:
         async with self._registering:
             if not self._client.kid:
-                self._client.kid = self._shelf.account_url
+                self._client.kid = self._shelf.account.url
             if not self._client.kid:
-                self._shelf.account_url = await self._client.register(self._binding())
+                self._shelf.account.url = await self._client.register(self._binding())
 
 
 def _key(family: str) -> PrivateKey:

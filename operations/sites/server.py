@@ -6,7 +6,6 @@ Must never: stop the CA: whatever fails here is said in the log and tried again.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import ssl
 from collections.abc import Callable
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import aiohttp
 
-from core import private_files, sites
+from core import sites
 from core.clock import Clock
 from core.data_directory import DataDirectory
 from core.errors import ConfigurationError
@@ -24,6 +23,7 @@ from core.sites import Site
 from operations.sites import pages
 from operations.sites.keeper import Keeper
 from operations.sites.shelf import SHOWN, Shelf
+from operations.subscriber.account import binding
 from operations.subscriber.client import AcmeClient
 from operations.subscriber.front import Front
 from operations.subscriber.local_names import connector
@@ -86,7 +86,7 @@ async def serve(
     try:
         ready()
         directory = f"{settings.acme.base_url}/directory"
-        client = AcmeClient(http, directory, shelf.account_key(), shelf.account_url)
+        client = AcmeClient(http, directory, shelf.account.key(), shelf.account.url)
         keeper = Keeper(
             client,
             Orders(client, front, clock),
@@ -95,7 +95,7 @@ async def serve(
             clock,
             randomness,
             shown.refresh,
-            lambda: binding(settings.test_sites.binding_file),
+            lambda: binding(settings.test_sites.binding_file, "test_sites.binding_file"),
         )
         _log.info("test sites on %s", ", ".join(settings.test_sites.listen))
         async with asyncio.TaskGroup() as keeping:
@@ -114,15 +114,3 @@ def trust(anchor: Path) -> ssl.SSLContext:
     except (OSError, ssl.SSLError) as error:
         raise ConfigurationError(f"the trust anchor {anchor} cannot be read: {error}") from error
     return context
-
-
-def binding(file: str) -> tuple[str, str] | None:
-    """The external account's key id and HMAC key.  Raises `ConfigurationError`."""
-    if not file:
-        return None
-    remedy = "write it with `acme-server eab add --label test-sites --json`"
-    try:
-        found = json.loads(private_files.read(Path(file), remedy))
-        return str(found["kid"]), str(found["hmac_key"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise ConfigurationError(f"test_sites.binding_file = {file}: {remedy}") from error

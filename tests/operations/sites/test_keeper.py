@@ -264,7 +264,7 @@ async def test_a_ca_that_is_away_leaves_what_is_shown(desk: Desk) -> None:
 
 
 def test_keys_are_for_their_owner_alone_and_half_a_file_is_none(desk: Desk) -> None:
-    desk.shelf.account_key()
+    desk.shelf.account.key()
     assert (desk.root / "account.pem").stat().st_mode & 0o077 == 0
     (desk.root / VALID.name).mkdir()
     (desk.root / VALID.name / SHOWN).write_text("-----BEGIN CERTIFICATE-----\nMII")

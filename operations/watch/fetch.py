@@ -1,0 +1,99 @@
+"""HTTP as a stranger: bounded in time and size, and exact about what went wrong.
+
+Must never: follow a redirect (nothing of a CA's moves), take more than `most` octets, wait longer than
+`SECONDS`, or hand on words that drive a terminal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import aiohttp
+from multidict import CIMultiDict
+from yarl import URL
+
+from core.clock import Clock
+from operations.watch.finding import State, Wrong, plain
+
+SECONDS = 10.0
+"""For one answer: CCADB policy 6.2 and BR 4.10.2 ask for less."""
+
+SLOW = 3.0
+"""Seconds from which an answer is worth a warning: relying parties give up soon."""
+
+MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Got:
+    """An answer, read to its end."""
+
+    status: int
+    headers: CIMultiDict[str] = field(repr=False)
+    octets: bytes = field(repr=False)
+    seconds: float
+
+
+class Fetcher:
+    """Asks one URL after the other."""
+
+    def __init__(self, http: aiohttp.ClientSession, clock: Clock) -> None:
+        self._http = http
+        self._clock = clock
+
+    async def get(self, url: str, most: int = MIB, headers: Mapping[str, str] | None = None) -> Got:
+        """The answer to GET, which must be 200.  Raises `Wrong`."""
+        return await self.ask("GET", url, most, headers=headers)
+
+    async def ask(
+        self,
+        method: str,
+        url: str,
+        most: int = MIB,
+        *,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        fit: tuple[int, ...] = (200,),
+    ) -> Got:
+        """The answer, with one of the statuses in `fit`.  Raises `Wrong`."""
+        began = self._clock.monotonic()
+        try:
+            async with (
+                asyncio.timeout(SECONDS),
+                self._http.request(
+                    method, _url(url), data=body, headers=headers, allow_redirects=False
+                ) as response,
+            ):
+                octets = b""
+                async for chunk in response.content.iter_chunked(65536):
+                    octets += chunk
+                    if len(octets) > most:
+                        raise Wrong(f"{url}: more than {most} octets", "see what is served there")
+                got = Got(
+                    response.status, CIMultiDict(response.headers), octets, self._clock.monotonic() - began
+                )
+        except TimeoutError as error:
+            raise Wrong(f"{url}: no whole answer within {SECONDS:.0f} s", _AWAY) from error
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise Wrong(f"{url}: {plain(str(error) or type(error).__name__)}", _AWAY) from error
+        if got.status not in fit:
+            raise Wrong(f"{url}: HTTP status {got.status}", _AWAY)
+        return got
+
+
+_AWAY = "see that the server runs, that its name leads to it, and what its log says"
+
+
+def must_be_quick(got: Got, url: str) -> None:
+    """Raises `Wrong` (a warning) for an answer that took long."""
+    if got.seconds > SLOW:
+        raise Wrong(
+            f"{url}: the answer took {got.seconds:.1f} s", "see what keeps the server busy", State.WARN
+        )
+
+
+def _url(url: str) -> URL:
+    # As it is: "%2F" of a GET request by OCSP must stay.
+    return URL(url, encoded=True)
