@@ -224,6 +224,7 @@ class SiteSettings:
     listen: tuple[str, ...] = ("127.0.0.1:14443",)
     families: tuple[str, ...] = ("ec", "rsa")
     profile: str = ""
+    expired_life: int = 300
     forwarded: bool = False
     binding_file: str = ""
 

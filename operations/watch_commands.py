@@ -47,6 +47,7 @@ def watch(
     resolve: Annotated[
         list[str] | None, typer.Option(metavar="HOST=ADDRESS", help="Where a host is, whatever DNS says.")
     ] = None,
+    timeout: Annotated[float, typer.Option(min=0.1, max=60, help="Seconds to wait for one answer.")] = 10,
     every: Annotated[int, typer.Option(min=0, help="Go on, a look each so many seconds.")] = 0,
     metrics: Annotated[str, typer.Option(metavar="HOST:PORT", help="Serve /metrics and a page.")] = "",
     textfile: Annotated[Path | None, typer.Option(help="Metrics for node_exporter.")] = None,
@@ -85,7 +86,7 @@ def watch(
             )
             canary.check()
         addresses = dict(_pair(each) for each in resolve or ())
-        wanted = Wanted(_url(repository), Anchor.read(anchor), directory, samples, addresses)
+        wanted = Wanted(_url(repository), Anchor.read(anchor), directory, samples, addresses, timeout)
         session = Session(
             wanted, canary, Outputs(state, page, textfile, metrics), SystemClock(), SystemRandomness()
         )

@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from core.clock import Clock
 from core.errors import CaError, TransientError
 from core.randomness import Randomness
+from core.settings import SiteSettings
 from core.sites import Site, SiteStatus
 from operations.sites.shelf import NEXT, SHOWN, Held, Shelf
 from operations.subscriber.client import AcmeClient, cert_id, retry_after
@@ -33,9 +34,6 @@ DAY = 86400
 
 VALID_FOR = 29 * DAY
 """Seconds after which the valid one is renewed at the latest (requirements 2.88: every 30 days)."""
-
-EXPIRES_AFTER = 300
-"""Seconds that the expired one lives: enough for quorum and logs, and over within the first hour."""
 
 EXPIRED_FOR = 365 * DAY
 """Seconds that the expired one is shown: then its issuing CA may be another."""
@@ -63,7 +61,7 @@ class Keeper:
         client: AcmeClient,
         orders: Orders,
         shelf: Shelf,
-        profile: str,
+        settings: SiteSettings,
         clock: Clock,
         randomness: Randomness,
         changed: Callable[[Site], None],
@@ -72,7 +70,7 @@ class Keeper:
         self._client = client
         self._orders = orders
         self._shelf = shelf
-        self._profile = profile
+        self._settings = settings
         self._clock = clock
         self._randomness = randomness
         self._changed = changed
@@ -109,11 +107,11 @@ class Keeper:
 
     async def _renew(self, site: Site, shown: Held | None) -> int:
         key = _key(site.family)
-        ends = self._clock.now() + EXPIRES_AFTER if site.status is SiteStatus.EXPIRED else None
+        ends = self._clock.now() + self._settings.expired_life if site.status is SiteStatus.EXPIRED else None
         replaces = cert_id(shown.leaf) if shown and site.status is SiteStatus.VALID else ""
         if replaces and "renewalInfo" not in await self._client.directory():
             replaces = ""
-        chain = await self._orders.obtain(Wish(site.name, self._profile, ends, replaces), key)
+        chain = await self._orders.obtain(Wish(site.name, self._settings.profile, ends, replaces), key)
         if site.status is SiteStatus.VALID:
             self._tell(site, self._shelf.keep(site.name, SHOWN, key, chain))
             return 0

@@ -91,7 +91,7 @@ async def serve(
             client,
             Orders(client, front, clock),
             shelf,
-            settings.test_sites.profile,
+            settings.test_sites,
             clock,
             randomness,
             shown.refresh,

@@ -40,6 +40,6 @@ class Names(AbstractResolver):
         await self._system.close()
 
 
-def connector(context: ssl.SSLContext, pinned: Mapping[str, str] | None = None) -> TCPConnector:
+def connector(context: ssl.SSLContext | bool, pinned: Mapping[str, str] | None = None) -> TCPConnector:
     """For an `aiohttp.ClientSession`."""
     return TCPConnector(resolver=Names(pinned), ssl=context, limit=CONNECTIONS, use_dns_cache=False)

@@ -20,7 +20,7 @@ from operations.subscriber.answers import DnsHook, Http01
 from operations.subscriber.client import AcmeClient
 from operations.subscriber.front import Front
 from operations.subscriber.order import Answering, Orders
-from operations.watch.checks import canary, crl, ocsp
+from operations.watch.checks import canary, ocsp
 from operations.watch.checks.canary import Issued
 from operations.watch.finding import Wrong
 from operations.watch.look import Looking
@@ -81,21 +81,21 @@ async def fly(wanted: Canary, looking: Looking, http: aiohttp.ClientSession, clo
     said = partial(_said, looking, scope, issued, clock)
     await looking.run(
         "canary-good",
-        f"{serial:x}",
+        wanted.name,
         lambda: canary.becomes("OCSP says good", partial(said, "good"), OCSP_PATIENCE, clock),
     )
     if not wanted.revoke:
         return
-    if await looking.run("canary-revoke", f"{serial:x}", lambda: canary.revoke(client, issued)) is None:
+    if await looking.run("canary-revoke", wanted.name, lambda: canary.revoke(client, issued)) is None:
         return
     await looking.run(
         "canary-ocsp",
-        f"{serial:x}",
+        wanted.name,
         lambda: canary.becomes("OCSP says revoked", partial(said, "revoked"), wanted.seen_within, clock),
     )
     await looking.run(
         "canary-crl",
-        f"{serial:x}",
+        wanted.name,
         lambda: canary.becomes(
             "it is on the CRL", partial(_on_crl, looking, issued), wanted.seen_within, clock
         ),
@@ -142,7 +142,7 @@ async def _said(looking: Looking, scope: Scope, issued: Issued, clock: Clock, wa
 
 async def _on_crl(looking: Looking, issued: Issued) -> bool:
     for url in issued.issuer.crls:
-        found = await crl.read(looking.fetcher, url, issued.issuer)
+        found = await looking.read_crl(issued.issuer, url)
         if found.entry(issued.leaf.serial_number) is not None:
             return True
     return False

@@ -1,7 +1,7 @@
 """HTTP as a stranger: bounded in time and size, and exact about what went wrong.
 
 Must never: follow a redirect (nothing of a CA's moves), take more than `most` octets, wait longer than
-`SECONDS`, or hand on words that drive a terminal.
+its patience, or hand on words that drive a terminal.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from yarl import URL
 from core.clock import Clock
 from operations.watch.finding import State, Wrong, plain
 
-SECONDS = 10.0
-"""For one answer: CCADB policy 6.2 and BR 4.10.2 ask for less."""
+PATIENCE = 10.0
+"""Seconds for one answer: CCADB policy 6.2 and BR 4.10.2 ask for less."""
 
 SLOW = 3.0
 """Seconds from which an answer is worth a warning: relying parties give up soon."""
@@ -39,9 +39,10 @@ class Got:
 class Fetcher:
     """Asks one URL after the other."""
 
-    def __init__(self, http: aiohttp.ClientSession, clock: Clock) -> None:
+    def __init__(self, http: aiohttp.ClientSession, clock: Clock, patience: float = PATIENCE) -> None:
         self._http = http
         self._clock = clock
+        self.patience = patience
 
     async def get(self, url: str, most: int = MIB, headers: Mapping[str, str] | None = None) -> Got:
         """The answer to GET, which must be 200.  Raises `Wrong`."""
@@ -61,7 +62,7 @@ class Fetcher:
         began = self._clock.monotonic()
         try:
             async with (
-                asyncio.timeout(SECONDS),
+                asyncio.timeout(self.patience),
                 self._http.request(
                     method, _url(url), data=body, headers=headers, allow_redirects=False
                 ) as response,
@@ -75,7 +76,7 @@ class Fetcher:
                     response.status, CIMultiDict(response.headers), octets, self._clock.monotonic() - began
                 )
         except TimeoutError as error:
-            raise Wrong(f"{url}: no whole answer within {SECONDS:.0f} s", _AWAY) from error
+            raise Wrong(f"{url}: no whole answer within {self.patience:g} s", _AWAY) from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise Wrong(f"{url}: {plain(str(error) or type(error).__name__)}", _AWAY) from error
         if got.status not in fit:

@@ -17,7 +17,7 @@ from core.clock import Clock
 from core.randomness import Randomness
 from operations.watch.checks import acme, crl, documents, ocsp, sites
 from operations.watch.checks.crl import ReadCrl
-from operations.watch.fetch import Fetcher
+from operations.watch.fetch import PATIENCE, Fetcher
 from operations.watch.finding import Finding, State, Wrong, plain
 from operations.watch.limits import REVOCATION_SEEN, about
 from operations.watch.memory import Memory
@@ -37,13 +37,17 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is looked at.  `repository` and `directory` are URLs; `addresses` maps a host to where it is."""
+    """What is looked at.  `repository` and `directory` are URLs; `addresses` maps a host to where it is.
+
+    `patience` in seconds, for one answer.
+    """
 
     repository: str
     anchor: Anchor
     directory: str = ""
     samples: int = 20
     addresses: dict[str, str] = field(default_factory=dict)
+    patience: float = PATIENCE
 
 
 class Looking:
@@ -134,12 +138,16 @@ class Looking:
                 )
 
     async def _crl(self, issuer: Issuer, url: str) -> str:
+        return crl.judge(await self.read_crl(issuer, url), self.clock.now())
+
+    async def read_crl(self, issuer: Issuer, url: str) -> ReadCrl:
+        """The CRL as it is now, which forgot nothing that was seen before.  Raises `Wrong`."""
         found = await crl.read(self.fetcher, url, issuer)
         before = self.memory.crls.get(url)
         gone = crl.compare(found, self.memory)
         self.crls[url] = found
         await self._explain(issuer, gone, len(before.serials) if before else 0)
-        return crl.judge(found, self.clock.now())
+        return found
 
     async def _explain(self, issuer: Issuer, gone: list[int], followed: int) -> None:
         """Entries leave a CRL when their certificates have expired, and for no other reason (BR 4.10.1)."""
@@ -208,17 +216,22 @@ class Looking:
 
     async def _sites(self, scope: Scope) -> dict[str, sites.Shown]:
         found: dict[str, sites.Shown] = {}
-        for site in scope.sites:
-            shown = await self.run(
-                f"site-{site.status}", site.url, partial(self._site, scope, site), lambda pair: pair[1]
-            )
+        at_once = asyncio.Semaphore(AT_ONCE)
+
+        async def one(site: SiteListed) -> None:
+            async with at_once:
+                shown = await self.run(
+                    f"site-{site.status}", site.url, partial(self._site, scope, site), lambda pair: pair[1]
+                )
             if shown is not None:
                 found.setdefault(site.status, shown[0])
+
+        await asyncio.gather(*map(one, scope.sites))
         return found
 
     async def _site(self, scope: Scope, site: SiteListed) -> tuple[sites.Shown, str]:
         now = self.clock.now()
-        shown = await sites.visit(site, scope, self.wanted.addresses)
+        shown = await sites.visit(site, scope, self.wanted.addresses, self.fetcher.patience)
         words = sites.judge(site, shown, now)
         issuer, serial = scope.issuer_of(shown.leaf), shown.leaf.serial_number
         self.memory.know(issuer.id, serial, int(shown.leaf.not_valid_after_utc.timestamp()))
@@ -227,7 +240,8 @@ class Looking:
             sites.must_be(site, said.status, "OCSP")
         on_crl = self.listed(issuer, serial) is not None
         # A CRL that was read before the site's certificate was revoked cannot have it.
-        if site.status != "revoked" or now - said.revoked_at > REVOCATION_SEEN or on_crl:
+        read = all(url in self.crls for url in issuer.crls)
+        if read and (site.status != "revoked" or now - said.revoked_at > REVOCATION_SEEN or on_crl):
             sites.must_be(site, "revoked" if on_crl else "good", "the CRL")
         return shown, f"{words}; OCSP says {said.words}"
 

@@ -71,7 +71,11 @@ class Session:
             auto_decompress=False,
         ) as http:
             looking = Looking(
-                self._wanted, Fetcher(http, self._clock), self.memory, self._clock, self._randomness
+                self._wanted,
+                Fetcher(http, self._clock, self._wanted.patience),
+                self.memory,
+                self._clock,
+                self._randomness,
             )
             looking.believe = lambda scope: _believe(context, scope)
             if self._damage:

@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from operations.watch.fetch import SECONDS
 from operations.watch.finding import Wrong, plain
 from operations.watch.limits import TEST_SITE_MARGIN, about
 from operations.watch.scope import Scope, SiteListed
@@ -34,13 +33,15 @@ class Shown:
     words: str
 
 
-async def visit(site: SiteListed, scope: Scope, addresses: dict[str, str]) -> Shown:
+async def visit(site: SiteListed, scope: Scope, addresses: dict[str, str], patience: float) -> Shown:
     """The certificate, and whether it verifies up to the anchor.  Raises `Wrong` when nobody is there."""
     anchor = scope.anchor.public_bytes(Encoding.PEM).decode()
-    leaf, _, _ = await _shake(site, ssl._create_unverified_context(), addresses)
-    _, verdict, words = await _shake(site, ssl.create_default_context(cadata=anchor), addresses)
+    host = urlsplit(site.url).hostname or ""
+    address = addresses.get(host) or ("127.0.0.1" if host.endswith(".localhost") else host)
+    leaf, _, words = await _shake(site, ssl._create_unverified_context(), address, patience)
     if leaf is None:
         raise Wrong(f"no TLS: {words}", _SITES)
+    _, verdict, words = await _shake(site, ssl.create_default_context(cadata=anchor), address, patience)
     return Shown(x509.load_der_x509_certificate(leaf), verdict, words)
 
 
@@ -74,20 +75,18 @@ def must_be(site: SiteListed, said: str, by: str) -> None:
 
 
 async def _shake(
-    site: SiteListed, context: ssl.SSLContext, addresses: dict[str, str]
+    site: SiteListed, context: ssl.SSLContext, address: str, patience: float
 ) -> tuple[bytes | None, int, str]:
     parts = urlsplit(site.url)
-    host = parts.hostname or ""
-    address = addresses.get(host) or ("127.0.0.1" if host.endswith(".localhost") else host)
     try:
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(patience):
             _, writer = await asyncio.open_connection(
-                address, parts.port or 443, ssl=context, server_hostname=host, limit=8192
+                address, parts.port or 443, ssl=context, server_hostname=parts.hostname, limit=8192
             )
     except ssl.SSLCertVerificationError as error:
         return None, error.verify_code, plain(error.verify_message)
     except TimeoutError:
-        return None, -1, f"no handshake within {SECONDS:.0f} s"
+        return None, -1, f"no handshake within {patience:g} s"
     except (OSError, ValueError) as error:
         return None, -1, plain(str(error))
     leaf = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)

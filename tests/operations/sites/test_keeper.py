@@ -18,14 +18,16 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from core.clock import FakeClock
 from core.errors import TransientError
 from core.randomness import SystemRandomness
+from core.settings import SiteSettings
 from core.sites import Site, SiteStatus
-from operations.sites.keeper import EXPIRED_FOR, EXPIRES_AFTER, VALID_FOR, Keeper
+from operations.sites.keeper import EXPIRED_FOR, VALID_FOR, Keeper
 from operations.sites.shelf import NEXT, SHOWN, Shelf
 from operations.subscriber.client import AcmeClient, Reply
 from operations.subscriber.order import Orders, PrivateKey, Wish
 
 T = 1_800_000_000
 DAY = 86400
+EXPIRES_AFTER = 300
 CA_KEY = ec.generate_private_key(ec.SECP256R1())
 
 
@@ -99,7 +101,7 @@ class Desk:
             cast(AcmeClient, self.ca),
             cast(Orders, self.ca),
             self.shelf,
-            "",
+            SiteSettings(expired_life=EXPIRES_AFTER),
             self.clock,
             SystemRandomness(),
             lambda site: self.told.append(site.name),
