@@ -37,6 +37,7 @@ class Method(StrEnum):
 def watch(
     repository: Annotated[str, typer.Option(help="The repository's URL, like http://pki.ca.example.")],
     anchor: Annotated[str, typer.Option(help="The trust anchor, got another way: a file, or sha256:HEX.")],
+    manifest_key: Annotated[str, typer.Option(help="The thumbprint of its manifest key, if you know.")] = "",
     directory: Annotated[str, typer.Option(help="The ACME directory; what the repository names.")] = "",
     state: Annotated[
         Path | None, typer.Option(help="A directory for what is remembered between looks.")
@@ -86,7 +87,9 @@ def watch(
             )
             canary.check()
         addresses = dict(_pair(each) for each in resolve or ())
-        wanted = Wanted(_url(repository), Anchor.read(anchor), directory, samples, addresses, timeout)
+        wanted = Wanted(
+            _url(repository), Anchor.read(anchor), directory, samples, addresses, timeout, manifest_key
+        )
         session = Session(
             wanted, canary, Outputs(state, page, textfile, metrics), SystemClock(), SystemRandomness()
         )

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from core.clock import Clock
 from core.randomness import Randomness
-from operations.watch.checks import acme, crl, documents, ocsp, sites
+from operations.watch.checks import acme, crl, documents, manifest, ocsp, sites
 from operations.watch.checks.crl import ReadCrl
 from operations.watch.fetch import PATIENCE, Fetcher
 from operations.watch.finding import Finding, State, Wrong, plain
@@ -31,6 +31,8 @@ MANY = 10
 
 _LOST = "a revocation is lost: halt, and reconcile the register (docs/revocation.md)"
 
+_STATUS = "see the status process and what is cached in front of it"
+
 _T = TypeVar("_T")
 _log = logging.getLogger(__name__)
 
@@ -39,7 +41,7 @@ _log = logging.getLogger(__name__)
 class Wanted:
     """What is looked at.  `repository` and `directory` are URLs; `addresses` maps a host to where it is.
 
-    `patience` in seconds, for one answer.
+    `patience` in seconds, for one answer; `manifest_key` a thumbprint (RFC 7638), "" for any key.
     """
 
     repository: str
@@ -48,6 +50,7 @@ class Wanted:
     samples: int = 20
     addresses: dict[str, str] = field(default_factory=dict)
     patience: float = PATIENCE
+    manifest_key: str = ""
 
 
 class Looking:
@@ -95,7 +98,9 @@ class Looking:
         self.scope = await self.run(
             "repository",
             self.wanted.repository,
-            partial(discover, self.fetcher, self.wanted.repository, self.wanted.anchor),
+            partial(
+                discover, self.fetcher, self.wanted.repository, self.wanted.anchor, self.wanted.manifest_key
+            ),
             lambda scope: (
                 f"{len(scope.issuers) - 1} issuers under the pinned anchor, {len(scope.sites)} test sites"
             ),
@@ -106,6 +111,7 @@ class Looking:
         self.believe(scope)
         await self._documents(scope)
         await self._crls(scope)
+        await self._manifest(scope)
         await self._ocsp(scope)
         valid = await self._sites(scope)
         await self._acme(scope, valid)
@@ -115,7 +121,6 @@ class Looking:
             await self.run("page", url, partial(documents.page, self.fetcher, url))
         top = f"{scope.repository}/"
         await self.run("read-only", top, partial(documents.read_only, self.fetcher, top))
-        await self.run("roster", "roster.json", partial(documents.roster, self.fetcher, scope))
         for issuer in scope.issuers:
             await self.run("issuer", issuer.id, partial(documents.issuer_life, issuer, self.clock.now()))
             if issuer.answered:
@@ -165,6 +170,41 @@ class Looking:
                 said = await ocsp.ask(self.fetcher, self.scope.ocsp, issuer, serial, now)
                 if said.status == "good":
                     raise Wrong(f"{what}, and OCSP says that it is good", _LOST)
+
+    async def _manifest(self, scope: Scope) -> None:
+        said, url = scope.manifest, f"{scope.repository}/{manifest.SIGNED}"
+        now = self.clock.now()
+        await self.run("manifest", url, partial(_soon, manifest.fresh, said, self.memory, now))
+        await self.run(
+            "manifest", manifest.NAME, partial(manifest.unsigned, self.fetcher, scope.repository, said)
+        )
+        await self.run("manifest-files", url, partial(manifest.files, self.fetcher, said))
+        await self.run("manifest-crls", url, partial(_soon, manifest.crls, said, self.crls))
+        for kind in ("issued", "revoked"):
+            await self.run(
+                "manifest-list", kind, partial(self._listing, scope, kind), lambda each: f"{len(each)} lines"
+            )
+
+    async def _listing(self, scope: Scope, kind: str) -> list[manifest.Line]:
+        """Today's list: OCSP knows what is on it, and the CRLs have what was revoked."""
+        found = await manifest.lines(self.fetcher, scope.manifest, kind)
+        issuers = {each.id: each for each in scope.issuers if each.answered}
+        lines = {line.serial: line for line in found if line.issuer in issuers}
+        for serial in self._sample(set(lines)):
+            line = lines[serial]
+            issuer = issuers[line.issuer]
+            if line.ends:
+                self.memory.know(issuer.id, serial, line.ends)
+            said = await ocsp.ask(self.fetcher, scope.ocsp, issuer, serial, self.clock.now())
+            old = self.clock.now() - line.at > REVOCATION_SEEN
+            if said.status not in ("good", "revoked") and not (line.ends and line.ends < self.clock.now()):
+                raise Wrong(f"serial {serial:x} was {kind} today, and OCSP says {said.words}", _STATUS)
+            if kind == "revoked" and said.status != "revoked":
+                raise Wrong(f"serial {serial:x} was revoked today, and OCSP says {said.words}", _STATUS)
+            read = all(url in self.crls for url in issuer.crls)
+            if kind == "revoked" and read and old and self.listed(issuer, serial) is None:
+                raise Wrong(f"serial {serial:x} was revoked an hour ago, and is on no CRL", _STATUS)
+        return found
 
     async def _ocsp(self, scope: Scope) -> None:
         for issuer in scope.issuers:
@@ -264,3 +304,8 @@ class Looking:
                     acme.renewal_info, self.fetcher, renewal_info, leaf, self.clock.now(), revoked=revoked
                 )
                 await self.run("acme-renewal-info", f"{status} {leaf.serial_number:x}", asked)
+
+
+async def _soon(judge: Callable[..., _T], *asked: object) -> _T:
+    """What needs no waiting, for `run`."""
+    return judge(*asked)

@@ -9,7 +9,6 @@ Must never: take a trust anchor from the network.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +21,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from core.errors import ConfigurationError
 from operations.watch.fetch import Fetcher
 from operations.watch.finding import Wrong, plain
+from operations.watch.signed import Manifest, read
 
-INDEX = "repository.json"
+SIGNED = "manifest.jws"
 MOST_ISSUERS = 50
 MOST_CRLS = 2000
 MOST_SITES = 60
@@ -67,6 +67,7 @@ class Scope:
     acme_directory: str
     documents: tuple[str, ...]
     sites: tuple[SiteListed, ...]
+    manifest: Manifest
 
     def issuer_of(self, certificate: x509.Certificate) -> Issuer:
         """Who signed it.  Raises `Wrong` when none of ours did."""
@@ -108,26 +109,27 @@ class Anchor:
         return cls(digest(found), found)
 
 
-async def discover(fetcher: Fetcher, repository: str, anchor: Anchor) -> Scope:
-    """Read the repository's list.  Raises `Wrong` when it cannot be used."""
-    url = f"{repository}/{INDEX}"
-    index = _object((await fetcher.get(url, 8 << 20)).octets, url)
-    listed = _member(index, "trust_anchor", dict, url)
-    root = await _anchor(fetcher, repository, listed, anchor)
+async def discover(fetcher: Fetcher, repository: str, anchor: Anchor, manifest_key: str = "") -> Scope:
+    """Read the manifest.  `manifest_key` is a thumbprint, "" for any.  Raises `Wrong`."""
+    url = f"{repository}/{SIGNED}"
+    manifest = read((await fetcher.get(url, 16 << 20)).octets, manifest_key)
+    listed = _member(manifest.said, "trust_anchor", dict, url)
+    root = await _anchor(fetcher, listed, anchor)
     issuers = [Issuer("root", root, _urls(listed.get("crls"), MOST_CRLS), root=True)]
-    for each in _member(index, "issuers", list, url)[:MOST_ISSUERS]:
+    for each in _member(manifest.said, "issuers", list, url)[:MOST_ISSUERS]:
         if isinstance(each, dict):
             issuers.append(await _issuer(fetcher, each, issuers))
-    documents = index.get("cp_cps")
-    policy = documents.get("url") if isinstance(documents, dict) else None
+    terms = manifest.said.get("terms")
+    policy = terms.get("url") if isinstance(terms, dict) else None
     return Scope(
         repository,
         root,
         tuple(issuers),
-        str(index.get("ocsp", "")),
-        str(index.get("acme_directory", "")),
+        str(manifest.said.get("ocsp", "")),
+        str(manifest.said.get("acme_directory", "")),
         tuple(each for each in (f"{repository}/", policy) if isinstance(each, str)),
-        tuple(_sites(index.get("test_sites"))),
+        tuple(_sites(manifest.said.get("test_sites"))),
+        manifest,
     )
 
 
@@ -145,10 +147,8 @@ def signed_by(certificate: x509.Certificate, by: x509.Certificate) -> bool:
     return True
 
 
-async def _anchor(
-    fetcher: Fetcher, repository: str, listed: Mapping[str, Any], anchor: Anchor
-) -> x509.Certificate:
-    url = str(listed.get("url") or f"{repository}/trust-anchor.crt")
+async def _anchor(fetcher: Fetcher, listed: Mapping[str, Any], anchor: Anchor) -> x509.Certificate:
+    url, _ = _file(listed)
     found = _certificate((await fetcher.get(url)).octets, url)
     if digest(found) != anchor.fingerprint:
         raise Wrong(
@@ -160,7 +160,7 @@ async def _anchor(
 
 
 async def _issuer(fetcher: Fetcher, each: Mapping[str, Any], known: list[Issuer]) -> Issuer:
-    url = str(each.get("url", ""))
+    url, said = _file(each)
     name = plain(str(each.get("id", "")), 40)
     found = _certificate((await fetcher.get(url)).octets, url)
     if not any(signed_by(found, by.certificate) for by in known):
@@ -168,12 +168,17 @@ async def _issuer(fetcher: Fetcher, each: Mapping[str, Any], known: list[Issuer]
             f"{url}: issuer {name} is signed neither by the trust anchor nor by an issuer below it",
             _ELSEWHERE,
         )
-    said = str(each.get("sha256", "")).replace(":", "").lower()
-    if said and said != digest(found):
-        raise Wrong(f"{url}: issuer {name} has another SHA-256 than {INDEX} says", _ELSEWHERE)
-    return Issuer(
-        name, found, _urls(each.get("crls"), MOST_CRLS), answered=each.get("use", "issuing") == "issuing"
-    )
+    if said != digest(found):
+        raise Wrong(f"{url}: issuer {name} has another SHA-256 than the manifest says", _ELSEWHERE)
+    return Issuer(name, found, _urls(each.get("crls"), MOST_CRLS), answered=bool(each.get("ocsp")))
+
+
+def _file(of: Mapping[str, Any]) -> tuple[str, str]:
+    """URL and SHA-256 of the certificate of a part of the manifest."""
+    named = of.get("certificate")
+    if not isinstance(named, dict):
+        raise Wrong("the manifest names a CA without its certificate", _ELSEWHERE)
+    return str(named.get("url", "")), str(named.get("sha256", ""))
 
 
 def _certificate(octets: bytes, url: str) -> x509.Certificate:
@@ -181,16 +186,6 @@ def _certificate(octets: bytes, url: str) -> x509.Certificate:
         return x509.load_der_x509_certificate(octets)
     except ValueError as error:
         raise Wrong(f"{url}: no certificate in DER", _ELSEWHERE) from error
-
-
-def _object(octets: bytes, url: str) -> dict[str, Any]:
-    try:
-        found = json.loads(octets)
-    except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
-        raise Wrong(f"{url}: no JSON object", _ELSEWHERE)
-    return found
 
 
 def _member(of: Mapping[str, Any], name: str, kind: type, url: str) -> Any:

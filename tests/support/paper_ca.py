@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import hashlib
 import json
 import ssl
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,11 +26,21 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from josepy import b64
+from josepy.jwa import ES256
+from josepy.jwk import JWKEC
 
 from tests.support import tls
 
 DAY = 86400
 HOUR = 3600
+
+
+CPS = b"# CP/CPS"
+
+
+def iso(seconds: float) -> str:
+    return at(seconds).isoformat().replace("+00:00", "Z")
 
 
 def at(seconds: float) -> datetime:
@@ -126,6 +138,15 @@ class PaperCa:
         self.ocsp_mixes_up = False
         self.ocsp_signer: Authority | None = None
         self.ocsp_headers: dict[str, str] = {}
+        # Manifest
+        self.manifest_key = ec.generate_private_key(ec.SECP256R1())
+        self.manifest_typ = "acme-server-repository-manifest+json"
+        self.manifest_number = 100
+        self.manifest_this, self.manifest_next = self.now - HOUR, self.now + 2 * DAY
+        self.listed: dict[str, set[int]] = {"issued": set(), "revoked": set()}
+        self.bend: Callable[[dict[str, Any]], None] = lambda said: None
+        self._crl: tuple[str, bytes] = "", b""
+        self._root: tuple[int, bytes] = 0, b""
         # ACME
         self.nonces = [f"nonce-{number}" for number in range(1000)]
         self.sites: dict[str, asyncio.Server] = {}
@@ -140,7 +161,8 @@ class PaperCa:
         await site.start()
         self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
         for _ in range(3):
-            self.revoke(self.issue())
+            self.listed["revoked"].add(self.revoke(self.issue()))
+        self.listed["issued"] = set(self.issued)
         await self.site("valid", self.now - DAY, self.now + 60 * DAY)
         await self.site("revoked", self.now - DAY, self.now + 60 * DAY)
         await self.site("expired", self.now - 3 * DAY, self.now - 2 * DAY)
@@ -189,25 +211,76 @@ class PaperCa:
 
     # What is published.
 
-    def index(self) -> dict[str, Any]:
-        return {
-            "trust_anchor": {"url": f"{self.url}/trust-anchor.crt", "crls": [f"{self.url}/crl/root-0.crl"]},
+    def manifest(self) -> dict[str, Any]:
+        """What the manifest says; a test may bend it by `bend`."""
+        crl = self._kept_crl()
+        said: dict[str, Any] = {
+            "sequence": self.manifest_number,
+            "this_update": iso(self.manifest_this),
+            "next_update": iso(self.manifest_next),
+            "trust_anchor": {
+                "certificate": self._file("/trust-anchor.crt", self.root.der),
+                "crls": [f"{self.url}/crl/root-0.crl"],
+            },
             "issuers": [
                 {
                     "id": "ec-1",
-                    "use": "issuing",
-                    "url": f"{self.url}/issuers/ec-1.crt",
-                    "sha256": self.issuer.certificate.fingerprint(hashes.SHA256()).hex(":").upper(),
+                    "certificate": self._file("/issuers/ec-1.crt", self.issuer.der),
                     "crls": [f"{self.url}/crl/ec-1-0.crl"],
+                    "ocsp": f"{self.url}/ocsp",
                 }
             ],
+            "crls": [
+                {**self._file("/crl/ec-1-0.crl", crl), "number": self.crl_number},
+                {**self._file("/crl/root-0.crl", self._root_crl), "number": 1},
+            ],
+            "documents": [self._file("/cps/cp-cps-1.0.en.md", CPS)],
+            "days": {
+                "open": {
+                    kind: {"list": self._file(f"/{kind}.jsonl", self._list(kind))}
+                    for kind in ("issued", "revoked")
+                }
+            },
             "ocsp": f"{self.url}/ocsp",
-            "cp_cps": {"url": f"{self.url}/cps/"},
+            "terms": {"url": f"{self.url}/cps/"},
             "acme_directory": f"{self.url}/acme/directory",
             "test_sites": [
                 {"status": status, "family": "ec", "url": url} for status, url in self._urls.items()
             ],
         }
+        self.bend(said)
+        return said
+
+    def jws(self, payload: bytes) -> bytes:
+        """As the vault signs it."""
+        key = JWKEC(key=self.manifest_key)
+        header = {"alg": "ES256", "typ": self.manifest_typ, "jwk": key.public_key().to_json()}
+        protected, body = (_b64(each) for each in (json.dumps(header).encode(), payload))
+        signature = _b64(ES256.sign(key.key, f"{protected}.{body}".encode()))
+        return json.dumps(
+            {"payload": body, "signatures": [{"protected": protected, "signature": signature}]}
+        ).encode()
+
+    def _file(self, path: str, octets: bytes) -> dict[str, Any]:
+        digest = hashlib.sha256(octets).hexdigest()
+        return {"url": f"{self.url}{path}", "size": len(octets), "sha256": digest}
+
+    def _list(self, kind: str) -> bytes:
+        ends = iso(self.now + 60 * DAY)
+        lines = [
+            {"at": iso(self.now - 2 * HOUR), "issuer": "ec-1", "serial": f"{serial:x}"}
+            | ({"not_after": ends} if kind == "issued" else {})
+            for serial in self.listed[kind]
+        ]
+        return b"".join(json.dumps(each).encode() + b"\n" for each in lines)
+
+    def _kept_crl(self) -> bytes:
+        """The CRL, signed anew when anything of it changed."""
+        state = repr((self.crl_number, self.crl_this, self.crl_next, id(self.crl_signer), self.revoked))
+        state += repr(sorted(self.crl_leaves_out))
+        if self._crl[0] != state:
+            self._crl = state, self.crl()
+        return self._crl[1]
 
     def crl(self, signer: Authority | None = None) -> bytes:
         signer = signer or self.crl_signer
@@ -225,10 +298,16 @@ class PaperCa:
                 )
         return builder.sign(signer.key, hashes.SHA256()).public_bytes(Encoding.DER)
 
+    @property
     def _root_crl(self) -> bytes:
-        builder = x509.CertificateRevocationListBuilder(self.root.name).last_update(at(self.now - 30 * DAY))
-        builder = builder.next_update(at(self.root_crl_next)).add_extension(x509.CRLNumber(1), critical=False)
-        return builder.sign(self.root.key, hashes.SHA256()).public_bytes(Encoding.DER)
+        if self._root[0] != self.root_crl_next:
+            builder = x509.CertificateRevocationListBuilder(self.root.name)
+            builder = builder.last_update(at(self.now - 30 * DAY)).next_update(at(self.root_crl_next))
+            signed = builder.add_extension(x509.CRLNumber(1), critical=False).sign(
+                self.root.key, hashes.SHA256()
+            )
+            self._root = self.root_crl_next, signed.public_bytes(Encoding.DER)
+        return self._root[1]
 
     def _pages(self, path: str) -> Page | None:
         if path in self.files:
@@ -241,19 +320,21 @@ class PaperCa:
             return _json({"suggestedWindow": window}, {"Retry-After": "21600"})
         if path == "/acme/nonce":
             return Page(b"", headers={"Replay-Nonce": self.nonces.pop(), "Cache-Control": "no-store"})
+        payload = json.dumps(self.manifest()).encode()
         names = ("newNonce", "newAccount", "newOrder", "revokeCert", "keyChange")
         known = {
             "/": Page(b"<p>home</p>", "text/html"),
             "/cps/": Page(b"<p>cps</p>", "text/html"),
-            "/repository.json": _json(self.index()),
-            "/roster.json": _json(
-                {"issuers": [{"sha256": self.issuer.certificate.fingerprint(hashes.SHA256()).hex()}]}
-            ),
+            "/manifest.json": Page(payload, "application/json"),
+            "/manifest.jws": Page(self.jws(payload), "application/jose+json"),
+            "/cps/cp-cps-1.0.en.md": Page(CPS),
+            "/issued.jsonl": Page(self._list("issued")),
+            "/revoked.jsonl": Page(self._list("revoked")),
             "/trust-anchor.crt": Page(self.root.der),
             "/issuers/ec-1.crt": Page(self.issuer.der),
             "/issuers/ec-1-chain.pem": Page(self.issuer.pem + self.root.pem),
-            "/crl/ec-1-0.crl": Page(self.crl()) if path.startswith("/crl/ec") else None,
-            "/crl/root-0.crl": Page(self._root_crl()),
+            "/crl/ec-1-0.crl": Page(self._kept_crl()),
+            "/crl/root-0.crl": Page(self._root_crl),
             "/acme/directory": _json(
                 {name: f"{self.url}/acme/{name}" for name in names}
                 | {"newNonce": f"{self.url}/acme/nonce", "renewalInfo": f"{self.url}/acme/ari"}
@@ -309,6 +390,10 @@ class PaperCa:
         )
         answer = answer.responder_id(ocsp.OCSPResponderEncoding.HASH, responder).certificates([responder])
         return answer.sign(key, hashes.SHA256()).public_bytes(Encoding.DER)
+
+
+def _b64(octets: bytes) -> str:
+    return b64.b64encode(octets).decode()
 
 
 def _json(content: object, headers: dict[str, str] | None = None) -> Page:

@@ -5,6 +5,7 @@ RFC 5280 section 5; BR 4.9.7, 7.2; CCADB policy 6.2.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 
 from cryptography import x509
@@ -49,6 +50,7 @@ class ReadCrl:
     number: int
     this_update: int
     next_update: int
+    sha256: str
     serials: frozenset[int] = field(repr=False)
     crl: x509.CertificateRevocationList = field(repr=False)
 
@@ -75,9 +77,8 @@ async def read(fetcher: Fetcher, url: str, issuer: Issuer) -> ReadCrl:
         raise Wrong("the CRL has no nextUpdate", _FORGED)
     _must_be_its_own(crl, url)
     must_be_quick(got, url)
-    return ReadCrl(
-        url, issuer, number, int(this_update.timestamp()), int(next_update.timestamp()), serials, crl
-    )
+    times = int(this_update.timestamp()), int(next_update.timestamp())
+    return ReadCrl(url, issuer, number, *times, hashlib.sha256(got.octets).hexdigest(), serials, crl)
 
 
 def judge(crl: ReadCrl, now: int) -> str:

@@ -5,8 +5,6 @@ BR 2.2, 2.3; RFC 2585; RFC 5280 section 4.2.2.1.
 
 from __future__ import annotations
 
-import json
-
 from cryptography import x509
 
 from operations.watch.fetch import Fetcher, must_be_quick
@@ -60,17 +58,3 @@ async def issuer_life(issuer: Issuer, now: int) -> str:
             State.WARN,
         )
     return f"SHA-256 {digest(issuer.certificate)[:16]}…, ends in {about(left)}"
-
-
-async def roster(fetcher: Fetcher, scope: Scope) -> str:
-    """The chain roster names the issuers that are published.  Raises `Wrong`."""
-    url = f"{scope.repository}/roster.json"
-    try:
-        found = json.loads((await fetcher.get(url, PAGE_OCTETS)).octets)
-        listed = {str(each["sha256"]) for each in found["issuers"]}
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise Wrong(f"{url}: no roster that can be read", _PUBLISH) from error
-    missing = [each.id for each in scope.issuers if each.answered and digest(each.certificate) not in listed]
-    if missing:
-        raise Wrong(f"{url}: it does not name {', '.join(missing)}", _PUBLISH)
-    return f"{len(listed)} issuers"

@@ -25,11 +25,12 @@ class Watching:
         self.anchor = Anchor(digest(ca.root.certificate))
         self.memory = Memory()
         self.patience = 10.0
+        self.manifest_key = ""
 
     async def look(self) -> list[Finding]:
         async with aiohttp.ClientSession(connector=connector(True)) as http:
             clock = SystemClock()
-            wanted = Wanted(self.ca.url, self.anchor)
+            wanted = Wanted(self.ca.url, self.anchor, manifest_key=self.manifest_key)
             looking = Looking(
                 wanted, Fetcher(http, clock, self.patience), self.memory, clock, SystemRandomness()
             )

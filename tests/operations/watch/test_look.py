@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from josepy import b64
+from josepy.jwk import JWKEC
 
 from operations.watch import fetch
 from operations.watch.checks import documents
@@ -36,7 +39,8 @@ async def test_of_a_ca_that_is_well_the_watch_says_so(watching: Watching) -> Non
     found = await watching.look()
     assert [each for each in found if each.state is not State.OK] == []
     assert {each.check for each in found} == {
-        *("repository", "page", "read-only", "roster", "issuer", "chain", "crl"),
+        *("repository", "page", "read-only", "issuer", "chain", "crl"),
+        *("manifest", "manifest-files", "manifest-crls", "manifest-list"),
         *("ocsp-unassigned", "ocsp-and-crl", "site-valid", "site-revoked", "site-expired"),
         *("acme-directory", "acme-nonces", "acme-renewal-info"),
     }
@@ -84,11 +88,6 @@ def _again(ca: PaperCa, days: int) -> x509.Certificate:
     return builder.sign(ca.root.key, hashes.SHA256())
 
 
-async def test_a_roster_that_forgot_an_issuer_is_told(watching: Watching) -> None:
-    watching.ca.files["/roster.json"] = Page(b'{"issuers": []}')
-    one(await watching.not_well(), "roster", "does not name ec-1")
-
-
 # CRLs
 
 
@@ -107,8 +106,8 @@ async def test_a_crl_that_will_be_out_of_date_by_tomorrow_is_told_today(watching
 
 async def test_a_crl_that_was_not_renewed_last_night_is_warned_of(watching: Watching) -> None:
     ca = watching.ca
-    ca.crl_this, ca.crl_next = ca.now - 30 * HOUR, ca.now + 7 * DAY - 30 * HOUR
-    one(await watching.not_well(), "crl", "is 1.2 d old", State.WARN)
+    ca.crl_this, ca.crl_next = ca.now - 36 * HOUR, ca.now + 7 * DAY - 36 * HOUR
+    one(await watching.not_well(), "crl", "is 1.5 d old", State.WARN)
 
 
 @pytest.mark.clause("BR 4.9.7")
@@ -199,7 +198,7 @@ async def test_half_of_all_entries_that_leave_at_once_are_not_believed_to_have_e
 # OCSP
 
 
-OCSP = ("ocsp-and-crl", "site-valid", "site-revoked", "site-expired")
+OCSP = ("manifest-list", "ocsp-and-crl", "site-valid", "site-revoked", "site-expired")
 
 
 @pytest.mark.clause("BR 4.9.10")
@@ -245,13 +244,13 @@ async def test_ocsp_that_does_not_know_a_certificate_that_is_shown(watching: Wat
 
 
 async def test_ocsp_that_disagrees_with_the_crl(watching: Watching) -> None:
-    serial = next(iter(watching.ca.revoked))
+    serial = watching.ca.revoke(watching.ca.issue())
     watching.ca.ocsp_says[serial] = "good"
     one(await watching.not_well(), "ocsp-and-crl", "it is on the CRL, and OCSP says good")
 
 
 async def test_a_cache_that_holds_an_old_answer_for_get(watching: Watching) -> None:
-    serial = next(iter(watching.ca.revoked))
+    serial = watching.ca.revoke(watching.ca.issue())
     watching.ca.ocsp_get_says[serial] = "good"
     one(await watching.not_well(), "ocsp-and-crl", "POST says revoked (superseded), GET says good")
 
@@ -397,12 +396,11 @@ async def test_renewal_information_without_retry_after(watching: Watching) -> No
         ("/cps/", Page(b"", status=404), "page", "HTTP status 404"),
         ("/cps/", Page(b"", "text/html"), "page", "0 octets"),
         ("/", Page(b"", status=302, headers={"Location": "http://127.0.0.1:1/"}), "page", "HTTP status 302"),
-        ("/repository.json", Page(b"[]"), "repository", "no JSON object"),
-        ("/repository.json", Page(b"[" * 100_000), "repository", "no JSON object"),
-        ("/repository.json", Page(bytes(9 << 20)), "repository", "more than 8388608 octets"),
-        ("/repository.json", Page(json.dumps({"trust_anchor": {}}).encode()), "repository", "has no issuers"),
+        ("/manifest.jws", Page(b"[]"), "repository", "no signed manifest that can be read"),
+        ("/manifest.jws", Page(b"[" * 100_000), "repository", "no signed manifest that can be read"),
+        ("/manifest.jws", Page(bytes(17 << 20)), "repository", "more than 16777216 octets"),
     ],
-    ids=["404", "empty", "redirect", "list", "deep", "huge", "incomplete"],
+    ids=["404", "empty", "redirect", "list", "deep", "huge"],
 )
 async def test_pages_and_lists_that_are_not_what_they_should_be(
     watching: Watching, path: str, page: Page, check: str, words: str
@@ -423,9 +421,93 @@ async def test_a_slow_server_is_warned_of(watching: Watching, monkeypatch: pytes
     one(await watching.not_well(), "page", "the answer took", State.WARN)
 
 
+# The manifest
+
+
+@pytest.mark.parametrize("octets", [b'"sequence": 101', b'"sequence": 99'])
+async def test_an_altered_manifest(watching: Watching, octets: bytes) -> None:
+    jws = json.loads(watching.ca.jws(json.dumps(watching.ca.manifest()).encode()))
+    payload = b64.b64decode(jws["payload"]).replace(b'"sequence": 100', octets)
+    jws["payload"] = b64.b64encode(payload).decode()
+    watching.ca.files["/manifest.jws"] = Page(json.dumps(jws).encode())
+    one(await watching.not_well(), "repository", "a signature of the manifest is wrong")
+
+
+async def test_a_manifest_by_another_key_than_the_pinned(watching: Watching) -> None:
+    watching.manifest_key = b64.b64encode(JWKEC(key=watching.ca.manifest_key).thumbprint()).decode()
+    assert await watching.not_well() == []
+    watching.ca.manifest_key = ec.generate_private_key(ec.SECP256R1())
+    one(await watching.not_well(), "repository", "and not by the pinned")
+
+
+async def test_something_else_that_the_manifest_key_signed(watching: Watching) -> None:
+    watching.ca.manifest_typ = "something-else+json"
+    one(await watching.not_well(), "repository", "signed in a way that is not agreed upon")
+
+
+async def test_a_manifest_whose_number_fell(watching: Watching) -> None:
+    assert await watching.not_well() == []
+    watching.ca.manifest_number = 99
+    one(await watching.not_well(), "manifest", "fell from 100 to 99")
+
+
+async def test_a_manifest_out_of_date(watching: Watching) -> None:
+    watching.ca.manifest_next = watching.ca.now - HOUR
+    one(await watching.not_well(), "manifest", "out of date: nextUpdate was 1.0 h ago")
+
+
+async def test_a_manifest_that_soon_will_be(watching: Watching) -> None:
+    watching.ca.manifest_this, watching.ca.manifest_next = watching.ca.now - 2 * DAY, watching.ca.now + HOUR
+    one(await watching.not_well(), "manifest", "is 2.0 d old and ends in", State.WARN)
+
+
+async def test_an_unsigned_manifest_that_says_something_else(watching: Watching) -> None:
+    watching.ca.files["/manifest.json"] = Page(b'{"sequence": 100}')
+    one(await watching.not_well(), "manifest", "other octets than those that were signed")
+
+
+async def test_a_document_that_was_changed(watching: Watching) -> None:
+    watching.ca.files["/cps/cp-cps-1.0.en.md"] = Page(b"# other")
+    one(await watching.not_well(), "manifest-files", "another SHA-256 than the manifest says")
+
+
+async def test_a_crl_that_is_not_the_one_of_the_manifest(watching: Watching) -> None:
+    watching.ca.files[CRL] = Page(watching.ca.crl())  # the same number, signed once more
+    watching.ca._kept_crl()
+    one(await watching.not_well(), "manifest-crls", "another SHA-256")
+
+
+async def test_a_crl_that_the_manifest_does_not_know(watching: Watching) -> None:
+    watching.ca.bend = lambda said: said["crls"].pop()
+    one(await watching.not_well(), "manifest-crls", "is not in the manifest")
+
+
+async def test_a_daily_list_that_was_changed(watching: Watching) -> None:
+    watching.ca.files["/issued.jsonl"] = Page(b"{}\n")
+    one(await watching.not_well(), "manifest-list", "have another SHA-256")
+
+
+@pytest.mark.clause("requirements 2.67")
+async def test_a_precertificate_of_the_daily_list_that_ocsp_does_not_know(watching: Watching) -> None:
+    watching.ca.listed["issued"].add(4711)
+    one(await watching.not_well(), "manifest-list", "was issued today, and OCSP says unauthorized")
+
+
+async def test_a_revocation_of_the_daily_list_that_is_public_nowhere(watching: Watching) -> None:
+    watching.ca.listed["revoked"].add(watching.ca.issue())
+    one(await watching.not_well(), "manifest-list", "was revoked today, and OCSP says good")
+
+
+async def test_a_revocation_of_the_daily_list_that_is_on_no_crl(watching: Watching) -> None:
+    serial = watching.ca.revoke(watching.ca.issue())
+    watching.ca.listed["revoked"].add(serial)
+    watching.ca.crl_leaves_out.add(serial)
+    one(await watching.not_well(), "manifest-list", "revoked an hour ago, and is on no CRL")
+
+
 async def test_a_ca_that_is_not_there(watching: Watching) -> None:
     await watching.ca.stop()
-    one(await watching.not_well(), "repository", "repository.json")
+    one(await watching.not_well(), "repository", "manifest.jws")
     await watching.ca.start()
 
 
@@ -435,14 +517,12 @@ async def test_a_fault_of_a_check_is_told_and_hides_no_other(
     async def broken(*_: object) -> str:
         raise KeyError("a fault of ours")
 
-    monkeypatch.setattr(documents, "roster", broken)
-    one(await watching.not_well(), "roster", "the check itself failed: KeyError")
+    monkeypatch.setattr(documents, "read_only", broken)
+    one(await watching.not_well(), "read-only", "the check itself failed: KeyError")
 
 
 async def test_words_of_a_stranger_drive_no_terminal(watching: Watching) -> None:
-    index = watching.ca.index()
-    index["issuers"][0]["id"] = "\x1b[2Jec-1\n"
-    watching.ca.files["/repository.json"] = Page(json.dumps(index).encode())
+    watching.ca.bend = lambda said: said["issuers"][0].update(id="\x1b[2Jec-1\n")
     for each in await watching.look():
         assert f"{each.subject}{each.seen}".isprintable()
 
