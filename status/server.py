@@ -12,20 +12,21 @@ from collections.abc import Callable
 
 from aiohttp import web
 
+from core.addresses import Blocks
 from core.clock import Clock
 from core.data_directory import DataDirectory
 from core.database import Reader
+from core.errors import ConfigurationError
 from core.randomness import Randomness
 from core.settings import Settings
 from signer.client import Vault
 from status import app
+from status.http import handed
+from status.http.front import Front
 from status.ocsp.kept import KeptAnswers
 from status.ocsp.live import LiveSignatures
 from status.ocsp.responder import AnswerCache, Responder
 from status.pages.building import pages
-
-_KEEP_ALIVE = 15.0
-"""Seconds an idle connection is kept; a relying party asks once and goes."""
 
 _SIGN_TIMEOUT = 5.0
 """Seconds a relying party waits for a signature; few wait longer, and "try later" is an answer too."""
@@ -55,27 +56,41 @@ async def serve(
         certificates=settings.status.ocsp_certificates,
         live=LiveSignatures(settings.limits, clock),
     )
+    blocks = Blocks(settings.acme.trusted_proxies)
+    max_age = settings.status.ocsp_max_age
+    served = pages(settings, data, reader, responder, clock, randomness)
     runner = web.AppRunner(
-        app.build(
-            responder,
-            data.repository,
-            clock,
-            pages(settings, data, reader, responder, clock, randomness),
-        ),
+        app.build(responder, data.repository, clock, served, blocks, max_age),
         access_log=None,
-        keepalive_timeout=_KEEP_ALIVE,
         handle_signals=False,
     )
+    await runner.setup()
+    front = Front(responder, handed.handler(runner), settings.limits, blocks, clock, max_age)
+    looking = asyncio.create_task(front.look())
+    servers: list[asyncio.Server] = []
     try:
-        await runner.setup()
         for address in settings.repository.listen:
-            host, _, port = address.rpartition(":")
-            await web.TCPSite(runner, host.strip("[]"), int(port), backlog=1024).start()
-        _log.info("status and repository on %s", ", ".join(map(str, runner.addresses)))
+            servers.append(await _listen(front, address))
+        _log.info("status and repository on %s", ", ".join(settings.repository.listen))
         ready()
         await asyncio.Event().wait()
     finally:
+        for server in servers:
+            server.close()
+        front.close()
+        looking.cancel()
         await runner.cleanup()
         await vault.close()
         reader.close()
         kept.close()
+
+
+async def _listen(front: Front, address: str) -> asyncio.Server:
+    """Raises: `ConfigurationError` when the address cannot be had."""
+    try:
+        bound = handed.listening(address)
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot listen on {address}: {error.strerror}; free it, or change repository.listen"
+        ) from error
+    return await asyncio.get_running_loop().create_server(front, sock=bound, backlog=1024)

@@ -1,0 +1,155 @@
+"""What all connections of one process share: the responder, their count, the time, the octets around answers.
+
+Must never: take more connections than the limits permit, or keep one whose time is over.
+
+RFC 9110 section 6.6.1 (Date); RFC 9112; RFC 9919 section 5.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+from core.addresses import Blocks
+from core.clock import Clock
+from core.connections import Connections
+from core.errors import CaError
+from core.settings import Limits
+from status.http import plain
+from status.http.connection import Connection
+from status.http.plain import Fields
+from status.ocsp.answer import Answer
+from status.ocsp.representation import head, http_date
+from status.ocsp.request import CertId
+
+LOOK = 1.0
+"""Seconds between two looks at the connections: a timer for each would cost more than the look."""
+
+MEMO = 1024
+"""Blocks of fields that are remembered: of one client every request has the same."""
+
+MEMO_OCTETS = 1024
+"""Of one block; a longer one is read each time."""
+
+
+class Responder(Protocol):
+    """Who answers (`status.ocsp.responder.Responder`)."""
+
+    def at_hand(self, asked: CertId) -> Answer | None: ...
+
+    async def answer(self, der: bytes, asker: str | None = None) -> Answer: ...
+
+
+class Front:
+    """Makes the connections of one process.
+
+    `handler` gives aiohttp's protocol for a connection that is handed over, and that calls what it was given
+    when the connection is gone.
+    """
+
+    def __init__(
+        self,
+        responder: Responder,
+        handler: Callable[[Callable[[], None]], asyncio.Protocol],
+        limits: Limits,
+        blocks: Blocks,
+        clock: Clock,
+        max_age: int,
+    ) -> None:
+        self.responder = responder
+        self.blocks = blocks
+        self.loop = asyncio.get_running_loop()
+        self._handler = handler
+        self._clock = clock
+        self._max_age = max_age
+        self._counted = Connections(limits)
+        self._here: set[Connection] = set()
+        self._fields: dict[bytes, Fields | None] = {}
+        self._second = -1
+        self._tail = b""
+        self._now()
+
+    def __call__(self) -> Connection:
+        """The protocol of a new connection."""
+        return Connection(self)
+
+    def __len__(self) -> int:
+        """How many connections there are, those handed over included."""
+        return len(self._counted)
+
+    def came(self, connection: Connection, block: str | None) -> bool:
+        """A connection is there; whether it is one too many."""
+        self._here.add(connection)
+        return self._counted.came(block)
+
+    def went(self, connection: Connection, block: str | None) -> None:
+        """It is gone."""
+        self._here.discard(connection)
+        self._counted.went(block)
+
+    def handed(self, connection: Connection, block: str | None) -> asyncio.Protocol:
+        """The protocol that has the connection from now on; it still counts."""
+        self._here.discard(connection)
+        return self._handler(lambda: self._counted.went(block))
+
+    async def look(self) -> None:
+        """End what is over, now and then, for ever."""
+        while True:
+            await asyncio.sleep(LOOK)
+            now = self.loop.time()
+            for each in [each for each in self._here if each.deadline <= now]:
+                each.expire()
+
+    def close(self) -> None:
+        """Let all connections end."""
+        for each in list(self._here):
+            each.close()
+
+    def fields(self, block: bytes) -> Fields | None:
+        """`plain.fields`, which is asked once for what many requests have alike."""
+        try:
+            return self._fields[block]
+        except KeyError:
+            found = plain.fields(block)
+        if len(block) <= MEMO_OCTETS:
+            if len(self._fields) >= MEMO:
+                self._fields.clear()
+            self._fields[block] = found
+        return found
+
+    def whole(self, answer: Answer, new: bool, keep: bool) -> bytes:
+        """The response with the answer; `new` is HTTP/1.1, `keep` keeps the connection."""
+        now = self._now()
+        return b"".join((_OK[new, keep], head(answer, now, self._max_age), self._tail, answer.der))
+
+    def unchanged(self, answer: Answer, new: bool, keep: bool) -> bytes:
+        """The 304 for who has the answer already (RFC 9110 section 15.4.5)."""
+        lines = head(answer, self._now(), self._max_age).splitlines(keepends=True)
+        return b"".join((_NOT_MODIFIED[new, keep], *lines[2:], self._tail))
+
+    def _now(self) -> int:
+        try:
+            now = self._clock.now()
+        except CaError:
+            now = self._second  # a clock that stepped back has the time before, here
+        if now != self._second:
+            self._second = now
+            self._tail = (
+                b"Date: %b\r\nServer: acme-server\r\nX-Content-Type-Options: nosniff\r\n\r\n" % http_date(now)
+            )
+        return now
+
+
+def _status_lines(status: bytes) -> dict[tuple[bool, bool], bytes]:
+    """(HTTP/1.1, keep the connection) -> status line and Connection (RFC 9112 section 9.3)."""
+    return {
+        (True, True): b"HTTP/1.1 " + status + b"\r\n",
+        (True, False): b"HTTP/1.1 " + status + b"\r\nConnection: close\r\n",
+        (False, True): b"HTTP/1.0 " + status + b"\r\nConnection: keep-alive\r\n",
+        (False, False): b"HTTP/1.0 " + status + b"\r\n",
+    }
+
+
+_OK = _status_lines(b"200 OK")
+_NOT_MODIFIED = _status_lines(b"304 Not Modified")

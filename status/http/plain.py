@@ -1,0 +1,102 @@
+"""Reads the head of a *plain* OCSP request, and tells a plain one from every other.
+
+Plain is what nearly all clients send (tests/vectors/ocsp_forms.toml): one request line of two forms, fields
+that cannot be read in two ways, and a body whose length is told once.  Whatever else it may be, a plain head
+means the same to every reader of HTTP/1.1; the rest, with all that is odd about it, is aiohttp's.
+
+Must never: guess.  When in doubt it is not plain.
+
+RFC 9112 sections 2 to 6; RFC 9110 section 5; RFC 6960 appendix A.1.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from status.ocsp.request import MAX_OCTETS
+
+MAX_FIELDS = 64
+"""More than any client sends; aiohttp takes 128."""
+
+LINE = re.compile(
+    # The base64 of a request, with nothing escaped but what base64 may have to; no dots, which routers read.
+    rb"(?:GET /ocsp/((?:[A-Za-z0-9+/=_-]++|%2[BbFf]|%3[Dd])++)|POST /ocsp/?) HTTP/1\.([01])\r\n"
+)
+"""Both request lines.  The groups: what follows "/ocsp/" of a GET, and the minor version."""
+
+_FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)\r\n")
+
+_ODD = frozenset(
+    {
+        b"transfer-encoding",
+        b"content-encoding",
+        b"expect",
+        b"upgrade",
+        b"te",
+        b"trailer",
+        b"proxy-connection",
+        b"http2-settings",
+    }
+)
+"""Fields with which a request is not plain: they change how the rest is to be read."""
+
+_ONCE = frozenset(
+    {
+        b"host",
+        b"connection",
+        b"content-length",
+        b"content-type",
+        b"if-none-match",
+        b"if-modified-since",
+    }
+)
+"""Fields that we heed; twice is not plain, even where it is permitted.  All others are ignored."""
+
+
+class Fields(NamedTuple):
+    """What the fields say.  `length` is the body's, None when none is told."""
+
+    host: bool
+    close: bool
+    keep_alive: bool
+    length: int | None
+    ocsp: bool
+    if_none_match: str | None
+    if_modified_since: str | None
+
+
+def fields(block: bytes) -> Fields | None:
+    """What a block of field lines says, each with its line's end; None when it is not plain."""
+    found: dict[bytes, bytes] = {}
+    at = count = 0
+    while at < len(block):
+        line = _FIELD.match(block, at)
+        count += 1
+        if line is None or count > MAX_FIELDS:
+            return None
+        name = line[1].lower()
+        if name in _ODD or (name in _ONCE and name in found):
+            return None
+        if name in _ONCE:
+            found[name] = line[2].rstrip(b" \t")
+        at = line.end()
+    connection = found.get(b"connection", b"").lower()
+    length = found.get(b"content-length")
+    if connection not in (b"", b"close", b"keep-alive"):
+        return None
+    if length is not None and not (length.isdigit() and len(length) <= 5 and int(length) <= MAX_OCTETS):
+        return None
+    return Fields(
+        host=found.get(b"host", b"") != b"",
+        close=connection == b"close",
+        keep_alive=connection == b"keep-alive",
+        length=None if length is None else int(length),
+        ocsp=found.get(b"content-type", b"").lower() == b"application/ocsp-request",
+        if_none_match=_text(found.get(b"if-none-match")),
+        if_modified_since=_text(found.get(b"if-modified-since")),
+    )
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode("latin-1")
