@@ -17,7 +17,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from core.addresses import canonical
-from status.http.plain import LINE, Fields
+from status.http.plain import Fields
 from status.ocsp import request as ocsp_request
 from status.ocsp.answer import MALFORMED, Answer
 from status.ocsp.representation import not_modified
@@ -125,19 +125,18 @@ class Connection(asyncio.Protocol):
                     self._refuse()
                     return
                 break
-            line = LINE.match(buffer, at, end + 2)
-            fields = None if line is None else self._front.fields(buffer[line.end() : end + 2])
-            if line is None or fields is None or not _plain(line[1], line[2], fields):
+            plain = self._front.plain(buffer, at, end)
+            if plain is None:
                 self._hand_over(buffer[at:])
                 return
+            tail, new, fields = plain
             body = end + 4
-            at_next = body + (fields.length or 0)
-            if at_next > len(buffer):
+            after = body + (fields.length or 0)
+            if after > len(buffer):
                 break
-            at = at_next
+            at = after
             self._served += 1
-            closing = self._answer(line[1], buffer[body:at], line[2] == b"1", fields)
-            if closing:
+            if self._answer(tail, buffer[body:at], new, fields):
                 at = len(buffer)  # what follows will not be answered, and whoever sent it knows
                 break
         self._buffer = buffer[at:] if at else buffer
@@ -205,12 +204,3 @@ class Connection(asyncio.Protocol):
         transport.set_protocol(handler)
         handler.connection_made(transport)
         handler.data_received(octets)
-
-
-def _plain(tail: bytes | None, minor: bytes, fields: Fields) -> bool:
-    """Whether line and fields go together."""
-    if minor == b"1" and not fields.host:
-        return False
-    if tail is None:
-        return fields.ocsp and fields.length is not None
-    return fields.length is None and len(tail) <= ocsp_request.MAX_OCTETS

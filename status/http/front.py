@@ -18,10 +18,10 @@ from core.errors import CaError
 from core.settings import Limits
 from status.http import plain
 from status.http.connection import Connection
-from status.http.plain import Fields
+from status.http.plain import LINE, Fields
 from status.ocsp.answer import Answer
 from status.ocsp.representation import head, http_date
-from status.ocsp.request import CertId
+from status.ocsp.request import MAX_OCTETS, CertId, unescaped
 
 LOOK = 1.0
 """Seconds between two looks at the connections: a timer for each would cost more than the look."""
@@ -106,7 +106,26 @@ class Front:
         for each in list(self._here):
             each.close()
 
-    def fields(self, block: bytes) -> Fields | None:
+    def plain(self, buffer: bytes, at: int, end: int) -> tuple[bytes | None, bool, Fields] | None:
+        """The head from `at` to `end`: what follows "/ocsp/" of a GET (unescaped; None for a POST), whether
+        it is HTTP/1.1, and its fields.  None when it is not plain.
+        """
+        line = LINE.match(buffer, at, end + 2)
+        if line is None:
+            return None
+        fields = self._fields_of(buffer[line.end() : end + 2])
+        tail, minor = line.groups()
+        new = minor == b"1"
+        if fields is None or (new and not fields.host):
+            return None
+        if tail is None:
+            return (None, new, fields) if fields.ocsp and fields.length is not None else None
+        tail = unescaped(tail)
+        if fields.length is not None or len(tail) > MAX_OCTETS or b"%" in tail:
+            return None
+        return tail, new, fields
+
+    def _fields_of(self, block: bytes) -> Fields | None:
         """`plain.fields`, which is asked once for what many requests have alike."""
         try:
             return self._fields[block]

@@ -20,8 +20,8 @@ MAX_FIELDS = 64
 """More than any client sends; aiohttp takes 128."""
 
 LINE = re.compile(
-    # The base64 of a request, with nothing escaped but what base64 may have to; no dots, which routers read.
-    rb"(?:GET /ocsp/((?:[A-Za-z0-9+/=_-]++|%2[BbFf]|%3[Dd])++)|POST /ocsp/?) HTTP/1\.([01])\r\n"
+    # The base64 of a request and what it is escaped with; no dots, which routers read.
+    rb"(?:GET /ocsp/([A-Za-z0-9+/=%_-]++)|POST /ocsp/?) HTTP/1\.([01])\r\n"
 )
 """Both request lines.  The groups: what follows "/ocsp/" of a GET, and the minor version."""
 
