@@ -45,10 +45,11 @@ conformance: setup-test ## draw docs/conformance.md anew, after a change of the 
 	$(BIN)/python -m tests.conformance > docs/conformance.md.new
 	@mv docs/conformance.md.new docs/conformance.md
 
-bench: setup-test ## ACME flows against this CA and pebble; the vault; validation; bench/*.md
+bench: setup-test ## ACME flows against this CA and pebble; vault; validation; status; bench/*.md
 	$(BIN)/python -m bench
 	$(BIN)/python -m bench.vault
 	$(BIN)/python -m bench.validation
+	$(BIN)/python -m bench.status
 
 check: setup-test ## ruff, mypy, import-linter
 	$(BIN)/ruff check .

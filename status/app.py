@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from aiohttp import web
-from aiohttp.http import HttpVersion11
+from aiohttp.http import HttpVersion10, HttpVersion11
 
 from core.addresses import Blocks
 from core.clock import Clock
@@ -37,7 +37,7 @@ def build(
 
     `blocks` knows the proxies in front; `max_age` is settings.status.ocsp_max_age.
     """
-    app = web.Application(client_max_size=ocsp_request.MAX_OCTETS, middlewares=[_one_host])
+    app = web.Application(client_max_size=ocsp_request.MAX_OCTETS, middlewares=[_http_1])
     ocsp_routes.add(app.router, responder, clock, blocks or Blocks(), max_age)
     for page in pages:
         page.add_to(app.router)
@@ -47,10 +47,12 @@ def build(
 
 
 @web.middleware
-async def _one_host(
+async def _http_1(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
-    if request.version >= HttpVersion11 and len(request.headers.getall("Host", ())) != 1:
+    if request.version not in (HttpVersion10, HttpVersion11):
+        raise web.HTTPVersionNotSupported(text="only HTTP/1.1 is spoken here\n")
+    if request.version == HttpVersion11 and len(request.headers.getall("Host", ())) != 1:
         raise web.HTTPBadRequest(text="there must be one Host field (RFC 9112 section 3.2)\n")
     return await handler(request)
 

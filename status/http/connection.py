@@ -82,7 +82,7 @@ class Connection(asyncio.Protocol):
         self._buffer = data if begins else self._buffer + data
         if self._asking is None and not self._full:
             self._serve()
-            if begins and self._buffer:
+            if begins and self._buffer and self._asking is None and not self._full:
                 self.deadline = self._front.loop.time() + REQUEST_TIME
 
     def pause_writing(self) -> None:
@@ -134,25 +134,23 @@ class Connection(asyncio.Protocol):
             after = body + (fields.length or 0)
             if after > len(buffer):
                 break
-            at = after
             self._served += 1
-            if self._answer(tail, buffer[body:at], new, fields):
-                at = len(buffer)  # what follows will not be answered, and whoever sent it knows
-                break
+            keep = (not fields.close if new else fields.keep_alive) and self._served < MAX_REQUESTS
+            self._answer(tail, buffer[body:after], new, keep, fields)
+            # What follows a request that ends the connection is not answered (RFC 9112 section 9.6).
+            at = after if keep else len(buffer)
         self._buffer = buffer[at:] if at else buffer
         if self._served > served and self._asking is None and not self._full:
             self.deadline = self._front.loop.time() + IDLE_TIME
 
-    def _answer(self, tail: bytes | None, body: bytes, new: bool, fields: Fields) -> bool:
-        """Answer one request, now or when the vault has signed; whether the connection ends with it."""
-        keep = not fields.close if new else fields.keep_alive
-        keep = keep and self._served < MAX_REQUESTS
+    def _answer(self, tail: bytes | None, body: bytes, new: bool, keep: bool, fields: Fields) -> None:
+        """Answer one request, now or when the vault has signed; `keep` keeps the connection."""
         try:
             der = body if tail is None else ocsp_request.of_path(tail)
             asked = ocsp_request.read(der)
         except ocsp_request.MalformedRequest:
             self._write(MALFORMED, tail is not None, new, keep, fields)
-            return not keep
+            return
         answer = None
         if len(asked) == 1:
             try:
@@ -161,9 +159,8 @@ class Connection(asyncio.Protocol):
                 _log.debug("not at hand: %s", error)
         if answer is None:
             self._wait_for(der, tail is not None, new, keep, fields)
-            return False
-        self._write(answer, tail is not None, new, keep, fields)
-        return not keep
+        else:
+            self._write(answer, tail is not None, new, keep, fields)
 
     def _wait_for(self, der: bytes, get: bool, new: bool, keep: bool, fields: Fields) -> None:
         async def ask() -> None:

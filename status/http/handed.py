@@ -9,10 +9,12 @@ RFC 9112.
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from collections.abc import Callable
 
 from aiohttp import web
+from aiohttp.http_exceptions import LineTooLong
 from aiohttp.web_protocol import RequestHandler
 
 KEEP_ALIVE = 15.0
@@ -25,6 +27,14 @@ refusal be lost (RFC 9112 section 9.6)."""
 UNREAD = 20_000
 """Milliseconds after which the kernel ends a connection whose client takes nothing of what was sent (tcp(7),
 TCP_USER_TIMEOUT)."""
+
+
+_ERRORS = {
+    400: "the request is not HTTP/1.1 (RFC 9112)\n",
+    431: "the request line or a header field is too long\n",
+    500: "this server failed; its operator can read why\n",
+}
+_log = logging.getLogger(__name__)
 
 
 class Handed(RequestHandler):
@@ -41,6 +51,23 @@ class Handed(RequestHandler):
             lingering_time=LINGER,
         )
         self._gone = gone
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """What aiohttp cannot read (400), or a fault of ours (500); not a word of what came in or of why."""
+        if status >= 500:
+            _log.error("a request of a relying party failed", exc_info=exc)
+        elif isinstance(exc, LineTooLong):
+            status = 431
+        response = web.Response(status=status, text=_ERRORS.get(status, _ERRORS[500]))
+        response.headers["Server"] = "acme-server"
+        response.force_close()
+        return response
 
     def connection_lost(self, exc: BaseException | None) -> None:
         super().connection_lost(exc)

@@ -59,6 +59,7 @@ def add(router: web.UrlDispatcher, responder: Responder, clock: Clock, blocks: B
         found = response(answer)
         given = request.headers
         if not_modified(answer, given.get("If-None-Match"), given.get("If-Modified-Since")):
+            del found.headers["Content-Type"]  # there is no content
             return OcspResponse(status=304, headers=found.headers)
         return found
 
