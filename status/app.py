@@ -2,7 +2,7 @@
 
 Nearly all OCSP is answered before it comes here, by status/http; what comes is whatever is not plain.
 
-RFC 9919 sections 5 and 6 (cache headers of answers); RFC 9112 section 3.2 (Host).
+RFC 9919 sections 6 and 7 (cache headers of answers); RFC 9112 section 3.2 (Host).
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ that everybody uses; and tests hold both to the same answers, octet by octet.
 Must never: answer a request that another reader of HTTP could take for two, or for another one; hold more
 than one head and one body of it; wait for a client without a limit.
 
-RFC 9112 section 9 (connections, pipelining); RFC 6960 appendix A; RFC 9919 section 5.
+RFC 9112 section 9 (connections, pipelining); RFC 6960 appendix A; RFC 9919 section 6.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ class Connection(asyncio.Protocol):
                     self._refuse()
                     return
                 break
-            plain = self._front.plain(buffer, at, end)
+            plain = self._front.heads.read(buffer, at, end)
             if plain is None:
                 self._hand_over(buffer[at:])
                 return

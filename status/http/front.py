@@ -2,7 +2,7 @@
 
 Must never: take more connections than the limits permit, or keep one whose time is over.
 
-RFC 9110 section 6.6.1 (Date); RFC 9112; RFC 9919 section 5.
+RFC 9110 section 6.6.1 (Date); RFC 9112; RFC 9919 section 6.
 """
 
 from __future__ import annotations
@@ -16,21 +16,14 @@ from core.clock import Clock
 from core.connections import Connections
 from core.errors import CaError
 from core.settings import Limits
-from status.http import plain
 from status.http.connection import Connection
-from status.http.plain import LINE, Fields
+from status.http.plain import Heads
 from status.ocsp.answer import Answer
 from status.ocsp.representation import head, http_date
-from status.ocsp.request import MAX_OCTETS, CertId, unescaped
+from status.ocsp.request import CertId
 
 LOOK = 1.0
 """Seconds between two looks at the connections: a timer for each would cost more than the look."""
-
-MEMO = 1024
-"""Blocks of fields that are remembered: of one client every request has the same."""
-
-MEMO_OCTETS = 1024
-"""Of one block; a longer one is read each time."""
 
 
 class Responder(Protocol):
@@ -65,7 +58,7 @@ class Front:
         self._max_age = max_age
         self._counted = Connections(limits)
         self._here: set[Connection] = set()
-        self._fields: dict[bytes, Fields | None] = {}
+        self.heads = Heads()
         self._second = -1
         self._tail = b""
         self._now()
@@ -105,37 +98,6 @@ class Front:
         """Let all connections end."""
         for each in list(self._here):
             each.close()
-
-    def plain(self, buffer: bytes, at: int, end: int) -> tuple[bytes | None, bool, Fields] | None:
-        """The head from `at` to `end`: what follows "/ocsp/" of a GET (unescaped; None for a POST), whether
-        it is HTTP/1.1, and its fields.  None when it is not plain.
-        """
-        line = LINE.match(buffer, at, end + 2)
-        if line is None:
-            return None
-        fields = self._fields_of(buffer[line.end() : end + 2])
-        tail, minor = line.groups()
-        new = minor == b"1"
-        if fields is None or (new and not fields.host):
-            return None
-        if tail is None:
-            return (None, new, fields) if fields.ocsp and fields.length is not None else None
-        tail = unescaped(tail)
-        if fields.length is not None or len(tail) > MAX_OCTETS or b"%" in tail:
-            return None
-        return tail, new, fields
-
-    def _fields_of(self, block: bytes) -> Fields | None:
-        """`plain.fields`, which is asked once for what many requests have alike."""
-        try:
-            return self._fields[block]
-        except KeyError:
-            found = plain.fields(block)
-        if len(block) <= MEMO_OCTETS:
-            if len(self._fields) >= MEMO:
-                self._fields.clear()
-            self._fields[block] = found
-        return found
 
     def whole(self, answer: Answer, new: bool, keep: bool) -> bytes:
         """The response with the answer; `new` is HTTP/1.1, `keep` keeps the connection."""

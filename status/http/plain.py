@@ -14,12 +14,18 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from status.ocsp.request import MAX_OCTETS
+from status.ocsp.request import MAX_OCTETS, unescaped
 
 MAX_FIELDS = 64
 """More than any client sends; aiohttp takes 128."""
 
-LINE = re.compile(
+MEMO = 1024
+"""Blocks of fields that are remembered: of one client every request has the same."""
+
+MEMO_OCTETS = 1024
+"""Of one block; a longer one is read each time."""
+
+_LINE = re.compile(
     # The base64 of a request and what it is escaped with; no dots, which routers read.
     rb"(?:GET /ocsp/([A-Za-z0-9+/=%_-]++)|POST /ocsp/?) HTTP/1\.([01])\r\n"
 )
@@ -64,6 +70,52 @@ class Fields(NamedTuple):
     ocsp: bool
     if_none_match: str | None
     if_modified_since: str | None
+
+
+class Plain(NamedTuple):
+    """A plain head: what follows "/ocsp/" of a GET (unescaped; None for a POST), whether it is HTTP/1.1."""
+
+    tail: bytes | None
+    new: bool
+    fields: Fields
+
+
+class Heads:
+    """Reads heads; of the blocks of fields, which many requests have alike, it remembers what they say."""
+
+    def __init__(self) -> None:
+        self._fields: dict[bytes, Fields | None] = {}
+
+    def __len__(self) -> int:
+        return len(self._fields)
+
+    def read(self, buffer: bytes, at: int, end: int) -> Plain | None:
+        """The head that begins at `at` and whose last field ends at `end`; None when it is not plain."""
+        line = _LINE.match(buffer, at, end + 2)
+        if line is None:
+            return None
+        found = self._fields_of(buffer[line.end() : end + 2])
+        tail, minor = line.groups()
+        new = minor == b"1"
+        if found is None or (new and not found.host):
+            return None
+        if tail is None:
+            return Plain(None, new, found) if found.ocsp and found.length is not None else None
+        tail = unescaped(tail)
+        if found.length is not None or len(tail) > MAX_OCTETS or b"%" in tail:
+            return None
+        return Plain(tail, new, found)
+
+    def _fields_of(self, block: bytes) -> Fields | None:
+        try:
+            return self._fields[block]
+        except KeyError:
+            found = fields(block)
+        if len(block) <= MEMO_OCTETS:
+            if len(self._fields) >= MEMO:
+                self._fields.clear()
+            self._fields[block] = found
+        return found
 
 
 def fields(block: bytes) -> Fields | None:

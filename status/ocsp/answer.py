@@ -26,4 +26,4 @@ MALFORMED = _error(ocsp.OCSPResponseStatus.MALFORMED_REQUEST)
 INTERNAL_ERROR = _error(ocsp.OCSPResponseStatus.INTERNAL_ERROR)
 TRY_LATER = _error(ocsp.OCSPResponseStatus.TRY_LATER)
 UNAUTHORIZED = _error(ocsp.OCSPResponseStatus.UNAUTHORIZED)
-"""For serial numbers of which we say nothing (RFC 9919 section 4.1): "good" would be a lie."""
+"""For serial numbers of which we say nothing (RFC 9919 section 3.2.3): "good" would be a lie."""

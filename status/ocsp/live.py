@@ -6,7 +6,7 @@ the answer is tryLater.
 
 Must never: count a question whose answer lies ready.
 
-RFC 9919 section 7.4 (denial of service); RFC 6960 section 2.3 (tryLater).
+RFC 9919 section 8.4 (denial of service); RFC 6960 section 2.3 (tryLater).
 """
 
 from __future__ import annotations

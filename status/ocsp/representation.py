@@ -1,11 +1,11 @@
 """An OCSP answer as HTTP carries it: its header fields, and whether a cache has it already.
 
-One representation for POST and GET: RFC 9919 section 6.2 forbids no-store on any authoritative answer.  The
+One representation for POST and GET: RFC 9919 section 7.2 forbids no-store on any authoritative answer.  The
 unsigned errors are no-store, since what they say may change at any moment.
 
 Must never: let a cache keep an answer up to its nextUpdate.
 
-RFC 9919 sections 5 and 6.2; RFC 9110 section 13; RFC 9111 section 5.2.2.
+RFC 9919 sections 6 and 7.2; RFC 9110 section 13; RFC 9111 section 5.2.2.
 """
 
 from __future__ import annotations

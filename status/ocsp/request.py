@@ -2,7 +2,7 @@
 
 Must never: look anything up, or be lenient about what the DER says.
 
-RFC 6960 section 4.1 and appendix A; RFC 9919 (which obsoletes RFC 5019) section 3.1 and 5.
+RFC 6960 section 4.1 and appendix A; RFC 9919 (which obsoletes RFC 5019) sections 3.1 and 6.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 OCSP errors are HTTP 200 with an OCSPResponse that says so (RFC 6960 appendix A.2).
 
-RFC 6960 appendix A; RFC 9919 section 5; RFC 9110 sections 9 and 13.
+RFC 6960 appendix A; RFC 9919 section 6; RFC 9110 sections 9 and 13.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ async def test_get_is_answered(house: Any, site: Site, form: Any) -> None:
                 assert ocsp.load_der_ocsp_response(await response.read()).certificate_status is GOOD
 
 
-@pytest.mark.clause("RFC 9919 section 6.2")
+@pytest.mark.clause("RFC 9919 section 7.2")
 async def test_get_says_how_long_it_may_be_cached(house: Any, site: Site) -> None:
     path = f"/ocsp/{escaped(house.request(await house.issue()))}"
     async with site.request("GET", path) as response:
@@ -79,7 +79,7 @@ async def test_get_says_how_long_it_may_be_cached(house: Any, site: Site) -> Non
         assert await response.read() == b""
 
 
-@pytest.mark.clause("RFC 9919 section 6.2")
+@pytest.mark.clause("RFC 9919 section 7.2")
 async def test_the_cache_time_never_passes_next_update(house: Any, site: Site) -> None:
     house.vault.renew_responders(house.clock.now() + 90)
     path = f"/ocsp/{escaped(house.request(await house.issue()))}"

@@ -45,13 +45,14 @@ def request(serial: int = GOOD, algorithm: hashes.HashAlgorithm | None = None) -
 class Answers:
     """A responder that knows three serials.  `asked` are the askers of what was not ready."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: int) -> None:
+        self.good = Answer(b"good" * 50, now - 100, now + 86400, "ab" * 32)
         self.asked: list[str | None] = []
         self.gate: asyncio.Event | None = None
 
     def at_hand(self, asked: CertId) -> Answer | None:
         if asked.serial == bytes([GOOD]):
-            return Answer(b"good" * 50, NOW - 100, NOW + 86400, "ab" * 32)
+            return self.good
         return None if asked.serial == bytes([LIVE]) else UNAUTHORIZED
 
     async def answer(self, der: bytes, asker: str | None = None) -> Answer:
@@ -63,7 +64,7 @@ class Answers:
         if ready is None:
             self.asked.append(asker)
             await (asyncio.sleep(0) if self.gate is None else self.gate.wait())
-        return ready or Answer(b"live" * 60, NOW, NOW + 50, "cd" * 32)
+        return ready or Answer(b"live" * 60, self.good.this_update, self.good.next_update, "cd" * 32)
 
 
 class Pipe(asyncio.Transport):
@@ -131,20 +132,24 @@ class Said:
 class Pair:
     """Both servers over one responder."""
 
-    def __init__(self, root: Path, limits: Limits | None = None) -> None:
-        self.answers = Answers()
+    def __init__(
+        self, root: Path, limits: Limits | None = None, *, max_age: int = app.MAX_AGE, now: int = NOW
+    ) -> None:
+        self.answers = Answers(now)
         self._root = root
         self._limits = limits or Limits()
+        self._max_age = max_age
+        self._clock = FakeClock(now)
 
     async def start(self) -> Pair:
-        clock = FakeClock(NOW)
+        clock = self._clock
         answers = cast(Responder, self.answers)
         self._runner = web.AppRunner(
-            app.build(answers, self._root, clock), access_log=None, handle_signals=False
+            app.build(answers, self._root, clock, None, self._max_age), access_log=None, handle_signals=False
         )
         await self._runner.setup()
         self._handler = handed.handler(self._runner)
-        self.front = Front(answers, self._handler, self._limits, Blocks(), clock, app.MAX_AGE)
+        self.front = Front(answers, self._handler, self._limits, Blocks(), clock, self._max_age)
         return self
 
     async def stop(self) -> None:

@@ -12,8 +12,7 @@ import pytest
 from core.settings import Limits
 from status.http import connection, handed
 from status.http.connection import IDLE_TIME, MAX_HEAD, REQUEST_TIME, WRITE_TIME
-from status.http.front import MEMO
-from status.http.plain import MAX_FIELDS, fields
+from status.http.plain import MAX_FIELDS, MEMO, fields
 from tests.support.wire import GOOD, LIVE, Pair, Pipe, request, settle
 
 
@@ -160,7 +159,7 @@ async def test_what_is_remembered_of_clients_is_bounded(pair: Pair) -> None:
     pipe = Pipe(pair.front())
     for number in range(MEMO + 10):
         pipe.send(post(more=b"X: %d\r\n" % number))
-    assert 0 < len(pair.front._fields) <= MEMO
+    assert 0 < len(pair.front.heads) <= MEMO
     assert pipe.written.count(b"HTTP/1.1 200") == MEMO + 10
 
 

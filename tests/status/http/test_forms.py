@@ -61,7 +61,7 @@ def test_the_vector_has_everything_that_must_be_escaped() -> None:
 
 
 @pytest.mark.clause("RFC 6960 appendix A.1")
-@pytest.mark.clause("RFC 9919 section 5")
+@pytest.mark.clause("RFC 9919 section 6")
 @pytest.mark.clause("BR 4.9.10")
 @pytest.mark.parametrize("name", FORMS)
 async def test_what_a_client_sends_has_its_answer(pair: Pair, name: str) -> None:

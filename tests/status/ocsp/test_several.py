@@ -129,7 +129,7 @@ async def test_a_signed_list_that_outlives_its_responder_is_refused(house: Any) 
         check(signed.der, (asked,))
 
 
-@pytest.mark.clause("RFC 9919 section 7.4")
+@pytest.mark.clause("RFC 9919 section 8.4")
 async def test_beyond_the_bound_of_live_signatures_the_answer_is_try_later(house: Any) -> None:
     limits = Limits(ocsp_signatures_address=3, ocsp_signatures_address_period=10)
     responder = Responder(
