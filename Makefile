@@ -35,7 +35,8 @@ test-long: setup-test ## the long tests: crash matrix, every client, fuzz (at mo
 	$(BIN)/python -m pytest -m long || [ $$? -eq 5 ]
 
 fuzz: setup-test ## a minute of fuzzing for every reader that strangers' octets meet (SECONDS=60)
-	@for target in dns caa issue_value redirect http name jws csr identifier certid binding; do \
+	@for target in dns caa issue_value redirect http name jws csr identifier certid binding \
+	    ocsp_request ocsp_path ocsp_http; do \
 	  $(BIN)/python -m tests.fuzz $$target -max_total_time=$(or $(SECONDS),60) -max_len=4096 || exit 1; done
 
 world: setup-test ## a hostile Internet of our own to look at: names, attacks, what perspectives say of them

@@ -151,4 +151,4 @@ def fields(block: bytes) -> Fields | None:
 
 
 def _text(value: bytes | None) -> str | None:
-    return None if value is None else value.decode("latin-1")
+    return None if value is None else value.decode("utf-8", "surrogateescape")

@@ -69,7 +69,7 @@ def of_path(tail: str | bytes) -> bytes:
         for _ in range(2):
             octets = unquote_to_bytes(octets) if b"%" in octets else octets
     octets = octets.translate(_URL_SAFE).lstrip(b"/")
-    for text in (octets.rstrip(b"="), octets.rstrip(b"/").rstrip(b"=")):
+    for text in (octets.rstrip(b"="), octets.removesuffix(b"/").rstrip(b"=")):
         try:
             found = binascii.a2b_base64(text + b"=" * (-len(text) % 4), strict_mode=True)
         except ValueError:
@@ -148,7 +148,7 @@ _CERT_ID = [der.SEQUENCE, der.OCTET_STRING, der.OCTET_STRING, der.INTEGER]
 def _hash_name(algorithm: bytes) -> str:
     """Our name of an AlgorithmIdentifier: parameters NULL or absent (RFC 5754 section 2)."""
     oid, *parameters = der.elements(algorithm)
-    _must(oid.tag == der.OID and len(oid.content) > 0 and len(parameters) <= 1, "AlgorithmIdentifier")
+    _must(_is_oid(oid) and len(parameters) <= 1, "AlgorithmIdentifier")
     if parameters and parameters[0].encoding != der.NULL:
         return ""
     return next((name for name, known in HASHES.items() if oid.encoding == known), "")
@@ -163,7 +163,7 @@ def _must_be_understood(extensions: bytes, *known: bytes) -> None:
         _must(each.tag == der.SEQUENCE, "Extension")
         oid, *rest = der.elements(each.content)
         critical = len(rest) == 2 and rest[0].encoding == der.TRUE
-        _must(oid.tag == der.OID and rest[-1:] != [] and rest[-1].tag == der.OCTET_STRING, "Extension")
+        _must(_is_oid(oid) and rest[-1:] != [] and rest[-1].tag == der.OCTET_STRING, "Extension")
         _must((len(rest) == 1 or critical) and oid.content not in seen, "Extension")
         seen.add(oid.content)
         if critical and oid.encoding not in known:
@@ -173,6 +173,13 @@ def _must_be_understood(extensions: bytes, *known: bytes) -> None:
 def _must(holds: bool, what: str) -> None:
     if not holds:
         raise ValueError(f"this is no {what}")
+
+
+def _is_oid(element: der.Element) -> bool:
+    """X.690 section 8.19.2: each arc ends, and none begins with a needless octet."""
+    arcs = element.content
+    whole = element.tag == der.OID and len(arcs) > 0 and arcs[-1] < 0x80 and arcs[0] != 0x80
+    return whole and not any(arcs[at] < 0x80 and arcs[at + 1] == 0x80 for at in range(len(arcs) - 1))
 
 
 def _shortest(integer: bytes) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["validation", "core.identifiers", "acme_server"]):
+with atheris.instrument_imports(include=["validation", "core.identifiers", "acme_server", "status"]):
     from tests.fuzz.targets import TARGETS
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "fuzz"

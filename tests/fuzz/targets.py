@@ -24,6 +24,7 @@ from core.blocklist import Blocklist
 from core.errors import Problem
 from core.identifiers import normalise_dns
 from core.settings import Settings
+from tests.fuzz.ocsp_targets import ocsp_http, ocsp_path, ocsp_request
 from tests.support import caa_oracle
 from validation.addresses import parse_address
 from validation.caa import CaaForbids, Issuance, evaluate
@@ -226,5 +227,8 @@ def _public_name(host: str) -> str:
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
     target.__name__: target
-    for target in (dns, caa, issue_value, redirect, http, name, jws, csr, identifier, certid, binding)
+    for target in (
+        *(dns, caa, issue_value, redirect, http, name, jws, csr, identifier, certid, binding),
+        *(ocsp_request, ocsp_path, ocsp_http),
+    )
 }
