@@ -145,7 +145,9 @@ class Pair:
         clock = self._clock
         answers = cast(Responder, self.answers)
         self._runner = web.AppRunner(
-            app.build(answers, self._root, clock, None, self._max_age), access_log=None, handle_signals=False
+            app.build(answers, self._root, clock, max_age=self._max_age),
+            access_log=None,
+            handle_signals=False,
         )
         await self._runner.setup()
         self._handler = handed.handler(self._runner)
