@@ -23,7 +23,17 @@ from typing import Any
 from tests.support.marks import Marked, marked
 
 DIRECTORY = Path(__file__).parent
-DOCUMENTS = ("rfc8555", "rfc8657", "rfc8659", "rfc8737", "rfc8738", "rfc9773", "profiles")
+DOCUMENTS = (
+    "rfc8555",
+    "rfc8657",
+    "rfc8659",
+    "rfc8737",
+    "rfc8738",
+    "rfc9773",
+    "profiles",
+    "rfc6960",
+    "rfc9919",
+)
 """The files' names, in the order of the page."""
 
 LEVELS = ("MUST NOT", "MUST", "REQUIRED", "SHOULD NOT", "SHOULD", "RECOMMENDED", "IS")

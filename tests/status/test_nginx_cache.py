@@ -101,6 +101,7 @@ async def cache(tmp_path: Path) -> AsyncIterator[Cache]:
     await pair.stop()
 
 
+@pytest.mark.must("rfc9919.7.2.proxies")
 @pytest.mark.clause("RFC 9919 section 7.2")
 async def test_a_second_question_is_answered_by_the_cache_with_the_same_headers(cache: Cache) -> None:
     first, second = await cache.get(), await cache.get()

@@ -245,6 +245,13 @@ async def test_after_no_intent_was_told_a_late_request_to_issue_is_refused(vault
     assert not (await vault.recall(wanted.issuance_id)).intent
 
 
+@pytest.mark.must("rfc6960.2.2.signed")
+@pytest.mark.must("rfc6960.4.2.1.signature")
+@pytest.mark.must("rfc6960.4.2.2.2.designated")
+@pytest.mark.must("rfc6960.4.2.2.2.eku")
+@pytest.mark.must("rfc6960.4.2.2.2.1.nocheck")
+@pytest.mark.must("rfc9919.3.2.2.certs")
+@pytest.mark.must("rfc9919.3.2.2.nocheck")
 @pytest.mark.clause("RFC 6960 section 4.2.2.2")
 @pytest.mark.parametrize("issuer_id", ["ec-1", "rsa-1"])
 async def test_a_status_is_signed_by_the_issuers_delegated_responder(vault: Vault, issuer_id: str) -> None:
@@ -262,7 +269,9 @@ async def test_a_status_is_signed_by_the_issuers_delegated_responder(vault: Vaul
     public_key.verify(
         answer.signature, answer.tbs_response_bytes, ec.ECDSA(responder.signature_hash_algorithm)
     )  # type: ignore[arg-type]
-    responder.extensions.get_extension_for_class(x509.OCSPNoCheck)
+    assert not responder.extensions.get_extension_for_class(x509.OCSPNoCheck).critical
+    usage = responder.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    assert [*usage] == [x509.ExtendedKeyUsageOID.OCSP_SIGNING]
     lifetime = responder.not_valid_after_utc - responder.not_valid_before_utc
     assert lifetime < timedelta(days=30)
 

@@ -192,6 +192,7 @@ async def test_over_a_real_socket_a_file_follows_an_answer_on_one_connection(pai
     writer.write(post() + b"GET / HTTP/1.1\r\nHost: ca.example\r\nConnection: close\r\n\r\n")
     said = await asyncio.wait_for(reader.read(), 10)
     writer.close()
+    await writer.wait_closed()
     server.close()
     assert said.count(b"HTTP/1.1 200 OK") == 2
     assert b"goodgood" in said

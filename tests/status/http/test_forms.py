@@ -60,6 +60,8 @@ def test_the_vector_has_everything_that_must_be_escaped() -> None:
     assert {"+", "/", "="} <= set(RAW)
 
 
+@pytest.mark.must("rfc6960.A.1.methods")
+@pytest.mark.must("rfc9919.6.http")
 @pytest.mark.clause("RFC 6960 appendix A.1")
 @pytest.mark.clause("RFC 9919 section 6")
 @pytest.mark.clause("BR 4.9.10")
@@ -81,6 +83,7 @@ async def test_what_a_client_sends_has_its_answer(pair: Pair, name: str) -> None
         body = await asyncio.wait_for(reader.readexactly(length), 10)
         assert body == (GOOD if said == "good" else MALFORMED.der)
     writer.close()
+    await writer.wait_closed()
     server.close()
 
 

@@ -41,6 +41,7 @@ assert "+" in BASE64
 HASHES_OF_BOTH = [hashes.SHA1(), hashes.SHA256(), hashes.SHA512()]
 
 
+@pytest.mark.must("rfc6960.A.1.get")
 @pytest.mark.clause("RFC 6960 appendix A.1")
 @pytest.mark.parametrize(
     "tail",
@@ -85,6 +86,7 @@ def test_the_serial_is_the_content_of_its_der_integer(serial: int, octets: str) 
     assert read(built(serial))[0].serial == bytes.fromhex(octets)
 
 
+@pytest.mark.must("rfc9919.3.2.1.most-complete")
 @pytest.mark.clause("RFC 9654 section 2.1")
 @pytest.mark.parametrize("length", [1, 32, 128])
 def test_a_nonce_changes_nothing(length: int) -> None:
@@ -105,6 +107,7 @@ def test_parameters_that_are_absent_mean_the_same_as_null(algorithm: hashes.Hash
     assert read(without_null(request)) == read(request)
 
 
+@pytest.mark.must("rfc6960.4.1.1.several")
 @pytest.mark.clause("RFC 6960 section 4.1.1")
 def test_several_certificates_are_read_in_their_order() -> None:
     requests = [built(serial, algorithm) for serial in (5, 0x80) for algorithm in (None, hashes.SHA1())]
@@ -118,6 +121,7 @@ def test_a_request_for_nothing_or_for_too_many_is_malformed() -> None:
         read(joined(*[built(algorithm=hashes.SHA1())] * (MAX_ASKED + 1)))
 
 
+@pytest.mark.must("rfc9919.3.1.2.requestor-name")
 @pytest.mark.clause("RFC 9919 section 3.1.2")
 def test_a_requestors_name_and_a_signature_are_ignored() -> None:
     name = der.explicit(1, der.tlv(0x82, b"client.example"))
@@ -150,6 +154,15 @@ def test_a_critical_extension_that_is_not_understood_is_malformed() -> None:
     request = builder.add_extension(unknown, critical=True).build().public_bytes(Encoding.DER)
     with pytest.raises(MalformedRequest, match="critical extension 2a0304"):
         read(request)
+
+
+@pytest.mark.must("rfc6960.4.1.2.ignored")
+@pytest.mark.clause("RFC 6960 section 4.1.2")
+def test_an_extension_that_is_not_understood_and_not_critical_is_ignored() -> None:
+    builder = ocsp.OCSPRequestBuilder().add_certificate_by_hash(bytes(32), bytes(32), 1, hashes.SHA256())
+    unknown: Any = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x05\x00")
+    request = builder.add_extension(unknown, critical=False).build().public_bytes(Encoding.DER)
+    assert read(request) == read(builder.build().public_bytes(Encoding.DER))
 
 
 def test_a_request_of_more_than_the_limit_is_malformed() -> None:

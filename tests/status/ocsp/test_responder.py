@@ -21,6 +21,8 @@ Response = ocsp.OCSPResponseStatus
 HOUR = 3600
 
 
+@pytest.mark.must("rfc6960.2.2.good")
+@pytest.mark.must("rfc6960.4.1.1.hashes")
 @pytest.mark.clause("RFC 6960 section 2.2")
 @pytest.mark.parametrize("issuer_id", ["ec1", "rsa1"])
 @pytest.mark.parametrize("hash_name", ["sha1", "sha256"])
@@ -38,6 +40,7 @@ async def test_of_our_own_servers_certificates_the_crl_alone_tells(house: Any) -
     assert (await house.ask(serial, "local1")).response_status is Response.UNAUTHORIZED
 
 
+@pytest.mark.must("rfc6960.2.2.revoked")
 async def test_a_revoked_certificate_is_revoked_with_its_time_and_reason(house: Any) -> None:
     serial = await house.issue()
     revocation = await house.revoke(serial, 4)
@@ -54,6 +57,8 @@ async def test_a_revocation_without_a_reason_states_none(house: Any) -> None:
     assert (await house.ask(serial)).revocation_reason is None
 
 
+@pytest.mark.must("rfc6960.2.3.unauthorized")
+@pytest.mark.must("rfc9919.3.2.3.unauthorized")
 @pytest.mark.clause("BR 4.9.10")
 async def test_a_serial_nobody_drew_is_unauthorized(house: Any) -> None:
     await house.issue()
@@ -128,6 +133,9 @@ async def test_many_who_ask_at_once_share_one_signature(house: Any) -> None:
     assert len(house.vault.ocsp_requests) == 1
 
 
+@pytest.mark.must("rfc6960.2.4.times")
+@pytest.mark.must("rfc9919.3.2.4.this-update")
+@pytest.mark.must("rfc9919.7.1.refresh")
 @pytest.mark.clause("BR 4.9.10")
 async def test_an_answer_is_renewed_after_the_refresh_interval(house: Any) -> None:
     serial = await house.issue()
@@ -219,6 +227,7 @@ async def test_without_the_vault_a_good_answer_of_a_revoked_certificate_is_not_g
     assert (await house.ask(serial)).response_status is Response.TRY_LATER
 
 
+@pytest.mark.must("rfc6960.2.3.try-later")
 async def test_without_the_vault_an_unsigned_serial_is_try_later(house: Any) -> None:
     serial = await house.issue()
     house.vault.away = True

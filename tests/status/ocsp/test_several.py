@@ -37,6 +37,8 @@ async def told(house: Any, *requests: bytes) -> ocsp.OCSPResponse:
     return ocsp.load_der_ocsp_response((await house.responder.answer(joined(*requests))).der)
 
 
+@pytest.mark.must("rfc6960.4.2.2.3.each")
+@pytest.mark.must("rfc6960.4.2.2.3.no-more")
 @pytest.mark.clause("RFC 6960 section 4.2.2.3")
 async def test_each_certificate_asked_about_has_its_own_status_in_the_order_of_the_request(
     house: Any,
@@ -129,6 +131,7 @@ async def test_a_signed_list_that_outlives_its_responder_is_refused(house: Any) 
         check(signed.der, (asked,))
 
 
+@pytest.mark.must("rfc9919.8.4.limited")
 @pytest.mark.clause("RFC 9919 section 8.4")
 async def test_beyond_the_bound_of_live_signatures_the_answer_is_try_later(house: Any) -> None:
     limits = Limits(ocsp_signatures_address=3, ocsp_signatures_address_period=10)

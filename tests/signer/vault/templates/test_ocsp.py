@@ -71,6 +71,16 @@ def built_by_cryptography(ca: SoftwareCa, request: OcspRequest, algorithm: str) 
     )
 
 
+@pytest.mark.must("rfc6960.4.2.1.basic")
+@pytest.mark.must("rfc6960.4.2.1.der")
+@pytest.mark.must("rfc6960.4.2.1.key-hash")
+@pytest.mark.must("rfc9919.3.2.1.basic")
+@pytest.mark.must("rfc9919.3.2.1.one")
+@pytest.mark.must("rfc9919.3.2.1.no-extensions")
+@pytest.mark.must("rfc9919.3.2.2.by-key")
+@pytest.mark.must("rfc9919.3.2.4.next-update")
+@pytest.mark.must("rfc9919.3.2.4.gmt")
+@pytest.mark.must("rfc9919.3.2.4.fractions")
 @pytest.mark.clause("RFC 6960 section 4.2.1")
 @settings(deadline=None)
 @given(
