@@ -28,7 +28,8 @@ class Urls:
         self.base = settings.acme.base_url.rstrip("/")
         self.directory = self.base + DIRECTORY
         self.limits = self.base + LIMITS_PAGE
-        self.terms = settings.repository.base_url.rstrip("/") + "/cps/"
+        repository = settings.repository.base_url.rstrip("/")
+        self.terms = f"{repository}/terms/terms-{settings.ca.terms_version}.en.html"
         self._account = f"{self.base}/acme/account/"
 
     def account(self, account_id: str) -> str:

@@ -310,6 +310,13 @@ def _production(settings: Settings) -> None:
             '""',
             "BR 4.2.1 has high-risk requests looked at by people: name a file of such names",
         )
+    if settings.ca.rules is Rules.PUBLIC and not settings.ca.practice:
+        raise wrong(
+            "ca.practice",
+            '""',
+            "a public CA states its own premises, people and liability in its CP/CPS (BR 2.2), not our "
+            "example's: name a file of them",
+        )
     if settings.vault.pin_file:
         raise wrong(
             "vault.pin_file",

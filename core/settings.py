@@ -61,6 +61,7 @@ class Ca:
     policy_oid: str = ""
     terms_version: str = "1"
     cps_version: str = "1.0"
+    practice: str = ""
     contact: str = "mailto:pki@ca.example"
     blocklist: str = ""
     high_risk: str = ""

@@ -21,6 +21,7 @@ from core.errors import ConfigurationError
 from operations import (
     activation_commands,
     ceremony_commands,
+    document_commands,
     eab_commands,
     hold_commands,
     incident_commands,
@@ -53,6 +54,7 @@ application = typer.Typer(
     rich_markup_mode=None,
 )
 application.add_typer(ceremony_commands.application)
+application.add_typer(document_commands.application)
 application.add_typer(eab_commands.application)
 application.add_typer(hold_commands.application)
 application.add_typer(keys_commands.application)

@@ -35,6 +35,7 @@ from operations import children, isolation, vault_notice
 from operations.children import Children, unfollowed
 from operations.process import Exit
 from operations.screens import running_screen
+from repo_static.documents import practice
 
 LONGEST_SOCKET_PATH = 107
 """Octets that sun_path holds beside its NUL (unix(7))."""
@@ -115,6 +116,7 @@ def check_prerequisites(settings: Settings, data: DataDirectory) -> None:
         eyes.check(settings)
     Blocklist(settings.ca.blocklist).close()
     HighRisk(settings.ca.high_risk)
+    practice.load(settings.ca.practice)
     perspectives = (
         data.perspective_socket(one.code) for one in settings.validation.perspectives if not one.url
     )

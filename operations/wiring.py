@@ -44,6 +44,7 @@ from core.randomness import Randomness
 from core.settings import CtMode, Settings
 from operations import bindings, holds, incident, limits, local_api, observation, problem_reports
 from operations import revoke as revoking
+from operations.documents import Documents
 from operations.perspective_watch import PerspectiveWatch
 from operations.records import record_start, record_stop
 from operations.report_intake import Intake
@@ -106,7 +107,11 @@ async def serve(
         store = Store(data.repository)
         succession = Succession(settings, store, clock)
         succession.follow(description)
-        issuance = Issuance(vault, database, settings, clock, randomness, logs, succession.heed)
+        documents = Documents(settings, store, database, clock)
+        await documents.start()
+        issuance = Issuance(
+            vault, database, settings, clock, randomness, logs, succession.heed, documents.require
+        )
         try:
             await issuance.reconcile()
         except HaltIssuance as halt:
@@ -201,6 +206,7 @@ async def serve(
         holds.serve(operator, database, settings, jobs.wake)
         problem_reports.serve(operator, database, randomness, jobs.wake)
         limits.serve(operator, context)
+        documents.serve(operator)
         await operator.listen(data.app_socket)
         closing.push_async_callback(operator.close)
 
@@ -208,6 +214,7 @@ async def serve(
             await database.write(lambda tx: hasten(tx, finalize.KIND))
             jobs.wake()
 
+        documents.on_change = go_on
         watch = VaultWatch(
             vault, database.reader, settings.status, clock, (crls.wake, tls.renew_if_due, go_on)
         )
@@ -220,7 +227,7 @@ async def serve(
             vault,
             database,
             watch,
-            lambda: issuance.halted or rules.halted or (logs.trouble() if logs else ""),
+            lambda: issuance.halted or documents.halted or rules.halted or (logs.trouble() if logs else ""),
             clock,
             standing,
         )

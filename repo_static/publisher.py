@@ -1,7 +1,7 @@
-"""Writes the public tree: issuers, trust anchor, CP/CPS and the index page.
+"""Writes the public tree: issuers, trust anchor and the index page (documents/ writes the CP/CPS).
 
-Called by the app at start, and for the index after each CRL.  Certificates and versions of the CP/CPS are
-added once and never change; pages are replaced.
+Called by the app at start, and for the index after each CRL.  Certificates are added once and never change;
+pages are replaced.
 
 Must never: publish something that the hierarchy or the settings do not say.
 
@@ -21,7 +21,6 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from core.settings import Settings
 from repo_static import rendering, roster
-from repo_static.documents import editions
 from repo_static.rendering import base_url, day, render
 from repo_static.store import NotPublished, Store
 
@@ -48,19 +47,11 @@ class Hierarchy(Protocol):
 def publish(store: Store, hierarchy: Hierarchy, settings: Settings) -> list[str]:
     """Write the whole tree but the CRLs; the names of the files that changed.
 
-    Raises: `NotPublished` in production when a certificate or a published version of the CP/CPS would change;
-    elsewhere that is logged, and what is public stays.
+    Raises: `NotPublished` when a certificate would change.
     """
     changed = [name for name, content in _certificates(hierarchy) if store.add(name, content)]
     changed += _root_crl(store, hierarchy.root_crl)
     changed += _replace(store, {name: (rendering.CONTENT / name).read_text() for name in AS_THEY_ARE})
-    try:
-        changed += [name for name, text in editions.files(settings) if store.add(name, text.encode())]
-    except NotPublished as error:
-        if settings.deployment.production:
-            raise
-        _log.error("%s (the setting is ca.cps_version)", error)
-    changed += _replace(store, {"cps/index.html": editions.index(store, settings)})
     return changed + publish_index(store, hierarchy, settings)
 
 

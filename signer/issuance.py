@@ -67,10 +67,12 @@ class Issuance:
         randomness: Randomness,
         logs: Logs | None = None,
         heed: Callable[[Description], None] = lambda description: None,
+        permit: Callable[[int], None] = lambda now: None,
     ) -> None:
         """`logs` where certificates carry SCTs, as the vault's own settings must say too.
 
-        `heed` hears what the vault says of itself before anything is issued under it.
+        `heed` hears what the vault says of itself before anything is issued under it.  `permit` raises
+        `HaltIssuance` where the CA's own rules let nothing be begun now.
         """
         self._vault = vault
         self._database = database
@@ -79,6 +81,7 @@ class Issuance:
         self._drawing = Drawing(settings, clock, randomness)
         self._logs = logs
         self._heed = heed
+        self._permit = permit
         self._description: Description | None = None
         self._under_way: set[str] = set()
         self._reconciling = asyncio.Lock()
@@ -195,6 +198,7 @@ class Issuance:
             raise HaltIssuance(f"register and vault journal disagree: {self._halt}")
 
     async def _begin(self, approved: Approved, finish: Finish) -> str:
+        self._permit(self._clock.now())
         await self._standby.must_be_able()
         description = await self._describe()
         if description.ct is not (self._logs is not None):

@@ -37,3 +37,19 @@ CREATE TABLE problem_report_events (
     note TEXT NOT NULL
 ) STRICT;
 CREATE INDEX problem_report_events_by_number ON problem_report_events (number, id);
+
+CREATE TABLE document_approvals (  -- versions of the CP/CPS and of the terms (CPS 1.5.4); what is public is made of these texts
+  document TEXT NOT NULL,          -- "cp-cps", "terms"
+  version TEXT NOT NULL,
+  digest BLOB NOT NULL,            -- SHA-256 over the drafts (repo_static/documents/text.py)
+  english TEXT NOT NULL,           -- the draft as it was approved, in Markdown
+  japanese TEXT NOT NULL,
+  approved_at INTEGER NOT NULL,
+  approved_by TEXT NOT NULL,
+  minutes TEXT NOT NULL,           -- where the decision is written down
+  summary_en TEXT NOT NULL,        -- what changed and why: the line of the change log
+  summary_ja TEXT NOT NULL,
+  published_at INTEGER,            -- NULL: not yet
+  effective_at INTEGER,            -- from when it binds; not before published_at
+  PRIMARY KEY (document, version)
+) STRICT, WITHOUT ROWID;

@@ -1,48 +1,160 @@
-"""The versions of the CP/CPS as public files, each in Markdown and HTML and both languages, and their list.
+"""The versions of a document as public files: Markdown, HTML, differences, a list, and a name that stays.
 
-Must never: change a version that is public.
+Markdown is the document.  HTML is drawn from it, and may be drawn anew with a better look.
 
-BR 2.2; CP/CPS 2.2, 9.12.2.
+Must never: change the Markdown of a version that is public; publish a version that was not approved.
+
+BR 2.2; Mozilla RSP 3.3; CP/CPS 2.2, 2.3, 9.12.2.
 """
 
 from __future__ import annotations
 
+import tomllib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
+from itertools import pairwise
+from typing import Any
 
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from core.settings import Settings
-from repo_static.documents.text import cp_cps
-from repo_static.rendering import LANGUAGES, day, render
+from repo_static.documents import difference
+from repo_static.documents.kinds import Document
+from repo_static.documents.text import Change, Texts, whole
+from repo_static.rendering import CONTENT, LANGUAGES, day, render
 from repo_static.store import Store
 
 
-def files(settings: Settings) -> list[tuple[str, str]]:
-    """Name and text of each file of the version that the settings name."""
-    version = settings.ca.cps_version
-    documents = []
-    for language in LANGUAGES:
-        source = cp_cps(language, settings)
-        # Raw HTML in the source stays text: the operator's settings are in it.
-        body = Markup(MarkdownIt("commonmark", {"html": False}).enable("table").render(source))
-        name = f"cps/cp-cps-{version}.{language}"
-        documents.append((f"{name}.md", source))
-        page = render("document.html.j2", language, settings=settings, version=version, body=body)
-        documents.append((f"{name}.html", page))
-    return documents
+@dataclass(frozen=True, slots=True)
+class Edition:
+    """A published version, as its approval was recorded; times are POSIX seconds."""
+
+    document: Document
+    version: str
+    drafts: Texts
+    approved_at: int
+    approved_by: str
+    minutes: str
+    summary: Texts
+    published_at: int
+    effective_at: int
 
 
-def index(store: Store, settings: Settings) -> str:
-    """The page that lists every version, the newest first."""
-    prefix, suffix = "cps/cp-cps-", ".en.md"
-    versions = []
-    for name in store.names("cps"):
-        if name.startswith(prefix) and name.endswith(suffix):
-            version = name.removeprefix(prefix).removesuffix(suffix)
-            # Never rewritten, so the file's time is that of its publication.
-            published = datetime.fromtimestamp((store.root / name).stat().st_mtime, UTC)
-            current = version == settings.ca.cps_version
-            versions.append({"version": version, "published": day(published), "current": current})
-    versions.sort(key=lambda each: str(each["published"]), reverse=True)
-    return render("cps-index.html.j2", "en", settings=settings, versions=versions)
+def publish(store: Store, document: Document, editions: Sequence[Edition], settings: Settings) -> list[str]:
+    """Write all versions, given in the order of their publication; the names of the files that changed.
+
+    Raises: `NotPublished` when a version is public with another text.
+    """
+    texts = [_texts(editions[: number + 1]) for number in range(len(editions))]
+    changed = []
+    for edition, text in zip(editions, texts, strict=True):
+        for language in LANGUAGES:
+            name = document.file(edition.version, language, "md")
+            changed += [name] if store.add(name, text[language].encode()) else []
+    pages = dict(_pages(document, editions, texts, settings))
+    return changed + [name for name, page in pages.items() if store.replace(name, page.encode())]
+
+
+def is_public(store: Store, document: Document, version: str) -> bool:
+    """Whether a version has been published, by whatever software."""
+    return store.read(document.file(version, "en", "md")) is not None
+
+
+def _texts(editions: Sequence[Edition]) -> Texts:
+    """The text of the last one of `editions`, all that came before in its change log."""
+    newest = editions[-1]
+    changes = [Change(each.version, each.effective_at, each.summary) for each in reversed(editions)]
+    return {
+        language: whole(newest.drafts[language], language, changes, newest.published_at)
+        for language in LANGUAGES
+    }
+
+
+def _pages(
+    document: Document, editions: Sequence[Edition], texts: Sequence[Texts], settings: Settings
+) -> Iterator[tuple[str, str]]:
+    directory = document.directory
+    for edition, text in zip(editions, texts, strict=True):
+        for language in LANGUAGES:
+            yield (
+                document.file(edition.version, language, "html"),
+                _page(document, edition.version, language, text[language], settings),
+            )
+    for (older, old), (newer, new) in pairwise(zip(editions, texts, strict=True)):
+        for language in LANGUAGES:
+            span = f"{older.version}-{newer.version}"
+            names = (document.file(each.version, language, "md") for each in (older, newer))
+            yield (
+                f"{directory}/changes-{span}.{language}.txt",
+                difference.unified(old[language], new[language], *names),
+            )
+            yield (
+                f"{directory}/changes-{span}.{language}.html",
+                _render(
+                    "difference.html.j2",
+                    language,
+                    settings=settings,
+                    document=document,
+                    older=older.version,
+                    newer=newer.version,
+                    hunks=difference.hunks(old[language], new[language]),
+                ),
+            )
+    if editions:
+        for language in LANGUAGES:
+            newest = texts[-1][language]
+            page = _page(document, editions[-1].version, language, newest, settings)
+            yield f"{directory}/latest.{language}.md", newest
+            yield f"{directory}/latest.{language}.html", page
+            if language == LANGUAGES[0]:
+                yield f"{directory}/latest.html", page
+    for language, place in zip(LANGUAGES, ("", "ja/"), strict=True):
+        listed = [
+            {
+                "version": each.version,
+                "published": _day(each.published_at),
+                "effective": _day(each.effective_at),
+                "approved": _day(each.approved_at),
+                "summary": each.summary[language],
+                "before": older.version if older else "",
+                "current": each.version == document.version(settings),
+            }
+            for older, each in zip((None, *editions), editions, strict=False)
+        ]
+        yield (
+            f"{place}{directory}/index.html",
+            _render(
+                "document-index.html.j2",
+                language,
+                settings=settings,
+                document=document,
+                versions=listed[::-1],
+            ),
+        )
+
+
+def _page(document: Document, version: str, language: str, text: str, settings: Settings) -> str:
+    # Raw HTML in the source stays text: the operator's settings are in it.
+    body = Markup(MarkdownIt("commonmark", {"html": False}).enable("table").render(text))
+    return _render(
+        "document.html.j2", language, settings=settings, document=document, version=version, body=body
+    )
+
+
+def _render(template: str, language: str, *, document: Document, **values: Any) -> str:
+    words = _words()[language]
+    return render(
+        template, language, document=document, d={**words, "name": words["name"][document]}, **values
+    )
+
+
+@cache
+def _words() -> dict[str, Any]:
+    return tomllib.loads((CONTENT / "documents.toml").read_text(encoding="utf-8"))
+
+
+def _day(at: int) -> str:
+    return day(datetime.fromtimestamp(at, UTC))

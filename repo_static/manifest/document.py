@@ -32,7 +32,7 @@ FORMAT = 1
 """Rises when a member changes its meaning; members may be added at any time."""
 
 _EDITION = re.compile(
-    r"cps/(?P<name>[a-z-]+?)-(?P<version>\d[\w.]*?)\.(?P<language>[a-z]{2})\.(?P<format>[a-z]+)"
+    r"(?:cps|terms)/(?P<name>[a-z-]+?)-(?P<version>\d[\w.]*?)\.(?P<language>[a-z]{2})\.(?P<format>[a-z]+)"
 )
 
 
@@ -87,7 +87,8 @@ class Tree:
 
     def editions(self, base: str) -> list[dict[str, Any]]:
         """Every version of every document, in each language and format."""
-        matches = ((name, _EDITION.fullmatch(name)) for name in self._store.names("cps"))
+        names = (*self._store.names("cps"), *self._store.names("terms"))
+        matches = ((name, _EDITION.fullmatch(name)) for name in names)
         return [{**found.groupdict(), **self.file(name, base)} for name, found in matches if found]
 
 
@@ -116,7 +117,7 @@ def build(
         "crls": [_told(each, crls, rows, base) for each in crls],
         "documents": tree.editions(base),
         "test_sites": sites.listed(settings),
-        "terms": {"version": settings.ca.terms_version, "url": f"{base}/cps/"},
+        "terms": {"version": settings.ca.terms_version, "url": f"{base}/terms/"},
     }
 
 

@@ -157,7 +157,7 @@ class ManifestUpdater:
         """Changes with every file that a manifest names."""
         return tuple(
             (name, self._store.mark(name))
-            for directory in ("crl", "issuers", "cps")
+            for directory in ("crl", "issuers", "cps", "terms")
             for name in self._store.names(directory)
         )
 

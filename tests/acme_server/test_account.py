@@ -85,7 +85,7 @@ async def test_a_request_for_an_account_is_refused_and_nothing_changes(
 @pytest.mark.clause("RFC 8555 section 7.3.3")
 async def test_who_has_not_agreed_is_told_where_the_terms_are(front: Front) -> None:
     answer = await front.client().register(termsOfServiceAgreed=False)
-    assert answer.links("terms-of-service") == ["http://localhost:14080/cps/"]
+    assert answer.links("terms-of-service") == ["http://localhost:14080/terms/terms-1.en.html"]
 
 
 @pytest.mark.clause("RFC 8555 section 7.3")
@@ -218,7 +218,7 @@ async def test_changed_terms_must_be_agreed_to_before_anything_new(tmp_path: Pat
         before = front.counts()
         answer = await client.order("www.example.com")
         assert (answer.status, answer.problem) == (403, "userActionRequired")
-        assert answer.links("terms-of-service") == ["http://localhost:14080/cps/"]
+        assert answer.links("terms-of-service") == ["http://localhost:14080/terms/terms-2.en.html"]
         assert front.counts() == before
 
         page = answer.body["instance"]

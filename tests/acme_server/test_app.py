@@ -68,7 +68,7 @@ async def test_the_directory_names_what_is_offered_and_nothing_else(front: Front
         "renewalInfo": f"{BASE}/acme/renewal-info",
         "newAuthz": f"{BASE}/acme/new-authz",
         "meta": {
-            "termsOfService": "http://localhost:14080/cps/",
+            "termsOfService": "http://localhost:14080/terms/terms-1.en.html",
             "caaIdentities": ["ca.example"],
             "externalAccountRequired": False,
             "explain": {"template": "{+authorization}/explanation"},

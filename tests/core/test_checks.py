@@ -123,7 +123,7 @@ def test_a_public_ca_in_production_validates_at_the_ports_of_the_rules(port: str
         load(None, [*production, f"validation.{port}=8080"])
 
 
-LISTS = ["ca.blocklist=b.dat", "ca.high_risk=h.txt"]
+LISTS = ["ca.blocklist=b.dat", "ca.high_risk=h.txt", "ca.practice=p.toml"]
 SHOWN = "validation.resolver_config=/etc/unbound/unbound.conf"
 CT = ["ct.mode=on", "ct.log_list=l.json", "ct.log_list_signature=l.sig", "ct.log_list_key=l.pem"]
 
@@ -149,6 +149,12 @@ def test_a_public_ca_in_production_has_a_list_of_bad_keys() -> None:
 def test_a_public_ca_in_production_has_a_list_of_high_risk_names() -> None:
     with pytest.raises(ConfigurationError, match=r"ca\.high_risk.*people"):
         load(None, [*PUBLIC, *CT, SHOWN, "deployment.production=true", "ca.blocklist=b.dat"])
+
+
+@pytest.mark.clause("BR 2.2")
+def test_a_public_ca_in_production_states_its_own_practice() -> None:
+    with pytest.raises(ConfigurationError, match=r"ca\.practice.*premises, people"):
+        load(None, [*PUBLIC, *CT, SHOWN, "deployment.production=true", *LISTS[:2]])
 
 
 @pytest.mark.row("dns.no-loosening")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from core.errors import ConfigurationError
 from core.settings import Rules
 from operations import children
 from operations.supervisor import Invocation, run
+from repo_static.documents import lint, practice
+from repo_static.documents.kinds import Document
+from repo_static.documents.text import drafts
 
 NEXT_YEAR = 1_798_761_600
 """2027-01-01: five remote perspectives are the rule."""
@@ -22,6 +26,44 @@ DEPLOY = Path(__file__).parents[2] / "deploy"
 @pytest.mark.parametrize("preset", sorted(DEPLOY.glob("*.toml")), ids=lambda path: path.name)
 def test_a_preset_can_be_used_as_it_is(preset: Path) -> None:
     load(preset)
+
+
+@pytest.mark.clause("requirements 1.10")
+@pytest.mark.clause("requirements Z9")
+@pytest.mark.parametrize("document", Document)
+@pytest.mark.parametrize("preset", sorted(DEPLOY.glob("*.toml")), ids=lambda path: path.name)
+def test_the_documents_of_a_preset_are_whole(preset: Path, document: Document) -> None:
+    settings = load(preset)
+    if settings.ca.practice:
+        settings = replace(settings, ca=replace(settings.ca, practice=str(DEPLOY / "practice" / "jprs.toml")))
+    assert lint.findings(document, drafts(document, settings)) == []
+
+
+@pytest.mark.clause("CPS 1.2")
+@pytest.mark.clause("CPS 1.5.2")
+@pytest.mark.clause("CPS 5.2.1")
+def test_the_seeds_preset_has_the_seeds_identifiers_contacts_and_roles() -> None:
+    settings = load(DEPLOY / "jprs.toml")
+    settings = replace(settings, ca=replace(settings.ca, practice=str(DEPLOY / "practice" / "jprs.toml")))
+    english, japanese = (lint.sections(drafts(Document.CP_CPS, settings)[each]) for each in ("en", "ja"))
+    for text in (english, japanese):
+        assert "1.3.6.1.4.1.53827.1.1.4" in text["1.2"]
+        assert "1.3.6.1.4.1.53827.1.2.4" in text["1.2"]
+        assert "https://jprs.jp/pubcert/f_mail/" in text["1.5.2"]
+        assert "info@jprs.jp" in text["1.5.2"]
+        assert "`jprs.jp`" in text["4.2.2"]
+    assert "サーバー証明書発行サービス運営会議" in japanese["1.5.3"]
+    for role in ("サービス責任者", "サービス管理者", "ログ検査者"):
+        assert f"「{role}」" in japanese["5.2.1"]
+    for office in ("CA", "RA"):
+        for rank in ("責任者", "管理者", "担当者"):
+            assert f"「{office} 業務{rank}」" in japanese["5.2.1"]
+
+
+def test_every_sentence_of_the_seeds_practice_is_its_own() -> None:
+    assert set(tomllib.loads((DEPLOY / "practice" / "jprs.toml").read_text())["en"]) == set(
+        practice.sections()
+    )
 
 
 @pytest.mark.clause("BR 3.2.2.9")

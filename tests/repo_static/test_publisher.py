@@ -11,10 +11,11 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from core.settings import Ca, Deployment, Settings
+from core.settings import Ca, Settings
 from repo_static import publisher
-from repo_static.store import NotPublished, Store
+from repo_static.store import Store
 from signer.api import CrlRequest
+from tests.support.editions import two_versions
 from tests.support.software_vault import CREATED, DAY, SoftwareVault
 
 
@@ -59,9 +60,7 @@ def test_the_whole_tree_is_written(store: Store, vault: SoftwareVault) -> None:
     changed = publisher.publish(store, vault.description(), Settings())
     files = {str(path.relative_to(store.root)) for path in store.root.rglob("*") if path.is_file()}
     assert set(changed) == {name for name in files if not name.endswith(".gz")}
-    assert {"trust-anchor.crt", "trust-anchor.pem", "index.html", "ja/index.html", "cps/index.html"} <= set(
-        changed
-    )
+    assert {"trust-anchor.crt", "trust-anchor.pem", "index.html", "ja/index.html"} <= set(changed)
     for issuer_id in ("ec1", "rsa1", "local1"):
         der = vault.issuers[issuer_id].der
         assert store.read(f"issuers/{issuer_id}.crt") == der
@@ -110,8 +109,9 @@ def test_every_link_within_the_site_leads_somewhere(store: Store, vault: Softwar
     publisher.publish(store, vault.description(), Settings())
     for name in ("manifest.json", "manifest.jws"):
         store.replace(name, b"published by another, as soon as the vault has signed it")
+    two_versions(store, Settings())
     found = pages(store)
-    assert len(found) == 5
+    assert len(found) == 2 + 2 * (2 * 2 + 2 + 3 + 2)
     for name, page in found.items():
         for link in page.links:
             if link.startswith("#"):
@@ -129,6 +129,7 @@ def test_every_link_within_the_site_leads_somewhere(store: Store, vault: Softwar
 
 def test_the_pages_load_nothing_from_elsewhere_and_run_nothing(store: Store, vault: SoftwareVault) -> None:
     publisher.publish(store, vault.description(), Settings())
+    two_versions(store, Settings())
     for name, page in pages(store).items():
         assert not {"script", "img", "iframe", "object", "form"} & set(page.tags), name
         assert not [a for a in page.attributes if a.startswith("on") or a == "style"], name
@@ -138,34 +139,6 @@ def test_the_pages_load_nothing_from_elsewhere_and_run_nothing(store: Store, vau
 def test_text_from_the_settings_cannot_become_markup(store: Store, vault: SoftwareVault) -> None:
     evil = replace(Settings(), ca=Ca(organization="<script>alert(1)</script>"))
     publisher.publish(store, vault.description(), evil)
+    two_versions(store, evil)
     for page in pages(store).values():
         assert "script" not in page.tags
-
-
-@pytest.mark.clause("CPS 2.3")
-def test_earlier_versions_of_the_cp_cps_stay(store: Store, vault: SoftwareVault) -> None:
-    publisher.publish(store, vault.description(), Settings())
-    first = store.read("cps/cp-cps-1.0.en.md")
-    publisher.publish(store, vault.description(), replace(Settings(), ca=Ca(cps_version="1.1")))
-    assert store.read("cps/cp-cps-1.0.en.md") == first
-    text = (store.root / "cps/index.html").read_text()
-    assert "cp-cps-1.0.en.html" in text
-    assert "cp-cps-1.1.en.html" in text
-
-
-@pytest.mark.clause("CPS 2.3: published before the practice changes")
-def test_in_production_a_changed_practice_needs_a_new_version(store: Store, vault: SoftwareVault) -> None:
-    settings = replace(Settings(), deployment=Deployment(production=True))
-    publisher.publish(store, vault.description(), settings)
-    before = store.read("cps/cp-cps-1.0.en.md")
-    with pytest.raises(NotPublished, match="new version"):
-        publisher.publish(store, vault.description(), replace(settings, ca=Ca(caa_identities=("b.example",))))
-    assert store.read("cps/cp-cps-1.0.en.md") == before
-
-
-def test_elsewhere_a_changed_practice_is_said_loudly(
-    store: Store, vault: SoftwareVault, caplog: pytest.LogCaptureFixture
-) -> None:
-    publisher.publish(store, vault.description(), Settings())
-    publisher.publish(store, vault.description(), replace(Settings(), ca=Ca(caa_identities=("b.example",))))
-    assert "ca.cps_version" in caplog.text

@@ -1,0 +1,251 @@
+"""The commands of `acme-server documents`; what they do is in operations/documents.py."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from core.errors import ConfigurationError, Refused
+from operations.command import DATA, Config, Data, Json, Set, exit_with, group, invocation, say
+from operations.process import Exit
+from operations.supervisor import Invocation
+from repo_static.documents.kinds import Document
+
+application = group("documents", "The CP/CPS and the terms: drafts, approval, publication (CPS 1.5.4).")
+
+Which = Annotated[Document, typer.Option("--document", help="Which document.")]
+Version = Annotated[str, typer.Argument(help="The version, like 1.1.")]
+Language = Annotated[str, typer.Option(help="en or ja.")]
+
+
+@application.command("list")
+def list_(config: Config = None, data: Data = DATA, set_: Set = None, json_: Json = False) -> None:
+    """List every version: approved by whom and when, published, in effect from when."""
+
+    def tell() -> int:
+        from operations import documents
+
+        found = documents.list_all(invocation(config, data, set_).directory())
+        if json_:
+            say(json.dumps(asdict(found), indent=2, ensure_ascii=False))
+            return Exit.DONE
+        for each in found.versions:
+            state = (
+                f"published {_time(each.published_at)}, in effect from {_time(each.effective_at)}"
+                if each.published_at
+                else f"not published: acme-server documents publish {each.version} --document {each.document}"
+            )
+            say(f"{each.document} {each.version}  {state}")
+            say(f"    approved {_time(each.approved_at)} by {each.approved_by}; minutes: {each.minutes}")
+            say(f"    change   {each.summary_en} / {each.summary_ja}")
+            say(f"    sha256   {each.sha256}")
+        say(f"ISSUANCE HALTED: {found.trouble}" if found.trouble else "practice and documents agree")
+        return Exit.DONE
+
+    exit_with(tell)
+
+
+@application.command()
+def draft(
+    document: Which = Document.CP_CPS,
+    out: Annotated[Path | None, typer.Option(help="Write the texts (en, ja) into this directory.")] = None,
+    config: Config = None,
+    data: Data = DATA,
+    set_: Set = None,
+    json_: Json = False,
+) -> None:
+    """Make the text that the settings state, judge it, and say how far it is from the published one.
+
+    Changes nothing in the CA, and needs none that runs.
+    """
+
+    def tell() -> int:
+        from repo_static.documents import difference, lint, text
+
+        chosen = invocation(config, data, set_)
+        settings = chosen.settings()
+        version = document.version(settings)
+        drafts = text.drafts(document, settings)
+        faults = lint.findings(document, drafts)
+        changed = {
+            language: len(difference.hunks(_published(chosen, document, language), drafts[language]))
+            for language in drafts
+        }
+        digest = text.digest(drafts).hex()
+        written = []
+        if out is not None:
+            out.mkdir(parents=True, exist_ok=True)
+            for language, content in drafts.items():
+                path = out / Path(document.file(version, language, "md")).name
+                path.write_text(content, encoding="utf-8")
+                written.append(str(path))
+        if json_:
+            found = {
+                "document": document,
+                "version": version,
+                "sha256": digest,
+                "findings": faults,
+                "changed_paragraphs": changed,
+                "files": written,
+            }
+            say(json.dumps(found, indent=2, ensure_ascii=False))
+            return Exit.DONE
+        say(f"{document} {version}, as these settings state it")
+        say(f"    sha256    {digest}")
+        say(f"    changed   {changed['en']} paragraphs (English), {changed['ja']} (Japanese): documents diff")
+        say(f"    findings  {len(faults) or 'none'}")
+        for each in (*faults, *(f"wrote {path}" for path in written)):
+            say(f"    {each}")
+        return Exit.DONE
+
+    exit_with(tell)
+
+
+@application.command()
+def diff(
+    document: Which = Document.CP_CPS,
+    config: Config = None,
+    data: Data = DATA,
+    set_: Set = None,
+) -> None:
+    """Show what the settings would change in the newest published version, as a unified diff."""
+
+    def tell() -> int:
+        from repo_static.documents import difference, text
+
+        chosen = invocation(config, data, set_)
+        for language, new in text.drafts(document, chosen.settings()).items():
+            old = _published(chosen, document, language)
+            found = difference.unified(old, new, f"published.{language}.md", f"draft.{language}.md")
+            say(found.rstrip("\n") or f"the published text in {language} says what these settings say")
+        return Exit.DONE
+
+    exit_with(tell)
+
+
+@application.command()
+def show(
+    version: Version,
+    document: Which = Document.CP_CPS,
+    language: Language = "en",
+    config: Config = None,
+    data: Data = DATA,
+    set_: Set = None,
+) -> None:
+    """Print a published version in Markdown, from the public tree."""
+
+    def tell() -> int:
+        from operations import documents
+
+        _language(language)
+        directory = invocation(config, data, set_).directory()
+        say(documents.public_text(directory, document, version, language).rstrip("\n"))
+        return Exit.DONE
+
+    exit_with(tell)
+
+
+@application.command()
+def approve(
+    version: Version,
+    by: Annotated[str, typer.Option(help="Who approved: the committee, and its chair.")],
+    minutes: Annotated[str, typer.Option(help="Where the decision is written down.")],
+    summary_en: Annotated[str, typer.Option(help="What changed and why, for the change log.")],
+    summary_ja: Annotated[str, typer.Option(help="The same in Japanese.")],
+    sha256: Annotated[str, typer.Option(help="Of the drafts that were read, as `draft` says it.")],
+    document: Which = Document.CP_CPS,
+    config: Config = None,
+    data: Data = DATA,
+    set_: Set = None,
+    json_: Json = False,
+) -> None:
+    """Record that the committee approved what the settings state (BR 2.2; CPS 1.5.4).
+
+    Publishes nothing yet.  Name the new settings with --config while the CA runs by the old ones.
+    """
+
+    def tell() -> int:
+        from operations import documents
+
+        chosen = invocation(config, data, set_)
+        documents.approve(
+            chosen.directory(),
+            document,
+            version,
+            chosen.settings(),
+            sha256,
+            by,
+            minutes,
+            summary_en,
+            summary_ja,
+        )
+        if json_:
+            say(json.dumps({"document": document, "version": version, "sha256": sha256}))
+        else:
+            say(f"approved: {document} {version}")
+            say(f"next: acme-server documents publish {version} --document {document}")
+        return Exit.DONE
+
+    exit_with(tell)
+
+
+@application.command()
+def publish(
+    version: Version,
+    document: Which = Document.CP_CPS,
+    effective: Annotated[
+        str, typer.Option(metavar="YYYY-MM-DD", help="The day (UTC) from which it binds; now if not given.")
+    ] = "",
+    config: Config = None,
+    data: Data = DATA,
+    set_: Set = None,
+    json_: Json = False,
+) -> None:
+    """Publish an approved version, before the practice that it describes changes (CPS 2.3, 9.12.2)."""
+
+    def tell() -> int:
+        from operations import documents
+
+        directory = invocation(config, data, set_).directory()
+        done = documents.publish(directory, document, version, _day(effective))
+        if json_:
+            say(json.dumps(asdict(done)))
+            return Exit.DONE
+        for name in done.files:
+            say(f"published {name}")
+        if done.trouble:
+            say(f"still in the way of issuance: {done.trouble}")
+        return Exit.DONE
+
+    exit_with(tell)
+
+
+def _published(chosen: Invocation, document: Document, language: str) -> str:
+    from operations import documents
+    from repo_static.documents import text
+
+    found = documents.public_text(chosen.directory(), document, "", language)
+    return text.draft_of(found, language) if found else ""
+
+
+def _language(language: str) -> None:
+    if language not in ("en", "ja"):
+        raise Refused("document.language", f"--language {language!r}: the documents are in en and ja")
+
+
+def _day(text: str) -> int:
+    if not text:
+        return 0
+    try:
+        return int(datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).timestamp())
+    except ValueError:
+        raise ConfigurationError(f"--effective {text!r} is no day: write it like 2026-12-01") from None
+
+
+def _time(at: int) -> str:
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M} UTC"

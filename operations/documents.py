@@ -1,0 +1,375 @@
+"""`acme-server documents`: the CP/CPS and the terms from a draft to publication; whether the CA may issue.
+
+The command line makes the drafts of the configuration that it is given, so that a committee reads and
+approves them while the CA still runs by the old one.  The app records, publishes, and compares: what it runs
+with must be what is approved, published and in effect.  Where it is not, a CA in production issues nothing;
+status, revocation and the repository go on.  Elsewhere nobody is asked (docs/adr/0038).
+
+Must never: publish without a recorded approval.
+
+CPS 1.5.4, 2.3, 9.12; BR 2.2; requirements 1.05, 1.08.
+"""
+
+from __future__ import annotations
+
+import getpass
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+
+from core.clock import Clock
+from core.data_directory import DataDirectory
+from core.database import Database, Transaction
+from core.errors import HaltIssuance, Refused
+from core.rpc import Method, RpcServer
+from core.settings import Settings
+from operations import approvals, local_api
+from operations.approvals import Approval
+from repo_static.documents import editions, text
+from repo_static.documents.kinds import Document
+from repo_static.store import NotPublished, Store
+
+SWITCH_WITHIN = 86400
+"""Seconds after a newer version took effect in which the CA may run by the one before (CP/CPS 1.5.4)."""
+
+REVIEW = 335 * 86400
+"""Seconds after which the next version is asked for, a month before the 365 days of Mozilla RSP 3.3 end."""
+
+NOBODY = "nobody: this CA is not in production"
+"""Who approves, and where it is written down, where a try-out starts without a question."""
+
+_FIRST = {
+    "en": "First version. Published without a committee, because this CA is not in production.",
+    "ja": "初版。本番の認証局ではないため、運営会議によらず公開。",
+}
+_LATER = {
+    "en": "What the configuration says. Published without a committee, because this CA is not in production.",
+    "ja": "設定の内容を反映。本番の認証局ではないため、運営会議によらず公開。",
+}
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ListRequest:
+    """All documents."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A version as it stands; times are POSIX seconds, 0 for not yet."""
+
+    document: str
+    version: str
+    sha256: str
+    approved_at: int
+    approved_by: str
+    minutes: str
+    summary_en: str
+    summary_ja: str
+    published_at: int
+    effective_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """All versions; `trouble` says why nothing is issued, "" when all is well."""
+
+    versions: tuple[Standing, ...]
+    trouble: str
+
+
+@dataclass(frozen=True, slots=True)
+class ApproveRequest:
+    """`sha256` names the drafts that the committee read, in hex."""
+
+    document: str
+    version: str
+    english: str
+    japanese: str
+    sha256: str
+    by: str
+    minutes: str
+    summary_en: str
+    summary_ja: str
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
+class PublishRequest:
+    """`effective_at` in POSIX seconds; 0 for now."""
+
+    document: str
+    version: str
+    effective_at: int
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The public files that are new or changed, and what still stands in the way of issuance."""
+
+    files: tuple[str, ...]
+    trouble: str
+
+
+LIST = Method("documents-list", ListRequest, Page)
+APPROVE = Method("documents-approve", ApproveRequest, Done)
+PUBLISH = Method("documents-publish", PublishRequest, Done)
+
+
+class Documents:
+    """The app's side."""
+
+    def __init__(self, settings: Settings, store: Store, database: Database, clock: Clock) -> None:
+        self._settings = settings
+        self._store = store
+        self._database = database
+        self._clock = clock
+        self._drafts = {document: text.drafts(document, settings) for document in Document}
+        self.on_change: Callable[[], Awaitable[None]] = _nothing
+
+    async def start(self) -> None:
+        """Publish what was approved and is not public (a crash, a restored backup); tell what is wrong.
+
+        Outside production the version of the settings is approved by nobody, if it is new.
+        """
+        for document in Document:
+            version = document.version(self._settings)
+            if not self._settings.deployment.production:
+                await self._database.write(partial(self._try_out, document=document, version=version))
+            try:
+                self._write(document)
+            except NotPublished as error:
+                _log.error("%s (the setting is %s)", error, document.setting)
+        now = self._clock.now()
+        if trouble := self._differs(now):
+            level = logging.CRITICAL if self._settings.deployment.production else logging.ERROR
+            _log.log(level, "%s", trouble)
+        for sentence in self._review(now):
+            _log.warning("%s", sentence)
+
+    @property
+    def halted(self) -> str:
+        """Why nothing is issued; "" when documents and practice agree."""
+        try:
+            return self.trouble(self._clock.now())
+        except HaltIssuance as error:
+            return str(error)
+
+    def trouble(self, now: int) -> str:
+        """Why nothing is issued at `now`; "" when practice and documents agree, or outside production."""
+        return self._differs(now) if self._settings.deployment.production else ""
+
+    def require(self, now: int) -> None:
+        """Raises `HaltIssuance` where what this CA does is not what it has published."""
+        if trouble := self.trouble(now):
+            raise HaltIssuance(trouble)
+
+    def serve(self, answering: RpcServer) -> None:
+        """Add the app's side to the operator's socket."""
+
+        async def page(request: ListRequest) -> Page:
+            reader = self._database.reader
+            found = (each for document in Document for each in approvals.every(reader, document))
+            return Page(tuple(_standing(each) for each in found), self.halted)
+
+        async def approve(request: ApproveRequest) -> Done:
+            drafts = {"en": request.english, "ja": request.japanese}
+
+            def unit(tx: Transaction) -> int:
+                approval = Approval(
+                    _document(request.document),
+                    request.version,
+                    _hex(request.sha256),
+                    drafts,
+                    tx.now,
+                    request.by,
+                    request.minutes,
+                    {"en": request.summary_en, "ja": request.summary_ja},
+                    None,
+                    None,
+                )
+                approvals.approve(tx, approval, actor=f"operator {request.actor}")
+                return tx.now
+
+            return Done((), self.trouble(await self._database.write(unit)))
+
+        async def publish(request: PublishRequest) -> Done:
+            document = _document(request.document)
+
+            def unit(tx: Transaction) -> int:
+                approval = approvals.by_version(tx, document, request.version)
+                if approval is not None and editions.is_public(self._store, document, request.version):
+                    raise Refused(
+                        "document.public",
+                        f"{document} {request.version} is public already, and its text stays: give the new "
+                        f"text a new version ({document.setting})",
+                    )
+                effective = request.effective_at or tx.now
+                actor = f"operator {request.actor}"
+                approvals.publish(tx, document, request.version, effective, actor=actor)
+                return tx.now
+
+            now = await self._database.write(unit)
+            files = self._write(document)
+            await self.on_change()
+            return Done(tuple(files), self.trouble(now))
+
+        answering.add(LIST, page)
+        answering.add(APPROVE, approve)
+        answering.add(PUBLISH, publish)
+
+    def _write(self, document: Document) -> list[str]:
+        found = approvals.editions(self._database.reader, document)
+        return editions.publish(self._store, document, found, self._settings)
+
+    def _try_out(self, tx: Transaction, document: Document, version: str) -> None:
+        if approvals.by_version(tx, document, version) is not None:
+            return
+        if editions.is_public(self._store, document, version):  # by software without this record
+            _log.error("%s %s is public without a record of its approval", document, version)
+            return
+        drafts = self._drafts[document]
+        summary = _LATER if approvals.every(tx, document) else _FIRST
+        approval = Approval(
+            document, version, text.digest(drafts), drafts, tx.now, NOBODY, NOBODY, summary, None, None
+        )
+        try:
+            approvals.approve(tx, approval, actor="system")
+            approvals.publish(tx, document, version, tx.now, actor="system")
+        except Refused as error:
+            _log.error("%s %s is not published: %s", document, version, error)
+
+    def _differs(self, now: int) -> str:
+        for document in Document:
+            version, drafts = document.version(self._settings), self._drafts[document]
+            approval = approvals.by_version(self._database.reader, document, version)
+            if approval is None:
+                return (
+                    f"{document} {version}, which states what this CA does, is not approved: read it with "
+                    f"`acme-server documents draft --out DIR`, then record the decision with `acme-server "
+                    f"documents approve {version} --document {document} --sha256 {text.digest(drafts).hex()} "
+                    "--by NAME --minutes REFERENCE --summary-en TEXT --summary-ja TEXT`"
+                )
+            if approval.digest != text.digest(drafts):
+                return (
+                    f"what this CA does is not what {document} {version} says (`acme-server documents diff` "
+                    f"shows where): set the settings back, or set {document.setting} to a new version, have "
+                    "it approved and published, and start the CA again"
+                )
+            if approval.published_at is None or approval.effective_at is None:
+                return (
+                    f"{document} {version} is approved but not published: `acme-server documents publish "
+                    f"{version} --document {document}`"
+                )
+            if now < approval.effective_at:
+                day = datetime.fromtimestamp(approval.effective_at, UTC)
+                return (
+                    f"{document} {version} takes effect at {day:%Y-%m-%d %H:%M} UTC: start with the settings "
+                    "of the version before, or wait"
+                )
+            newer = approvals.editions(self._database.reader, document)[-1]
+            if newer.version != version and now >= newer.effective_at + SWITCH_WITHIN:
+                return (
+                    f"{document} {newer.version} is in effect, but this CA runs by {version}: start it with "
+                    f"the settings that {newer.version} was made of"
+                )
+        return ""
+
+    def _review(self, now: int) -> list[str]:
+        """Which documents grow old."""
+        found = ((each, approvals.editions(self._database.reader, each)) for each in Document)
+        return [
+            f"{document} {published[-1].version} was published {(now - published[-1].published_at) // 86400} "
+            f"days ago, and at most 365 may pass: review it, and set {document.setting} to a new version"
+            for document, published in found
+            if published and now - published[-1].published_at >= REVIEW
+        ]
+
+
+def list_all(data: DataDirectory) -> Page:
+    """The command line's side.  Raises `Refused`, or `TransientError` when no app runs here."""
+    return local_api.call(data, LIST, ListRequest())
+
+
+def approve(
+    data: DataDirectory,
+    document: Document,
+    version: str,
+    settings: Settings,
+    sha256: str,
+    by: str,
+    minutes: str,
+    summary_en: str,
+    summary_ja: str,
+) -> Done:
+    """The command line's side: approve what `settings` say.  Raises as `list_all`."""
+    stated = document.version(settings)
+    if stated != version:
+        raise Refused(
+            "document.version",
+            f"these settings state {document} {stated}, not {version}: set {document.setting}, or name the "
+            "--config that states it",
+        )
+    drafts = text.drafts(document, settings)
+    english, japanese, actor = drafts["en"], drafts["ja"], getpass.getuser()
+    request = ApproveRequest(
+        document, version, english, japanese, sha256, by, minutes, summary_en, summary_ja, actor
+    )
+    return local_api.call(data, APPROVE, request)
+
+
+def publish(data: DataDirectory, document: Document, version: str, effective_at: int) -> Done:
+    """The command line's side.  Raises as `list_all`."""
+    request = PublishRequest(document, version, effective_at, getpass.getuser())
+    return local_api.call(data, PUBLISH, request)
+
+
+def public_text(data: DataDirectory, document: Document, version: str, language: str) -> str:
+    """A published version, from the public tree; `version` "" for the newest, which may be none: "".
+
+    Raises `Refused` for a version that is not there.
+    """
+    name = document.file(version, language, "md") if version else f"{document.directory}/latest.{language}.md"
+    found = Store(data.repository).read(name)
+    if found is None and version:
+        raise Refused(
+            "document.unknown", f"{document} {version} is not published: acme-server documents list"
+        )
+    return (found or b"").decode()
+
+
+async def _nothing() -> None:
+    """Until somebody wants to know."""
+
+
+def _standing(approval: Approval) -> Standing:
+    return Standing(
+        approval.document,
+        approval.version,
+        approval.digest.hex(),
+        approval.approved_at,
+        approval.approved_by,
+        approval.minutes,
+        approval.summary["en"],
+        approval.summary["ja"],
+        approval.published_at or 0,
+        approval.effective_at or 0,
+    )
+
+
+def _document(name: str) -> Document:
+    try:
+        return Document(name)
+    except ValueError:
+        raise Refused("document.unknown", f"{name!r} is none of {', '.join(Document)}") from None
+
+
+def _hex(text_: str) -> bytes:
+    try:
+        return bytes.fromhex(text_)
+    except ValueError:
+        raise Refused("document.digest", "--sha256 is no hexadecimal number") from None
