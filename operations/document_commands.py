@@ -1,4 +1,4 @@
-"""The commands of `acme-server documents`; what they do is in operations/documents.py."""
+"""The commands of `acme-server documents`; they ask by operations/document_calls.py."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from operations.command import DATA, Config, Data, Json, Set, exit_with, group, 
 from operations.process import Exit
 from operations.supervisor import Invocation
 from repo_static.documents.kinds import Document
+from repo_static.rendering import LANGUAGES
 
 application = group("documents", "The CP/CPS and the terms: drafts, approval, publication (CPS 1.5.4).")
 
@@ -28,9 +29,9 @@ def list_(config: Config = None, data: Data = DATA, set_: Set = None, json_: Jso
     """List every version: approved by whom and when, published, in effect from when."""
 
     def tell() -> int:
-        from operations import documents
+        from operations import document_calls
 
-        found = documents.list_all(invocation(config, data, set_).directory())
+        found = document_calls.list_all(invocation(config, data, set_).directory())
         if json_:
             say(json.dumps(asdict(found), indent=2, ensure_ascii=False))
             return Exit.DONE
@@ -140,11 +141,11 @@ def show(
     """Print a published version in Markdown, from the public tree."""
 
     def tell() -> int:
-        from operations import documents
+        from operations import document_calls
 
         _language(language)
         directory = invocation(config, data, set_).directory()
-        say(documents.public_text(directory, document, version, language).rstrip("\n"))
+        say(document_calls.public_text(directory, document, version, language).rstrip("\n"))
         return Exit.DONE
 
     exit_with(tell)
@@ -170,10 +171,10 @@ def approve(
     """
 
     def tell() -> int:
-        from operations import documents
+        from operations import document_calls
 
         chosen = invocation(config, data, set_)
-        documents.approve(
+        document_calls.approve(
             chosen.directory(),
             document,
             version,
@@ -209,10 +210,10 @@ def publish(
     """Publish an approved version, before the practice that it describes changes (CPS 2.3, 9.12.2)."""
 
     def tell() -> int:
-        from operations import documents
+        from operations import document_calls
 
         directory = invocation(config, data, set_).directory()
-        done = documents.publish(directory, document, version, _day(effective))
+        done = document_calls.publish(directory, document, version, _day(effective))
         if json_:
             say(json.dumps(asdict(done)))
             return Exit.DONE
@@ -225,16 +226,45 @@ def publish(
     exit_with(tell)
 
 
+@application.command()
+def pdf(
+    version: Version,
+    document: Which = Document.CP_CPS,
+    config: Config = None,
+    data: Data = DATA,
+    set_: Set = None,
+) -> None:
+    """Print a published version as PDF, in both languages, and publish that, too.
+
+    With WeasyPrint or Chromium, whichever this machine has; the CA itself starts neither.
+    """
+
+    def tell() -> int:
+        from operations import document_calls, document_pdf
+
+        chosen = invocation(config, data, set_)
+        directory, base = chosen.directory(), chosen.settings().repository.base_url
+        program = document_pdf.printer()
+        for language in LANGUAGES:
+            say(f"printing {document} {version} ({language}) with {program}")
+            content = document_pdf.printed(directory, document, version, language, base, program)
+            done = document_calls.add_pdf(directory, document, version, language, content)
+            say(f"published {done.files[0]}")
+        return Exit.DONE
+
+    exit_with(tell)
+
+
 def _published(chosen: Invocation, document: Document, language: str) -> str:
-    from operations import documents
+    from operations import document_calls
     from repo_static.documents import text
 
-    found = documents.public_text(chosen.directory(), document, "", language)
+    found = document_calls.public_text(chosen.directory(), document, "", language)
     return text.draft_of(found, language) if found else ""
 
 
 def _language(language: str) -> None:
-    if language not in ("en", "ja"):
+    if language not in LANGUAGES:
         raise Refused("document.language", f"--language {language!r}: the documents are in en and ja")
 
 

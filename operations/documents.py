@@ -12,23 +12,36 @@ CPS 1.5.4, 2.3, 9.12; BR 2.2; requirements 1.05, 1.08.
 
 from __future__ import annotations
 
-import getpass
+import hashlib
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
 from core.clock import Clock
-from core.data_directory import DataDirectory
 from core.database import Database, Transaction
 from core.errors import HaltIssuance, Refused
-from core.rpc import Method, RpcServer
+from core.rpc import RpcServer
 from core.settings import Settings
-from operations import approvals, local_api
+from operations import approvals
 from operations.approvals import Approval
+from operations.document_calls import (
+    APPROVE,
+    LIST,
+    PDF,
+    PUBLISH,
+    ApproveRequest,
+    Done,
+    ListRequest,
+    Page,
+    PdfRequest,
+    PublishRequest,
+    Standing,
+)
+from operations.document_pdf import MAX_OCTETS
 from repo_static.documents import editions, text
 from repo_static.documents.kinds import Document
+from repo_static.rendering import LANGUAGES
 from repo_static.store import NotPublished, Store
 
 SWITCH_WITHIN = 86400
@@ -50,74 +63,6 @@ _LATER = {
 }
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class ListRequest:
-    """All documents."""
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """A version as it stands; times are POSIX seconds, 0 for not yet."""
-
-    document: str
-    version: str
-    sha256: str
-    approved_at: int
-    approved_by: str
-    minutes: str
-    summary_en: str
-    summary_ja: str
-    published_at: int
-    effective_at: int
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """All versions; `trouble` says why nothing is issued, "" when all is well."""
-
-    versions: tuple[Standing, ...]
-    trouble: str
-
-
-@dataclass(frozen=True, slots=True)
-class ApproveRequest:
-    """`sha256` names the drafts that the committee read, in hex."""
-
-    document: str
-    version: str
-    english: str
-    japanese: str
-    sha256: str
-    by: str
-    minutes: str
-    summary_en: str
-    summary_ja: str
-    actor: str
-
-
-@dataclass(frozen=True, slots=True)
-class PublishRequest:
-    """`effective_at` in POSIX seconds; 0 for now."""
-
-    document: str
-    version: str
-    effective_at: int
-    actor: str
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """The public files that are new or changed, and what still stands in the way of issuance."""
-
-    files: tuple[str, ...]
-    trouble: str
-
-
-LIST = Method("documents-list", ListRequest, Page)
-APPROVE = Method("documents-approve", ApproveRequest, Done)
-PUBLISH = Method("documents-publish", PublishRequest, Done)
 
 
 class Documents:
@@ -218,7 +163,27 @@ class Documents:
             await self.on_change()
             return Done(tuple(files), self.trouble(now))
 
+        async def pdf(request: PdfRequest) -> Done:
+            document = _document(request.document)
+            name = document.file(request.version, request.language, "pdf")
+            if not request.content.startswith(b"%PDF-") or len(request.content) > MAX_OCTETS:
+                raise Refused("document.pdf", f"that is no PDF of at most {MAX_OCTETS} octets")
+
+            def unit(tx: Transaction) -> None:
+                approval = approvals.by_version(tx, document, request.version)
+                if approval is None or approval.published_at is None or request.language not in LANGUAGES:
+                    raise Refused("document.unknown", f"{name} is of nothing that is published")
+                if self._store.read(name) is not None:
+                    raise Refused("document.public", f"{name} is public already, and stays")
+                digest = hashlib.sha256(request.content).hexdigest()
+                tx.audit("document.pdf", f"operator {request.actor}", {"name": name, "sha256": digest})
+
+            await self._database.write(unit)
+            self._store.add(name, request.content)
+            return Done((name, *self._write(document)), self.halted)
+
         answering.add(LIST, page)
+        answering.add(PDF, pdf)
         answering.add(APPROVE, approve)
         answering.add(PUBLISH, publish)
 
@@ -288,58 +253,6 @@ class Documents:
             for document, published in found
             if published and now - published[-1].published_at >= REVIEW
         ]
-
-
-def list_all(data: DataDirectory) -> Page:
-    """The command line's side.  Raises `Refused`, or `TransientError` when no app runs here."""
-    return local_api.call(data, LIST, ListRequest())
-
-
-def approve(
-    data: DataDirectory,
-    document: Document,
-    version: str,
-    settings: Settings,
-    sha256: str,
-    by: str,
-    minutes: str,
-    summary_en: str,
-    summary_ja: str,
-) -> Done:
-    """The command line's side: approve what `settings` say.  Raises as `list_all`."""
-    stated = document.version(settings)
-    if stated != version:
-        raise Refused(
-            "document.version",
-            f"these settings state {document} {stated}, not {version}: set {document.setting}, or name the "
-            "--config that states it",
-        )
-    drafts = text.drafts(document, settings)
-    english, japanese, actor = drafts["en"], drafts["ja"], getpass.getuser()
-    request = ApproveRequest(
-        document, version, english, japanese, sha256, by, minutes, summary_en, summary_ja, actor
-    )
-    return local_api.call(data, APPROVE, request)
-
-
-def publish(data: DataDirectory, document: Document, version: str, effective_at: int) -> Done:
-    """The command line's side.  Raises as `list_all`."""
-    request = PublishRequest(document, version, effective_at, getpass.getuser())
-    return local_api.call(data, PUBLISH, request)
-
-
-def public_text(data: DataDirectory, document: Document, version: str, language: str) -> str:
-    """A published version, from the public tree; `version` "" for the newest, which may be none: "".
-
-    Raises `Refused` for a version that is not there.
-    """
-    name = document.file(version, language, "md") if version else f"{document.directory}/latest.{language}.md"
-    found = Store(data.repository).read(name)
-    if found is None and version:
-        raise Refused(
-            "document.unknown", f"{document} {version} is not published: acme-server documents list"
-        )
-    return (found or b"").decode()
 
 
 async def _nothing() -> None:

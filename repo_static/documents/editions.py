@@ -54,7 +54,7 @@ def publish(store: Store, document: Document, editions: Sequence[Edition], setti
         for language in LANGUAGES:
             name = document.file(edition.version, language, "md")
             changed += [name] if store.add(name, text[language].encode()) else []
-    pages = dict(_pages(document, editions, texts, settings))
+    pages = dict(_pages(store, document, editions, texts, settings))
     return changed + [name for name, page in pages.items() if store.replace(name, page.encode())]
 
 
@@ -74,7 +74,7 @@ def _texts(editions: Sequence[Edition]) -> Texts:
 
 
 def _pages(
-    document: Document, editions: Sequence[Edition], texts: Sequence[Texts], settings: Settings
+    store: Store, document: Document, editions: Sequence[Edition], texts: Sequence[Texts], settings: Settings
 ) -> Iterator[tuple[str, str]]:
     directory = document.directory
     for edition, text in zip(editions, texts, strict=True):
@@ -121,6 +121,11 @@ def _pages(
                 "summary": each.summary[language],
                 "before": older.version if older else "",
                 "current": each.version == document.version(settings),
+                "pdf": [
+                    code
+                    for code in LANGUAGES
+                    if store.mark(document.file(each.version, code, "pdf")) is not None
+                ],
             }
             for older, each in zip((None, *editions), editions, strict=False)
         ]
@@ -131,6 +136,8 @@ def _pages(
                 language,
                 settings=settings,
                 document=document,
+                documents=tuple(Document),
+                names=_words()[language]["name"],
                 versions=listed[::-1],
             ),
         )
@@ -146,9 +153,9 @@ def _page(document: Document, version: str, language: str, text: str, settings: 
 
 def _render(template: str, language: str, *, document: Document, **values: Any) -> str:
     words = _words()[language]
-    return render(
-        template, language, document=document, d={**words, "name": words["name"][document]}, **values
-    )
+    name = words["name"][document]
+    here = document.directory
+    return render(template, language, document=document, here=here, d={**words, "name": name}, **values)
 
 
 @cache

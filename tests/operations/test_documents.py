@@ -15,9 +15,9 @@ from typer.testing import CliRunner, Result
 from core.clock import FakeClock
 from core.data_directory import DataDirectory
 from core.database import Database
-from core.errors import HaltIssuance
+from core.errors import ConfigurationError, HaltIssuance
 from core.settings import Settings
-from operations import approvals, local_api
+from operations import approvals, document_pdf, local_api
 from operations.cli import application
 from operations.documents import NOBODY, Documents
 from operations.process import Exit
@@ -287,6 +287,38 @@ async def test_a_draft_needs_no_running_ca_and_says_what_would_change(app: App, 
     assert shown.output.startswith("# Example Private CA 証明書ポリシー")
     missing = await app.command("show", "9.9")
     assert missing.exit_code == Exit.REFUSED
+
+
+async def test_a_published_version_is_printed_by_the_operators_program_once(
+    app: App, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    monkeypatch.setenv("PATH", f"{programs}:/usr/bin:/bin")
+    fake = programs / "weasyprint"
+    fake.write_text('#!/bin/sh\nprintf "%%PDF-1.7 of " >"$2"; grep -o "<h1>.*</h1>" "$1" >>"$2"\n')
+    fake.chmod(0o755)
+    async with app.running(TRY_OUT):
+        missing = await app.command("pdf", "9.9", settings=TRY_OUT)
+        assert missing.exit_code == Exit.REFUSED
+        app.store.replace("style.css", b"")
+        done = await app.command("pdf", "1.0", settings=TRY_OUT)
+        assert "published cps/cp-cps-1.0.ja.pdf" in done.output, done.output
+        assert b"Certification Practice" in (app.store.read("cps/cp-cps-1.0.en.pdf") or b"")
+        assert "/cps/cp-cps-1.0.ja.pdf" in (app.store.read("cps/index.html") or b"").decode()
+        assert "document.pdf" in app.audited()
+        again = await app.command("pdf", "1.0", settings=TRY_OUT)
+        assert "is public already, and stays" in again.output
+        fake.write_text("#!/bin/sh\necho broken >&2; exit 3\n")
+        broken = await app.command("pdf", "1", "--document", "terms", settings=TRY_OUT)
+        assert "broken" in broken.output
+        assert app.store.read("terms/terms-1.en.pdf") is None
+
+
+def test_without_a_program_the_command_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(ConfigurationError, match="weasyprint, chromium"):
+        document_pdf.printer()
 
 
 async def approve_both(app: App) -> None:
