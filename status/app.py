@@ -7,6 +7,7 @@ RFC 9919 sections 6 and 7 (cache headers of answers); RFC 9112 section 3.2 (Host
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
@@ -20,6 +21,9 @@ from status.ocsp import request as ocsp_request
 from status.ocsp import routes as ocsp_routes
 from status.ocsp.responder import Responder
 from status.pages.building import Page
+
+BODY_TIME = 30.0
+"""Seconds in which a request with a body must be there and be answered; a signature takes five at most."""
 
 MAX_AGE = 3600
 """Seconds. A cache may keep an answer until nextUpdate, but then a revocation would take days to be seen."""
@@ -50,11 +54,20 @@ def build(
 async def _http_1(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
+    """What aiohttp lets through and the RFC does not, and a body that does not come."""
     if request.version not in (HttpVersion10, HttpVersion11):
         raise web.HTTPVersionNotSupported(text="only HTTP/1.1 is spoken here\n")
     if request.version == HttpVersion11 and len(request.headers.getall("Host", ())) != 1:
         raise web.HTTPBadRequest(text="there must be one Host field (RFC 9112 section 3.2)\n")
-    return await handler(request)
+    if not request.body_exists:
+        return await handler(request)
+    try:
+        async with asyncio.timeout(BODY_TIME):
+            return await handler(request)
+    except TimeoutError:
+        late = web.Response(status=408, text="the request did not come in time\n")
+        late.force_close()
+        return late
 
 
 async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:

@@ -1,6 +1,6 @@
 """aiohttp's side of a connection that was handed over.
 
-aiohttp ends a connection whose next head does not come within the keep-alive time; the handlers bound the
+aiohttp ends a connection whose next head does not come within the keep-alive time; status/app.py bounds the
 time of a body; the socket bounds that of a client that does not read (`listening`).
 
 RFC 9112.

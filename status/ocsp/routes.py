@@ -7,8 +7,6 @@ RFC 6960 appendix A; RFC 9919 section 6; RFC 9110 sections 9 and 13.
 
 from __future__ import annotations
 
-import asyncio
-
 from aiohttp import web
 
 from core.addresses import Blocks, canonical
@@ -17,9 +15,6 @@ from status.ocsp import request as ocsp_request
 from status.ocsp.answer import MALFORMED, Answer
 from status.ocsp.representation import fields, not_modified
 from status.ocsp.responder import Responder
-
-BODY_TIME = 10.0
-"""Seconds in which the body of a POST must be there: it is one packet."""
 
 _PREFIX = "/ocsp/"
 _GET, _POST = ("GET", "HEAD"), ("POST",)
@@ -41,14 +36,7 @@ def add(router: web.UrlDispatcher, responder: Responder, clock: Clock, blocks: B
     async def post(request: web.Request) -> web.Response:
         if request.content_type != "application/ocsp-request":
             return web.Response(status=415, text="send an OCSPRequest as application/ocsp-request\n")
-        try:
-            async with asyncio.timeout(BODY_TIME):
-                body = await request.read()
-        except TimeoutError:
-            late = web.Response(status=408, text="the request did not come in time\n")
-            late.force_close()
-            return late
-        return response(await responder.answer(body, asker(request)))
+        return response(await responder.answer(await request.read(), asker(request)))
 
     async def get(request: web.Request) -> web.Response:
         try:

@@ -155,6 +155,21 @@ async def test_a_request_without_a_host_or_with_two_is_refused(site: Site) -> No
         await writer.wait_closed()
 
 
+@pytest.mark.clause("RFC 9110 section 15.5.9")
+async def test_a_body_that_does_not_come_ends_the_connection(site: Site, monkeypatch: Any) -> None:
+    monkeypatch.setattr(app, "BODY_TIME", 0.05)
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.server.port)
+    writer.write(
+        b"POST /ocsp HTTP/1.1\r\nHost: a\r\nContent-Type: application/ocsp-request\r\n"
+        b"Content-Length: 90\r\n\r\nsome"
+    )
+    said = await asyncio.wait_for(reader.readuntil(b"in time\n"), 10)
+    assert said.startswith(b"HTTP/1.1 408 ")
+    assert b"Connection: close" in said
+    writer.close()
+    await writer.wait_closed()
+
+
 async def test_the_etag_changes_with_a_revocation(house: Any, site: Site) -> None:
     serial = await house.issue()
     path = f"/ocsp/{escaped(house.request(serial))}"
