@@ -49,7 +49,9 @@ class Isolation:
         if not self.on:
             return {}
         extra = [user_gid(USERS["app"])] if role == "app" else []
-        return {"user": USERS[role], "group": GROUP, "extra_groups": extra}
+        # The sites are a stranger's: no file, and no socket, that the group may use.
+        group = USERS[role] if role == OPTIONAL else GROUP
+        return {"user": USERS[role], "group": group, "extra_groups": extra}
 
 
 def decide(settings: Settings, data: DataDirectory) -> Isolation:

@@ -52,7 +52,10 @@ def test_as_root_each_role_gets_its_own_user(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(isolation, "user_gid", lambda name: 4711)
     options = {role: Isolation("").spawn_options(role) for role in isolation.USERS}
     assert len({option["user"] for option in options.values()}) == len(isolation.USERS)
+    sites = options.pop("sites")
     assert {option["group"] for option in options.values()} == {isolation.GROUP}
+    # The test sites are in no group that may read the database or use a socket.
+    assert (sites["group"], sites["extra_groups"]) == ("acme-ca-sites", [])
     assert options["app"]["extra_groups"] == [4711]
     assert options["vault"]["extra_groups"] == []
 

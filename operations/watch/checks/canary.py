@@ -84,7 +84,7 @@ def _must_be_right(
 ) -> None:
     """What a relying party, or a linter in a hurry, would see."""
     serial = f"serial {leaf.serial_number:x}"
-    found = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    found = _extension(leaf, x509.SubjectAlternativeName, serial)
     if found.get_values_for_type(x509.DNSName) != [name]:
         raise Wrong(f"{serial} has other names than {name}", _SEE)
     if _spki(leaf.public_key()) != _spki(key):
