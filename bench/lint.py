@@ -12,16 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
 from core.settings import Rules
-from signer.api import CrlEntry
-from signer.vault.lint import crl_check, linter
+from signer.vault.lint import crl_blocks, linter
 from signer.vault.lint.fast import filtered
 from signer.vault.lint.fast.split import VARYING, split
 from signer.vault.lint.worker import Kind
-from signer.vault.templates import crl as template
 from signer.vault.templates import leaf
+from status.crl.entries import BLOCK, encoded
 from tests.support.software_ca import DAY, NOW, leaf_request, private_key, profile, software_ca, spki
 
 COUNTS = {1: 300, 10: 200, 100: 40}
@@ -127,21 +124,18 @@ def leaves(names: int, count: int) -> list[bytes]:
 
 
 def crl(entries: int = CRL_ENTRIES) -> Crl:
-    """A CRL as the register would have it: sorted, over a year, most with a reason."""
-    chance, ca = random.Random(1), software_ca()
+    """The entries of a CRL as the register has them, over a year, most with a reason: encoded, and judged."""
+    chance = random.Random(1)
     drawn = sorted(
-        (b"\x11" + chance.randbytes(15), NOW - chance.randrange(365 * DAY), chance.choice([None, 1, 4, 5]))
+        (b"\x01" + chance.randbytes(16), NOW - chance.randrange(365 * DAY), chance.choice([0, 1, 4, 5]))
         for _ in range(entries)
     )
-    listed = [CrlEntry(*each) for each in drawn]
-    # As they come from the socket: side by side in memory.
-    received = msgspec.msgpack.decode(msgspec.msgpack.encode(listed), type=tuple[CrlEntry, ...])
-    wanted = crl_check.Wanted(ca.issuer, 7, NOW, NOW + DAY, received, None)
     gc.collect()
     begun = time.thread_time()
-    tbs = template.build_tbs(ca.issuer, 7, NOW, NOW + DAY, received, None)
+    blocks = [encoded(drawn[at : at + BLOCK]) for at in range(0, entries, BLOCK)]
     built = time.thread_time()
-    crl_check.check(tbs, wanted)
+    for block in blocks:
+        crl_blocks.judged(block)
     found = Crl(entries, built - begun, time.thread_time() - built)
     print(found, flush=True)
     return found

@@ -108,8 +108,8 @@ def _lines(
         "",
         "## A CRL",
         "",
-        f"{crl.entries} entries: built in {crl.build:.2f} s of CPU ({crl.build * per:.1f} us an entry),",
-        f"every octet checked in {crl.check:.2f} s ({crl.check * per:.1f} us an entry);",
+        f"{crl.entries} entries: encoded in {crl.build:.2f} s of CPU ({crl.build * per:.1f} us an entry),",
+        f"every octet judged in {crl.check:.2f} s ({crl.check * per:.1f} us an entry);",
         "pkilint sees one entry of each shape.",
     ]
     return lines

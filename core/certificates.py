@@ -247,11 +247,12 @@ def revoke(
         raise AlreadyRevoked(existing)
     tx.execute(
         "INSERT INTO revocations"
-        " (serial, issuer_id, crl_shard, not_after, revoked_at, reason, cause, version)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        " (serial, issuer_id, crl_shard, not_after, revoked_at, reason, cause, version, changed_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             *(serial, row["issuer_id"], row["crl_shard"], row["not_after"]),
             *(tx.now if revoked_at is None else revoked_at, reason, cause, revocation_version(tx) + 1),
+            tx.now,
         ),
     )
     return _revoked(tx, serial, "revocation", actor)
@@ -276,8 +277,9 @@ def upgrade_reason(tx: Transaction, serial: bytes, cause: str, *, actor: str = "
         raise AlreadyRevoked(existing)
     # Not yet published again: the next CRL has to carry the new reason.
     tx.execute(
-        "UPDATE revocations SET reason = ?, cause = ?, version = ?, published_at = NULL WHERE serial = ?",
-        (KEY_COMPROMISE, cause, revocation_version(tx) + 1, serial),
+        "UPDATE revocations SET reason = ?, cause = ?, version = ?, changed_at = ?, published_at = NULL"
+        " WHERE serial = ?",
+        (KEY_COMPROMISE, cause, revocation_version(tx) + 1, tx.now, serial),
     )
     return _revoked(tx, serial, "revocation-reason", actor)
 

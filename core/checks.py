@@ -25,6 +25,7 @@ from core import (
     renewal_checks,
     repository_checks,
     sites,
+    status_checks,
     validation_checks,
 )
 from core.methods import METHODS
@@ -75,6 +76,7 @@ def undated(settings: Settings) -> None:
     _approved_tokens(settings)
     profile_checks.undated(settings)
     renewal_checks.undated(settings.renewal)
+    status_checks.undated(settings.status)
     repository_checks.undated(settings)
     sites.check(settings)
     _ct(settings)
@@ -134,7 +136,8 @@ def _numbers(section: Any, prefix: str) -> None:
             _numbers(value, key)
         elif isinstance(value, dict):
             for each, inner in value.items():
-                _numbers(inner, f"{key}.{each}")
+                if is_dataclass(inner):
+                    _numbers(inner, f"{key}.{each}")
         elif isinstance(value, int) and not isinstance(value, bool):
             if value < 0 or (value == 0 and name not in MAY_BE_ZERO):
                 raise wrong(key, value, "it must be a whole number above zero")

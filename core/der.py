@@ -38,10 +38,17 @@ class Element(NamedTuple):
 def tlv(tag: int, content: bytes) -> bytes:
     """`content` under `tag`, with a definite length in the shortest form."""
     length = len(content)
-    if length < 0x80:
+    if length < 0x80:  # the common case, without another call
         return bytes((tag, length)) + content
+    return header(tag, length) + content
+
+
+def header(tag: int, length: int) -> bytes:
+    """What stands before `length` octets of content under `tag`."""
+    if length < 0x80:
+        return bytes((tag, length))
     octets = length.to_bytes((length.bit_length() + 7) // 8, "big")
-    return bytes((tag, 0x80 | len(octets))) + octets + content
+    return bytes((tag, 0x80 | len(octets))) + octets
 
 
 def sequence(*parts: bytes) -> bytes:

@@ -50,7 +50,7 @@ def put_issuer(tx: Transaction, issuer: Issuer) -> None:
     if issuer.crl_shards < known.crl_shards:
         raise CaError(
             f"issuer {issuer.id} has {known.crl_shards} CRL shards and certificates that name them: "
-            "status.crl_shards may rise but never fall"
+            "status.crl_shards and status.issuer_crl_shards may rise but never fall"
         )
     tx.execute(
         "UPDATE issuers SET chain = ?, crl_shards = ? WHERE id = ?",

@@ -42,6 +42,16 @@ REPORTS_USED = Gauge(
 HELD = Gauge("acme_orders_held", "Orders that wait for a person.", registry=REGISTRY)
 
 
+CRL_SECONDS = Histogram("acme_crl_seconds", "Issuing one CRL.", buckets=SECONDS, registry=REGISTRY)
+CRL_WAIT = Histogram(
+    "acme_crl_wait_seconds",
+    "From the commit of the first revocation that a CRL publishes to its publication, for each CRL.",
+    buckets=(1, 2, 5, 10, 15, 20, 30, 45, 60, 120, 300, 3600, 86400),
+    registry=REGISTRY,
+)
+CRL_OCTETS = Gauge("acme_crl_octets", "Length of the newest CRL.", ("issuer", "shard"), registry=REGISTRY)
+
+
 def render() -> bytes:
     """All metrics of this process; send it with `CONTENT_TYPE`."""
     return generate_latest(REGISTRY)

@@ -205,6 +205,12 @@ class Status:
     crl_refresh: int = 86400
     crl_delay: int = 10
     crl_shards: int = 1
+    issuer_crl_shards: dict[str, int] = field(default_factory=dict)
+    crl_size: int = 10_000_000
+
+    def shards_of(self, issuer_id: str) -> int:
+        """How many CRLs this issuer has."""
+        return self.issuer_crl_shards.get(issuer_id, self.crl_shards)
 
 
 @dataclass(frozen=True, slots=True)

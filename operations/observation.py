@@ -20,7 +20,7 @@ from core.database import Database
 from core.ephemeral.redis.standing import Standing
 from core.errors import CaError
 from core.settings import Settings
-from operations import report_watch
+from operations import deadlines, report_watch
 from operations.vault_watch import NOT_CONFORMING, VaultWatch, locked_text
 from signer.client import Vault
 
@@ -112,4 +112,7 @@ class _Health:
             reports = await self._database.read(lambda rows: report_watch.standing(rows, now))
             if says := report_watch.sentence(reports):
                 found["problem_reports"] = says
+            urgent = await self._database.read(lambda rows: deadlines.urgent(rows, now))
+            if urgent:  # no reason to send subscribers elsewhere
+                found["revocations"] = [each.says(now) for each in urgent]
         return web.json_response(found, status=200 if found["status"] == "ok" else 503)

@@ -24,7 +24,15 @@ from core.database import Reader
 from core.ephemeral.redis.standing import examine
 from core.errors import CaError, ConfigurationError
 from core.settings import CtMode, Rules, Settings
-from operations import bindings, children, isolation, perspective_watch, report_watch, succession
+from operations import (
+    bindings,
+    children,
+    deadlines,
+    isolation,
+    perspective_watch,
+    report_watch,
+    succession,
+)
 from operations.screens import activation_lines
 from operations.supervisor import Invocation
 from operations.vault_watch import NOT_CONFORMING
@@ -111,6 +119,7 @@ def screen(found: dict[str, Any]) -> str:
     for id, state in found["succession"]["issuers"].items():
         lines.append(f"  {'issuer ' + id:<24} {state}")
     lines += [f"  ALARM  {alarm}" for alarm in found["succession"]["alarms"]]
+    lines += [f"  ALARM  {alarm}" for alarm in found["revocations_due"]]
     lines += [f"  ALARM  {alarm}" for alarm in (found["redis"]["alarm"], found["bindings_lost"]) if alarm]
     if says := found["redis"]["says"]:
         lines.append(f"  redis         {says}")
@@ -254,6 +263,7 @@ def _from_database(settings: Settings, data: DataDirectory, now: int) -> dict[st
             "crls": [],
             "incidents": [],
             "bindings_lost": "",
+            "revocations_due": [],
         }
     reader = Reader(data.database)
     try:
@@ -280,6 +290,7 @@ def _from_database(settings: Settings, data: DataDirectory, now: int) -> dict[st
             "bindings_lost": _bindings_lost(settings, data, reader, now),
             "holds": dict(zip(_NO_HOLDS, holds.count(reader), strict=True)),
             "problem_reports": report_watch.summary(reader, now),
+            "revocations_due": [each.says(now) for each in deadlines.urgent(reader, now)],
             "revocation_version": certificates.revocation_version(reader),
             "crls": [
                 {

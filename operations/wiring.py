@@ -44,6 +44,7 @@ from core.randomness import Randomness
 from core.settings import CtMode, Settings
 from operations import bindings, holds, incident, limits, local_api, observation, problem_reports
 from operations import revoke as revoking
+from operations.deadlines import DeadlineWatch
 from operations.documents import Documents
 from operations.perspective_watch import PerspectiveWatch
 from operations.records import record_start, record_stop
@@ -246,6 +247,7 @@ async def serve(
                 rules.run(),
                 intake.run(),
                 ReportWatch(database, clock).run(),
+                DeadlineWatch(database.reader, clock).run(),
                 _front_when_usable(front, tls),
                 blocklist.follow(),
                 high_risk.follow(),

@@ -12,6 +12,10 @@ from enum import StrEnum
 
 from core.evidence import SignedStatement
 from core.rpc import Method
+from signer.crls import CrlBlocks as CrlBlocks
+from signer.crls import CrlEntry as CrlEntry
+from signer.crls import CrlRequest as CrlRequest
+from signer.crls import SignedCrl as SignedCrl
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,29 +251,8 @@ class OcspList:
 
 
 @dataclass(frozen=True, slots=True)
-class CrlEntry:
-    """One revokedCertificates entry; `reason` None or 0 leaves the extension out."""
-
-    serial: bytes
-    revoked_at: int
-    reason: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class CrlRequest:
-    """A CRL to be signed.  `number` must rise within (issuer_id, shard); the vault remembers the last."""
-
-    issuer_id: str
-    shard: int
-    number: int
-    this_update: int
-    next_update: int
-    entries: tuple[CrlEntry, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Signed:
-    """A DER OCSPResponse or CertificateList."""
+    """A DER OCSPResponse."""
 
     der: bytes
 
@@ -395,7 +378,8 @@ RECALL = Method("recall", RecallRequest, Recalled)
 LOCAL_SERVICE = Method("local-service", LocalServiceRequest, Issued)
 SIGN_OCSP = Method("sign-ocsp", OcspRequest, Signed)
 SIGN_OCSP_LIST = Method("sign-ocsp-list", OcspList, Signed)
-SIGN_CRL = Method("sign-crl", CrlRequest, Signed)
+HOLD_CRL_BLOCKS = Method("hold-crl-blocks", CrlBlocks, Nothing)
+SIGN_CRL = Method("sign-crl", CrlRequest, SignedCrl)
 SIGN_MANIFEST = Method("sign-manifest", ManifestRequest, SignedManifest)
 BLOCK_KEY = Method("block-key", BlockKeyRequest, Nothing)
 JOURNAL = Method("journal", JournalRequest, Journal)

@@ -51,8 +51,12 @@ class Vault:
         """A signed OCSPResponse with several statuses."""
         return await self._rpc.call(api.SIGN_OCSP_LIST, request)
 
-    async def sign_crl(self, request: api.CrlRequest) -> api.Signed:
-        """A signed CertificateList."""
+    async def hold_crl_blocks(self, request: api.CrlBlocks) -> None:
+        """Have entries judged, and held for CRLs that are asked for later."""
+        await self._rpc.call(api.HOLD_CRL_BLOCKS, request)
+
+    async def sign_crl(self, request: api.CrlRequest) -> api.SignedCrl:
+        """A signed CertificateList; `crl.block-unknown` when the vault does not hold a block (any more)."""
         return await self._rpc.call(api.SIGN_CRL, request)
 
     async def sign_manifest(self, payload: bytes) -> bytes:

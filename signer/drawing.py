@@ -87,7 +87,7 @@ class Drawing:
             public_key=approved.public_key,
             not_before=not_before,
             not_after=chosen.not_after,
-            crl_shard=int.from_bytes(serial[-4:]) % self._settings.status.crl_shards,
+            crl_shard=int.from_bytes(serial[-4:]) % self._settings.status.shards_of(chosen.issuer.id),
             evidence=approved.evidence,
             applicant=approved.applicant,
         )

@@ -23,6 +23,7 @@ from core import blocked_keys, certificates, compromise, der, issuers, precertif
 from core.certificates import Reservation
 from core.database import Database, Transaction
 from core.errors import HaltIssuance
+from core.refusal import wrong
 from core.settings import Settings
 from signer.api import Description, JournalEntry, Recalled
 from signer.client import Vault
@@ -48,7 +49,15 @@ class Reconciliation:
         self._settings = settings
 
     async def put_issuers(self, description: Description) -> None:
-        """Enter the vault's issuers in the register."""
+        """Enter the vault's issuers.  Raises `ConfigurationError` for CRL shards of no issuer."""
+        known = {info.id for info in description.issuers}
+        for issuer_id in self._settings.status.issuer_crl_shards:
+            if issuer_id not in known:
+                raise wrong(
+                    f"status.issuer_crl_shards.{issuer_id}",
+                    self._settings.status.issuer_crl_shards[issuer_id],
+                    f"there is no such issuer; there are {', '.join(sorted(known))}",
+                )
         found = [
             issuers.Issuer(
                 id=info.id,
@@ -56,7 +65,7 @@ class Reconciliation:
                 algorithm=info.algorithm,
                 certificate=info.certificate,
                 chain=b"".join(_pem(certificate) for certificate in info.chain[:-1]),
-                crl_shards=self._settings.status.crl_shards,
+                crl_shards=self._settings.status.shards_of(info.id),
             )
             for info in description.issuers
         ]

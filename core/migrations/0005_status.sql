@@ -53,3 +53,9 @@ CREATE TABLE document_approvals (  -- versions of the CP/CPS and of the terms (C
   effective_at INTEGER,            -- from when it binds; not before published_at
   PRIMARY KEY (document, version)
 ) STRICT, WITHOUT ROWID;
+
+-- CRLs: entries are read by ranges of serial numbers, and what waits for its publication is found at once.
+ALTER TABLE revocations ADD COLUMN changed_at INTEGER;  -- when this version of the row was committed
+DROP INDEX revocations_by_shard;
+CREATE INDEX revocations_by_shard ON revocations (issuer_id, crl_shard, serial);
+CREATE INDEX revocations_unpublished ON revocations (issuer_id, crl_shard) WHERE published_at IS NULL;

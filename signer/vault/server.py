@@ -65,6 +65,7 @@ CALLERS: dict[str, frozenset[str]] = {
     api.LOCAL_SERVICE.name: frozenset({APP}),
     api.SIGN_OCSP.name: frozenset({APP, STATUS}),
     api.SIGN_OCSP_LIST.name: frozenset({APP, STATUS}),
+    api.HOLD_CRL_BLOCKS.name: frozenset({APP}),
     api.SIGN_CRL.name: frozenset({APP}),
     api.SIGN_MANIFEST.name: frozenset({APP}),
     api.BLOCK_KEY.name: frozenset({APP}),
@@ -301,6 +302,7 @@ def _add_methods(rpc: RpcServer, service: Service, manifests: Manifests, activat
     rpc.add(api.LOCAL_SERVICE, service.local_service)
     rpc.add(api.SIGN_OCSP, service.status.sign_ocsp)
     rpc.add(api.SIGN_OCSP_LIST, service.status.sign_ocsp_list)
+    rpc.add(api.HOLD_CRL_BLOCKS, service.status.hold_crl_blocks)
     rpc.add(api.SIGN_CRL, service.status.sign_crl)
     rpc.add(api.SIGN_MANIFEST, manifests.sign)
     rpc.add(api.BLOCK_KEY, service.block_key)

@@ -137,7 +137,7 @@ class Service:
         if allowed and by.issuer.id not in allowed:
             raise Refused("profile.issuer", f"profiles.{request.profile}.issuers names only {allowed}")
         self._must_be_fresh(request)
-        if not 0 <= request.crl_shard < self._settings.status.crl_shards:
+        if not 0 <= request.crl_shard < self._settings.status.shards_of(by.issuer.id):
             raise Refused("profile.crl-shard", "no such CRL is ever made: the certificate would name none")
         # All that is dated must still hold when the certificate is signed at the latest: with CT that is when
         # it follows its precertificate; without, `expiry` is no later than the day before a new rule.

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ from cryptography import x509
 
 from core.clock import ClockSteppedBack
 from core.errors import HaltIssuance, Refused, TransientError
-from signer import steps
+from signer import api, steps
 from signer.api import KeyUse, LintRecord
 from signer.vault.record.journal import Journal, Kind, crl_issuance_id
 from signer.vault.sealed.lifetimes import ACTIVE, Life
@@ -151,12 +151,15 @@ class Signer:
         if signing is not None:
             await signing.wait()
 
-    async def crl(self, by: IssuingKey, shard: int, number: int, tbs: bytes) -> bytes:
-        """The CRL over `tbs`.  Raises `Refused` when `number` does not rise."""
+    async def crl(
+        self, by: IssuingKey, shard: int, number: int, before: bytes, entries: Sequence[bytes], after: bytes
+    ) -> api.SignedCrl:
+        """The CRL whose TBSCertList is these octets.  Raises `Refused` when `number` does not rise."""
         last = self._journal.last_crl_number(by.issuer.id, shard)
         if number <= last:
             raise Refused("crl.number", f"CRL number {number} of {by.issuer.id}-{shard} follows {last}")
         issuance_id = crl_issuance_id(by.issuer.id, shard, number)
+        tbs = b"".join((before, *entries, after))
         with self._use_of_a_key() as tokens:
             await self._journal.append(
                 Kind.CRL_INTENT,
@@ -166,12 +169,15 @@ class Signer:
             )
             signature = await tokens.sign(by.key, tbs)
             _must_verify(by.key, signature, tbs)
-            signed = crl.assemble(tbs, by.issuer.algorithm.identifier, signature)
+            signed = crl.signed(before, len(tbs), after, by.issuer.algorithm.identifier, signature)
+            digest = hashlib.sha256(signed.before[: -len(before)])
+            digest.update(tbs)
+            digest.update(signed.after[len(after) :])
             await self._journal.append(
                 Kind.CRL,
                 issuance_id=issuance_id,
                 issuer_id=by.issuer.id,
-                certificate=hashlib.sha256(signed).digest(),
+                certificate=digest.digest(),
             )
         return signed
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cryptography import x509
+
 from core.database import Reader
 
 
@@ -25,6 +27,20 @@ class Scope:
     def name(self) -> str:
         """The file's public name."""
         return f"crl/{self.issuer_id}-{self.shard}.crl"
+
+    def distribution_point(self, base_url: str) -> tuple[bool, bytes] | None:
+        """Whether its issuingDistributionPoint is critical, and its DER (BR 7.2.2.1).
+
+        A shard names its own URL, octet for octet the one in its certificates' CRLDP; a full CRL names none.
+        The first shard keeps the URL that it had as a full CRL, and so its certificates keep their CRL when
+        others are added.
+        """
+        if self.shards == 1:
+            return None
+        name = x509.UniformResourceIdentifier(f"{base_url.rstrip('/')}/{self.name}")
+        return True, x509.IssuingDistributionPoint(
+            [name], None, False, False, None, False, False
+        ).public_bytes()
 
 
 @dataclass(frozen=True, slots=True)

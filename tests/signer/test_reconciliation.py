@@ -12,7 +12,7 @@ import pytest
 from core import blocked_keys, certificates, issuers
 from core.certificates import State
 from core.database import Database
-from core.errors import HaltIssuance, TransientError
+from core.errors import ConfigurationError, HaltIssuance, TransientError
 from core.settings import Status as StatusSettings
 from signer import api
 from signer.issuance import Issuance
@@ -78,6 +78,14 @@ async def test_a_serial_that_only_the_journal_knows_is_entered(vault: MemoryVaul
         assert row.names == APPROVED.names
         assert [each["crl_shard"] for each in second.reader.all(_SHARDS)] == shards
         assert row.spki_sha256 == hashlib.sha256(APPROVED.public_key).digest()
+
+
+async def test_crl_shards_of_an_issuer_that_is_none_are_refused(
+    vault: MemoryVault, database: Database
+) -> None:
+    wrong = replace(SETTINGS, status=StatusSettings(issuer_crl_shards={"ec-9": 4}))
+    with pytest.raises(ConfigurationError, match=r"status\.issuer_crl_shards\.ec-9.*there are "):
+        await issuance_with(vault, database, wrong).reconcile()
 
 
 @pytest.mark.clause("BR 4.9.9")

@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import json
 from base64 import urlsafe_b64encode
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -26,6 +27,7 @@ from core import der
 from core.errors import Refused, TransientError
 from signer.api import (
     ActivationState,
+    CrlBlocks,
     CrlRequest,
     Description,
     IssuerInfo,
@@ -34,6 +36,7 @@ from signer.api import (
     OcspRequest,
     ResponderInfo,
     Signed,
+    SignedCrl,
 )
 
 DAY = 86400
@@ -148,6 +151,8 @@ class SoftwareVault:
         self.ocsp_requests: list[OcspRequest] = []
         self.ocsp_lists: list[OcspList] = []
         self.crl_requests: list[CrlRequest] = []
+        self.held: dict[bytes, bytes] = {}
+        """Blocks of CRL entries by their SHA-256; cleared, it is a vault that was started anew."""
         self.gate: asyncio.Event | None = None
         """When set, a signer waits for it after the request arrived: the moment between read and write."""
         self.waiting = asyncio.Event()
@@ -242,10 +247,33 @@ class SoftwareVault:
         typed = der.sequence(der.oid("1.3.6.1.5.5.7.48.1.1"), der.octet_string(basic))
         return Signed(der.sequence(der.enumerated(0), der.explicit(0, typed)))
 
-    async def sign_crl(self, request: CrlRequest) -> Signed:
+    async def hold_crl_blocks(self, request: CrlBlocks) -> None:
+        self.held |= {hashlib.sha256(block).digest(): block for block in request.blocks}
+
+    async def sign_crl(self, request: CrlRequest) -> SignedCrl:
         self.crl_requests.append(request)
         await self._work()
-        return Signed(self.crl(request))
+        if set(request.blocks) - set(self.held):
+            raise Refused("crl.block-unknown", "a block is not here")
+        return self.parted(self.crl(request), request)
+
+    def parted(self, content: bytes, request: CrlRequest) -> SignedCrl:
+        """A CRL without the octets of the entries that were asked for, where it has them."""
+        entries = b"".join(self.held[each] for each in request.blocks)
+        if not entries or entries not in content:
+            return SignedCrl(content, b"")
+        before, _, after = content.partition(entries)
+        return SignedCrl(before, after)
+
+    def entries(self, request: CrlRequest) -> Iterator[x509.RevokedCertificate]:
+        """Of the blocks that were asked for, as `cryptography` reads them."""
+        octets = b"".join(self.held[each] for each in request.blocks)
+        if octets:
+            # In the frame of another CRL, whose signature nobody looks at.
+            tbs, *end = der.elements(der.only(self.root_crl, der.SEQUENCE).content)
+            *head, tail = (field.encoding for field in der.elements(tbs.content))
+            listed = der.sequence(*head, der.sequence(octets), tail)
+            yield from x509.load_der_x509_crl(der.sequence(listed, *(each.encoding for each in end)))
 
     async def sign_manifest(self, payload: bytes) -> bytes:
         """A JWS over it, by a software key; judged for nothing but its number."""
@@ -275,16 +303,8 @@ class SoftwareVault:
                 [x509.UniformResourceIdentifier(url)], None, False, False, None, False, False
             )
             builder = builder.add_extension(point, critical=True)
-        for entry in request.entries:
-            revoked = (
-                x509.RevokedCertificateBuilder()
-                .serial_number(int.from_bytes(entry.serial, "big"))
-                .revocation_date(at(entry.revoked_at))
-            )
-            flag = reason(entry.reason)
-            if flag is not None:
-                revoked = revoked.add_extension(x509.CRLReason(flag), critical=False)
-            builder = builder.add_revoked_certificate(revoked.build())
+        for entry in self.entries(request):
+            builder = builder.add_revoked_certificate(entry)
         return builder.sign(issuer.key, hashes.SHA256()).public_bytes(Encoding.DER)
 
     def make_root_crl(self, number: int) -> bytes:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable
 
 from core import der
@@ -40,12 +41,16 @@ class Sampler:
         self.judged = 0
         """How many were linted again."""
 
-    def offer(self, kind: Kind, signed: bytes) -> None:
-        """Perhaps lint this signed certificate, CRL or OCSP response, in the background, one at a time."""
+    def offer(self, kind: Kind, signed: bytes | Callable[[], bytes]) -> None:
+        """Perhaps lint this signed certificate, CRL or OCSP response, in the background, one at a time.
+
+        What is large is given as a function that makes it, called when it was drawn.
+        """
         if not self._one_in or self._below(self._one_in):
             return
         if self._at_work is None or self._at_work.done():
-            self._at_work = asyncio.get_running_loop().create_task(self._judge(kind, signed))
+            octets = signed if isinstance(signed, bytes) else signed()
+            self._at_work = asyncio.get_running_loop().create_task(self._judge(kind, octets))
 
     async def close(self) -> None:
         """Drop what is under way."""
@@ -72,10 +77,13 @@ class Sampler:
         # version, signature, issuer, thisUpdate, nextUpdate, and revokedCertificates unless it is absent
         if len(fields) < 7:
             return certificate_list
-        entries = [entry.encoding for entry in der.elements(fields[5].content)]
-        if len(entries) <= CRL_ENTRIES:
+        # Counted first, and drawn then: a list of a million would take more memory than all the rest.
+        count = sum(1 for _ in der.elements(fields[5].content))
+        if count <= CRL_ENTRIES:
             return certificate_list
-        drawn = [entries[self._below(len(entries))] for _ in range(CRL_ENTRIES)]
+        chosen = Counter(self._below(count) for _ in range(CRL_ENTRIES))
+        listed = enumerate(der.elements(fields[5].content))
+        drawn = [entry.encoding for number, entry in listed for _ in range(chosen[number])]
         head, tail = (field.encoding for field in fields[:5]), (field.encoding for field in fields[6:])
         return der.sequence(
             der.sequence(*head, der.sequence(*drawn), *tail), *(field.encoding for field in rest)

@@ -141,6 +141,10 @@ class Journal:
         """The highest CRL number that was ever intended in this scope; 0 when none was."""
         return self._crl_numbers.get((issuer_id, shard), 0)
 
+    def crl_shards(self, issuer_id: str) -> int:
+        """How many CRLs this issuer has had at the least; 0 when none was ever intended."""
+        return 1 + max((shard for id, shard in self._crl_numbers if id == issuer_id), default=-1)
+
     @property
     def last_manifest(self) -> int:
         """The number of the newest manifest of the repository; 0 before the first."""

@@ -1,6 +1,7 @@
 """CRLs and OCSP answers before they are signed: all of each by our own lint, each shape of them by pkilint.
 
-Of a CRL pkilint sees the frame and one entry of each shape, every time.  Of OCSP answers it sees the first of
+The entries of a CRL were judged in their blocks (crl_blocks.py); here it is the frame with a *specimen*, one
+entry of each shape, that both lints see, every time.  Of OCSP answers it sees the first of
 each shape; the shapes that passed are remembered under the linters' versions and the day of the rules, so
 that a new rule is asked about all of them again.
 
@@ -11,7 +12,6 @@ BR 4.3.1.2, 7.2, 7.3; RFC 5280 section 5; RFC 6960 section 4.2; docs/adr/0011.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 
 from core import requirements
@@ -22,9 +22,6 @@ from signer.vault.lint.pool import Kind, LintPool
 from signer.vault.status.responders import Responder
 from signer.vault.templates import crl, ocsp
 from signer.vault.templates.authority import Issuer
-
-AT_ONCE = 2_000
-"""Entries: a longer CRL is written and checked in a thread, since 100 000 take half a second."""
 
 MAX_SHAPES = 4096
 """Remembered at most: two hashes, seven statuses, a responder a week and issuer.  Then all are asked anew."""
@@ -38,14 +35,18 @@ class StatusLint:
         self._passed: set[tuple[object, ...]] = set()
 
     async def crl(self, wanted: Wanted, now: int) -> bytes:
-        """The TBSCertList that says what is wanted.  Raises `Refused`."""
-        if len(wanted.entries) > AT_ONCE:
-            tbs, specimen = await asyncio.to_thread(_checked_crl, wanted)
-        else:
-            tbs, specimen = _checked_crl(wanted)
-        kind = Kind.ROOT_CRL if wanted.of_cas else Kind.CRL
-        await self._pool.lint(crl.dummy_signed(specimen, wanted.issuer), kind, at=now)
-        return tbs
+        """The TBSCertList that says what is wanted; for entries it has the specimens.  Raises `Refused`."""
+        tbs = crl.build_tbs(
+            wanted.issuer,
+            wanted.number,
+            wanted.this_update,
+            wanted.next_update,
+            wanted.entries,
+            wanted.url,
+        )
+        specimen = crl_check.check(tbs, wanted)
+        await self._pool.lint(crl.dummy_signed(specimen, wanted.issuer), Kind.CRL, at=now)
+        return specimen
 
     async def ocsp(
         self, issuer: Issuer, responder: Responder, requests: Sequence[OcspRequest], now: int
@@ -76,17 +77,3 @@ class StatusLint:
                 self._passed.clear()
             self._passed |= shapes
         return data
-
-
-def _checked_crl(wanted: Wanted) -> tuple[bytes, bytes]:
-    """The TBSCertList, and its specimen for pkilint."""
-    tbs = crl.build_tbs(
-        wanted.issuer,
-        wanted.number,
-        wanted.this_update,
-        wanted.next_update,
-        wanted.entries,
-        wanted.url,
-        of_cas=wanted.of_cas,
-    )
-    return tbs, crl_check.check(tbs, wanted)

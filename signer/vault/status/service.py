@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 from core.clock import Clock
 from core.errors import Refused
+from core.refusal import wrong
 from core.settings import Rules, Settings
 from signer import api
 from signer.api import KeyUse
@@ -22,9 +23,10 @@ from signer.vault.lint.sample import Sampler
 from signer.vault.record.journal import Journal
 from signer.vault.sealed import lifetimes
 from signer.vault.signing import IssuingKey, Signer, issuing_key
+from signer.vault.status.held import HeldBlocks
 from signer.vault.status.lint import StatusLint
 from signer.vault.status.responders import Responders
-from signer.vault.templates import ocsp
+from signer.vault.templates import crl, ocsp
 
 _CLOCK_TOLERANCE = 5
 """Seconds by which a status may be from the future: two processes read one clock at different moments."""
@@ -52,6 +54,9 @@ class StatusService:
         self._lint = lint
         self._sampler = sampler
         self._clock = clock
+        self._held = HeldBlocks()
+        for issuer_id in issuers:
+            _must_not_have_fallen(issuer_id, settings.status.shards_of(issuer_id), journal)
 
     async def sign_ocsp(self, request: api.OcspRequest) -> api.Signed:
         """A status, signed by the issuer's responder."""
@@ -79,8 +84,15 @@ class StatusService:
         self._sampler.offer(Kind.OCSP, signed)
         return api.Signed(signed)
 
-    async def sign_crl(self, request: api.CrlRequest) -> api.Signed:
-        """A CRL; its number rises."""
+    async def hold_crl_blocks(self, request: api.CrlBlocks) -> api.Nothing:
+        """Entries, judged and held for the next CRLs of their scope."""
+        by = issuing_key(self._issuers, request.issuer_id, KeyUse.ISSUING, KeyUse.LOCAL_SERVICE)
+        self._must_have(by, request.shard)
+        self._held.hold(request.issuer_id, request.shard, request.blocks)
+        return api.Nothing()
+
+    async def sign_crl(self, request: api.CrlRequest) -> api.SignedCrl:
+        """A CRL of blocks that are held; its number rises."""
         now = self._clock.now()
         self._signer.must_be_open()
         by = issuing_key(self._issuers, request.issuer_id, KeyUse.ISSUING, KeyUse.LOCAL_SERVICE)
@@ -88,18 +100,40 @@ class StatusService:
         _must_not_be_later(request.this_update, now)
         if self._settings.ca.rules is Rules.PUBLIC:
             dated.must_suit_crl(request, now)
-        shards = self._settings.status.crl_shards
-        if not 0 <= request.shard < shards:
-            raise Refused("crl.shard", f"{request.issuer_id} has the shards 0 to {shards - 1}")
+        shards = self._must_have(by, request.shard)
+        blocks = self._held.found(request.issuer_id, request.shard, request.blocks)
+        specimens: dict[tuple[int, int, int], api.CrlEntry] = {}
+        for block in blocks:
+            if block.latest > request.this_update:
+                raise Refused(
+                    "crl.revoked-at", "a revocation lies after thisUpdate: the clock or the register is wrong"
+                )
+            for shape, entry in block.specimens:
+                specimens.setdefault(shape, entry)
         # One full CRL carries no issuingDistributionPoint; a shard names itself in one (BR 7.2.2.1).
         url = by.issuer.crl_url(request.shard) if shards > 1 else None
         wanted = Wanted(
-            by.issuer, request.number, request.this_update, request.next_update, request.entries, url
+            by.issuer,
+            request.number,
+            request.this_update,
+            request.next_update,
+            tuple(specimens.values()),
+            url,
         )
-        tbs = await self._lint.crl(wanted, now)
-        signed = await self._signer.crl(by, request.shard, request.number, tbs)
-        self._sampler.offer(Kind.CRL, signed)
-        return api.Signed(signed)
+        specimen = await self._lint.crl(wanted, now)
+        entries = [block.octets for block in blocks]
+        before, after = crl.around(specimen, sum(map(len, entries)))
+        signed = await self._signer.crl(by, request.shard, request.number, before, entries, after)
+        self._held.keep_only(request.issuer_id, request.shard, request.blocks)
+        self._sampler.offer(Kind.CRL, lambda: signed.whole(entries))
+        return signed
+
+    def _must_have(self, by: IssuingKey, shard: int) -> int:
+        """How many shards this issuer has.  Raises `Refused` for one that it has not."""
+        shards = self._settings.status.shards_of(by.issuer.id)
+        if not 0 <= shard < shards:
+            raise Refused("crl.shard", f"{by.issuer.id} has the shards 0 to {shards - 1}")
+        return shards
 
 
 def _sole_issuer(request: api.OcspList) -> str:
@@ -107,6 +141,21 @@ def _sole_issuer(request: api.OcspList) -> str:
     if len(found) != 1:
         raise Refused("ocsp.issuer", "an answer is about one issuer's certificates: one responder signs it")
     return found.pop()
+
+
+def _must_not_have_fallen(issuer_id: str, shards: int, journal: Journal) -> None:
+    """Certificates name the CRLs that there were: whatever the register says, each goes on (BR 4.9.7).
+
+    Raises `ConfigurationError`.
+    """
+    known = journal.crl_shards(issuer_id)
+    if shards < known:
+        raise wrong(
+            "status.crl_shards",
+            shards,
+            f"{known} CRL shards of {issuer_id} were signed and certificates name them: their number may "
+            "rise but never fall",
+        )
 
 
 def _must_not_be_later(this_update: int, now: int) -> None:

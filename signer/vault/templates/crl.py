@@ -1,4 +1,4 @@
-"""A TBSCertList from a DER template: 100 000 entries in a third of a second (docs/adr/0003).
+"""A TBSCertList from a DER template (docs/adr/0003); the entries of long CRLs come encoded (docs/adr/0035).
 
 Must never: decide what is revoked, or choose a CRL number (the vault's journal remembers the last).
 
@@ -12,7 +12,7 @@ from functools import cache
 
 from core import der
 from core.errors import Refused
-from signer.api import CrlEntry
+from signer.api import CrlEntry, SignedCrl
 from signer.vault.templates.authority import Issuer
 from signer.vault.tokens import algorithms
 
@@ -79,9 +79,26 @@ def build_tbs(
     )
 
 
+def around(specimen: bytes, octets: int) -> tuple[bytes, bytes]:
+    """What stands before and after `octets` of entries in a TBSCertList that is otherwise like `specimen`."""
+    fields = [field.encoding for field in der.elements(der.only(specimen, der.SEQUENCE).content)]
+    head, tail = b"".join(fields[:5]), fields[-1]
+    listed = der.header(der.SEQUENCE, octets) if octets else b""
+    length = len(head) + len(listed) + octets + len(tail)
+    return der.header(der.SEQUENCE, length) + head + listed, tail
+
+
 def assemble(tbs: bytes, signature_algorithm: bytes, signature: bytes) -> bytes:
     """The CertificateList."""
     return der.sequence(tbs, signature_algorithm, der.bit_string(signature))
+
+
+def signed(
+    before: bytes, tbs_octets: int, after: bytes, signature_algorithm: bytes, signature: bytes
+) -> SignedCrl:
+    """The CertificateList without its entries, of a TBSCertList of `tbs_octets` as `around` has it."""
+    end = signature_algorithm + der.bit_string(signature)
+    return SignedCrl(der.header(der.SEQUENCE, tbs_octets + len(end)) + before, after + end)
 
 
 def dummy_signed(tbs: bytes, issuer: Issuer) -> bytes:

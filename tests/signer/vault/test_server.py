@@ -288,7 +288,7 @@ async def test_the_number_of_a_crl_rises_within_its_scope(vault: Vault) -> None:
 
     async def sign(number: int) -> x509.CertificateRevocationList:
         wanted = api.CrlRequest("rsa-1", 0, number, now, now + DAY, ())
-        return x509.load_der_x509_crl((await vault.sign_crl(wanted)).der)
+        return x509.load_der_x509_crl((await vault.sign_crl(wanted)).whole())
 
     found = await sign(7)
     assert found.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number == 7

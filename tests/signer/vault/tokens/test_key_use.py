@@ -6,6 +6,7 @@ builder errs, as each request's issuance id asks (tests/support/tbs_mutants.py).
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
@@ -21,8 +22,9 @@ from core.errors import Refused
 from core.randomness import SystemRandomness, token
 from core.settings import Settings
 from signer import serials
-from signer.api import CrlEntry, CrlRequest, OcspRequest
+from signer.api import CrlBlocks, CrlRequest, OcspRequest
 from signer.client import Vault
+from status.crl.entries import encoded
 from tests.signer.vault.test_server import DAY, request
 from tests.support.tbs_mutants import CRL_BASE, EXTENSIONS, MUTANTS, OCSP_PREFIX, PREFIX, PROGRAM
 from tests.support.vault import RunningVault
@@ -107,9 +109,11 @@ async def test_the_key_is_never_used_for_a_leaf_of_which_any_octet_was_changed(s
 @pytest.mark.clause("BR 7.2")
 async def test_the_key_is_never_used_for_a_crl_of_which_any_octet_was_changed(spied: Spied) -> None:
     now = SystemClock().now()
-    entries = (CrlEntry(serials.draw(SystemRandomness()), now - DAY, 1),)
-    honest = CrlRequest("ec-1", 0, 1, now, now + DAY, entries)
-    length = len(x509.load_der_x509_crl((await spied.vault.sign_crl(honest)).der).tbs_certlist_bytes)
+    block = encoded([(serials.draw(SystemRandomness()), now - DAY, 1)])
+    await spied.vault.hold_crl_blocks(CrlBlocks("ec-1", 0, (block,)))
+    honest = CrlRequest("ec-1", 0, 1, now, now + DAY, (hashlib.sha256(block).digest(),))
+    signed = (await spied.vault.sign_crl(honest)).whole([block])
+    length = len(x509.load_der_x509_crl(signed).tbs_certlist_bytes)
     # The number of a mutant is longer than the honest one's.
     signatures, intents = spied.signatures(), await spied.intents()
     for octet in range(length + 8):

@@ -1,0 +1,145 @@
+"""status/crl/entries.py: what is kept in memory is what the register says, whatever happened in between."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+from core import certificates
+from core.database import Transaction
+from status.crl import entries as module
+from status.crl import parts
+from status.crl.entries import Block, Entries
+from status.crl.scopes import Published, Scope
+from tests.support.software_vault import DAY
+
+SCOPE = Scope("ec1", 0, 1, b"")
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BLOCK", 4)
+
+
+async def renew(
+    house: Any, entries: Entries, last: Published | None = None, *, whole: bool = False
+) -> list[Block]:
+    renewed = entries.renewed(house.reader, SCOPE, last, house.clock.now(), whole=whole)
+    return [block async for block in renewed]
+
+
+def said(entries: Entries) -> list[parts.Entry]:
+    return [entry for block in entries.blocks for entry in parts.said(block.octets)]
+
+
+def in_the_register(house: Any, valid_at: int = 0) -> list[parts.Entry]:
+    found = certificates.revocations(house.reader, "ec1", 0, valid_at)
+    return [(each.serial, each.revoked_at, each.reason) for each in found]
+
+
+async def add(house: Any, count: int, chance: random.Random, days: int = 90) -> None:
+    """Certificates with random serial numbers, revoked."""
+
+    def unit(tx: Transaction) -> None:
+        for _ in range(count):
+            serial = b"\x01" + chance.randbytes(16)
+            tx.execute(
+                "INSERT INTO certificates (id, serial, issuer_id, crl_shard, state, profile, names,"
+                " spki_sha256, not_before, not_after, versions, created_at)"
+                " VALUES (?, ?, 'ec1', 0, 'issued', 'p', '[]', x'', 0, ?, '{}', 0)",
+                (serial.hex(), serial, tx.now + days * DAY),
+            )
+            certificates.revoke(tx, serial, chance.choice([0, 1, 3, 4, 5, 9]), "a test")
+
+    await house.database.write(unit)
+
+
+async def test_blocks_follow_the_register_through_any_history(house: Any) -> None:
+    chance, entries = random.Random(5), Entries()
+    for number in range(60):
+        await add(house, chance.randrange(12), chance)
+        house.clock.at += 1
+        if number % 7 == 3:
+            serial = chance.choice(in_the_register(house) or [(b"", 0, 1)])[0]
+            revocation = certificates.revocation_of(house.reader, serial)
+            if revocation is not None and revocation.reason != 1:
+                await house.database.write(
+                    lambda tx, serial=serial: certificates.upgrade_reason(tx, serial, "found")
+                )
+        await renew(house, entries, whole=number % 20 == 19)
+        assert said(entries) == in_the_register(house)
+        assert entries.version == certificates.revocation_version(house.reader)
+        assert all(0 < block.count < 2 * module.BLOCK for block in entries.blocks)
+        assert len(entries.blocks) <= 1 + entries.count  # no empty ones
+    assert len(entries.blocks) > 20
+
+
+async def test_a_revocation_has_one_block_read_and_no_other(house: Any) -> None:
+    chance, entries = random.Random(6), Entries()
+    await add(house, 100, chance)
+    await renew(house, entries)
+    before = {block.sha256 for block in entries.blocks}
+    await add(house, 1, chance)
+    read = await renew(house, entries)
+    assert 1 <= len(read) <= 2
+    assert len({block.sha256 for block in entries.blocks} - before) == len(read)
+
+
+async def test_nothing_is_read_when_nothing_changed(house: Any) -> None:
+    entries = Entries()
+    await add(house, 20, random.Random(7))
+    await renew(house, entries)
+    assert await renew(house, entries) == []
+    read = await renew(house, entries, whole=True)
+    assert read == entries.blocks
+
+
+async def test_a_revocation_in_another_scope_changes_nothing(house: Any) -> None:
+    entries = Entries()
+    await add(house, 20, random.Random(8))
+    await renew(house, entries)
+    await house.revoke(await house.issue("rsa1"))
+    assert await renew(house, entries) == []
+
+
+@pytest.mark.clause("BR 4.10.1")
+@pytest.mark.clause("requirements 2.64")
+@pytest.mark.parametrize(("expired_for", "stands"), [(-1, True), (0, True), (1, False)])
+async def test_an_entry_leaves_when_a_crl_after_its_expiry_had_it_to_the_second(
+    house: Any, expired_for: int, stands: bool
+) -> None:
+    serial = await house.issue(days=1)
+    not_after = certificates.by_serial(house.reader, serial).not_after
+    await house.revoke(serial)
+    version = certificates.revocation_version(house.reader)
+    # The last CRL's thisUpdate: a second before the end, at it, and after it; the last second is still valid.
+    last = Published(1, not_after + expired_for, 0, version, b"")
+    entries = Entries()
+    await renew(house, entries, last)
+    assert (entries.count == 1) is stands
+
+
+@pytest.mark.clause("BR 4.10.1")
+async def test_what_was_revoked_after_it_had_expired_is_on_one_crl(house: Any) -> None:
+    serial = await house.issue(days=1)
+    house.clock.at += 3 * DAY
+    last = Published(1, house.clock.now(), 0, certificates.revocation_version(house.reader), b"")
+    await house.revoke(serial)
+    entries = Entries()
+    await renew(house, entries, last)
+    assert entries.count == 1
+    last = Published(2, house.clock.now(), 0, certificates.revocation_version(house.reader), b"")
+    await renew(house, entries, last, whole=True)
+    assert entries.count == 0
+
+
+async def test_an_encoder_that_errs_is_found_before_anything_is_signed(
+    house: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode = module.encoded
+    monkeypatch.setattr(module, "encoded", lambda rows: encode([(s, at + 1, why) for s, at, why in rows]))
+    await add(house, 3, random.Random(9))
+    with pytest.raises(Exception, match="do not say what the register says"):
+        await renew(house, Entries())
