@@ -6,11 +6,13 @@ Must never: change anything.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from core.errors import ConfigurationError, TransientError
+
+T = TypeVar("T")
 
 Row = sqlite3.Row
 
@@ -85,6 +87,43 @@ class Reader:
         ):
             return error
         return TransientError(f"{self._path.name} cannot be read now ({error}); is the app process up?")
+
+
+class PatientReader(Reader):
+    """A `Reader` of a database that may be missing or broken: opened when asked, and anew after a fault.
+
+    For a process that has something to give without it.  Raises `TransientError` for all that goes wrong.
+    """
+
+    def __init__(self, path: Path, busy_timeout: int = 5) -> None:
+        self._path = path
+        self._busy_timeout = busy_timeout
+        self._opened: Reader | None = None
+
+    def all(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+        """All rows."""
+        return self._ask(lambda reader: reader.all(sql, parameters))
+
+    def one(self, sql: str, parameters: Sequence[Any] = ()) -> Row | None:
+        """The first row, or None."""
+        return self._ask(lambda reader: reader.one(sql, parameters))
+
+    def close(self) -> None:
+        """Close the connection, if there is one."""
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            opened.close()
+
+    def _ask(self, query: Callable[[Reader], T]) -> T:
+        try:
+            if self._opened is None:
+                self._opened = Reader(self._path, self._busy_timeout)
+            return query(self._opened)
+        except ConfigurationError as error:
+            raise TransientError(str(error)) from error
+        except sqlite3.Error as error:
+            self.close()
+            raise TransientError(f"{self._path} cannot be read: {error}; restore it from a backup") from error
 
 
 def connect(path: Path, mode: str, busy_timeout: int) -> sqlite3.Connection:

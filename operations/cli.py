@@ -29,6 +29,7 @@ from operations import (
     limits_commands,
     mpic_commands,
     problem_report_commands,
+    repository_commands,
     revoke_commands,
     watch_commands,
 )
@@ -61,6 +62,7 @@ application.add_typer(keys_commands.application)
 application.add_typer(limits_commands.application)
 application.add_typer(mpic_commands.application)
 application.add_typer(problem_report_commands.application)
+application.add_typer(repository_commands.application)
 application.add_typer(incident_commands.application)
 
 

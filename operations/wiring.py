@@ -120,7 +120,13 @@ async def serve(
             _log.critical("ISSUANCE HALTED: %s", halt)
         chains = succession.chains
         crls = CrlUpdater(database, vault, settings, data, clock)
-        succession.on_change = crls.wake
+        manifests = ManifestUpdater(data.database, vault, settings, store, clock)
+
+        def followed() -> None:
+            crls.wake()
+            manifests.wake()
+
+        succession.on_change = followed
         try:
             await crls.update()
         except CaError as error:
@@ -128,7 +134,6 @@ async def serve(
             _log.error("no CRL at start: %s", error)
         publisher.publish_index(store, description, settings)
 
-        manifests = ManifestUpdater(data.database, vault, settings, store, clock)
         blocklist = Blocklist(settings.ca.blocklist)
         closing.callback(blocklist.close)
         high_risk = HighRisk(settings.ca.high_risk)

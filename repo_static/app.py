@@ -19,7 +19,7 @@ from aiohttp import web
 
 from repo_static import conditions
 from repo_static.opened import NotPublic, Opened, Tags, open_file
-from repo_static.store import COMPRESSED, VARIANT
+from repo_static.store import PACKED, VARIANT
 
 _DAY = 86400
 _SOON = 300
@@ -78,7 +78,7 @@ def handler(root: Path) -> Callable[[web.Request], Awaitable[web.StreamResponse]
         headers = {"Content-Type": media_type, "Cache-Control": f"public, max-age={seconds}"}
         if suffix in IMMUTABLE:
             headers["Cache-Control"] += ", immutable"
-        if suffix in COMPRESSED:
+        if suffix in PACKED:
             headers["Vary"] = "Accept-Encoding"
             if accepts_gzip(request.headers.get("Accept-Encoding", "")):
                 opened, packed = _variant(root, name, opened)

@@ -36,6 +36,12 @@ re-issue, and that many who fetch them do not ask for it."""
 
 VARIANT = ".gz"
 
+PACKED = COMPRESSED | {".jsonl"}
+"""And those that grow (`grow`), whose packed variants grow beside them."""
+
+LEVEL = 6
+"""Of gzip: a third of the time of the highest, for octets that are as few."""
+
 _CHUNK = 1 << 20
 
 
@@ -101,7 +107,7 @@ class Store:
         digest = hashlib.sha256()
         with _written_durably(path) as file:
             left = keep.size
-            if left:
+            if left and path.exists():
                 with path.open("rb") as published:
                     while left and (chunk := published.read(min(left, _CHUNK))):
                         left -= len(chunk)
@@ -161,7 +167,7 @@ class Store:
         variant = path.parent / f"{path.name}{VARIANT}"
         if path.suffix not in COMPRESSED or variant.exists():
             return
-        packed = gzip.compress(content, mtime=0)
+        packed = gzip.compress(content, LEVEL, mtime=0)
         if len(packed) < len(content):
             with _written_durably(variant) as file:
                 file.write(packed)

@@ -15,9 +15,9 @@ from aiohttp import web
 from core.addresses import Blocks
 from core.clock import Clock
 from core.data_directory import DataDirectory
-from core.database import Reader
 from core.errors import ConfigurationError
 from core.randomness import Randomness
+from core.reader import PatientReader
 from core.settings import Settings
 from signer.client import Vault
 from status import app
@@ -43,7 +43,7 @@ async def serve(
 ) -> None:
     """Serve on `settings.repository.listen` until cancelled; `ready()` is called once we do."""
     vault = Vault(data.vault_socket, _SIGN_TIMEOUT, data.vault)
-    reader = Reader(data.database, settings.database.busy_timeout)
+    reader = PatientReader(data.database, settings.database.busy_timeout)
     data.status.mkdir(parents=True, exist_ok=True, mode=0o700)
     kept = KeptAnswers(data.status / "answers.sqlite", clock.now())
     responder = Responder(

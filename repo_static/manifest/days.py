@@ -22,7 +22,7 @@ from core import audit
 from core.database import Rows
 from repo_static.manifest import lists
 from repo_static.manifest.lists import ISSUED, REVOKED, Tally
-from repo_static.store import EMPTY, Extent, Store
+from repo_static.store import EMPTY, LEVEL, Extent, Store
 
 HISTORY = "history.jsonl"
 
@@ -186,7 +186,9 @@ class Book:
         return self._grow(HISTORY, history, line)
 
     def _grow(self, name: str, before: File | None, more: bytes) -> File:
-        packed = gzip.compress(more, mtime=0)  # members one after another are one file (RFC 1952 section 2.2)
+        packed = gzip.compress(
+            more, LEVEL, mtime=0
+        )  # members one after another are one file (RFC 1952 section 2.2)
         variant = self._grown(f"{name}.gz", before.gzip if before else None, packed)
         return replace(self._grown(name, before, more), gzip=variant)
 

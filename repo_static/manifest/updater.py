@@ -110,7 +110,13 @@ class ManifestUpdater:
         self._tree = document.Tree(store)
         self._book = Book(store, base_url(settings))
         self._seen: object = None
+        self._woken = asyncio.Event()
         self._one_at_a_time = asyncio.Lock()
+
+    def wake(self) -> None:
+        """Something has changed that no file tells of: the state or the days of an issuer."""
+        self._seen = None
+        self._woken.set()
 
     async def run(self) -> None:
         """Look at the tree from time to time and publish what is due, for ever."""
@@ -127,7 +133,10 @@ class ManifestUpdater:
             except Exception:
                 _log.exception("no new manifest")
                 pause = RETRY_AFTER
-            await asyncio.sleep(pause)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._woken.wait()
+            self._woken.clear()
 
     async def update(self, force: bool = False) -> bool:
         """Publish a manifest if one is due, or with `force` in any case; whether one was published.

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from core.data_directory import DataDirectory
 from core.settings import Deployment, Settings
 from operations import isolation
 from operations.isolation import Isolation
+from repo_static.store import Store
 
 
 def test_isolation_that_is_not_wanted_is_not_claimed(tmp_path: Path) -> None:
@@ -75,3 +78,42 @@ def test_what_a_ceremony_makes_beside_a_running_ca_goes_to_its_owner_and_the_soc
     isolation.give_back(Isolation(""), data)
     assert [path.stat().st_uid for path in made] == [4711, 4711, 0]
     isolation.give_back(Isolation("not isolated"), data)
+
+
+@pytest.mark.clause("CPS 2.4")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give directories away")
+def test_who_serves_the_public_files_can_read_and_not_write_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    uids = {name: 47_000 + number for number, name in enumerate(isolation.USERS.values())}
+    group = 47_100
+    monkeypatch.setattr(isolation, "user_uid", uids.__getitem__)
+    monkeypatch.setattr(isolation, "user_gid", lambda name: uids[name])
+    monkeypatch.setattr("grp.getgrnam", lambda name: type("Group", (), {"gr_gid": group}))
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        data = DataDirectory(Path(directory) / "data")
+        store = Store(data.repository)
+        data.repository.mkdir(parents=True)
+        store.replace("crl/ec1-0.crl", b"crl")
+        store.replace("manifest.json", b"manifest")
+        isolation.arrange(Isolation(""), data)
+
+        def tried(user: str, *words: str) -> int:
+            options = {"user": uids[user], "group": group, "extra_groups": []}
+            command = ["/bin/sh", "-c", " ".join(words)]
+            ran = subprocess.run(command, cwd=data.repository, stderr=subprocess.DEVNULL, **options)  # type: ignore[call-overload]
+            return int(ran.returncode)
+
+        status, app = isolation.USERS["status"], isolation.USERS["app"]
+        assert tried(status, "cat crl/ec1-0.crl manifest.json >/dev/null") == 0
+        for act in (
+            "echo x >> crl/ec1-0.crl",
+            "echo x > crl/new.crl",
+            "rm -f manifest.json",
+            "mv manifest.json other.json",
+            "mkdir issued",
+            "ln -s /etc/passwd link.txt",
+            "chmod 777 .",
+            "mv ../repository ../elsewhere",
+        ):
+            assert tried(status, act) != 0, act
+        assert tried(app, "echo x > crl/new.crl") == 0

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
+import hashlib
 import os
 from pathlib import Path
 
 import pytest
 
-from repo_static.store import NotPublished, Store, is_public_name
+from repo_static.store import EMPTY, Extent, NotPublished, Store, is_public_name
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path)
 
 
 def refuse(published: bytes | None) -> None:
@@ -107,3 +115,75 @@ def test_the_content_is_on_the_disk_before_it_has_its_name(
     monkeypatch.setattr("repo_static.store.os.replace", lambda a, b: (events.append("name"), rename(a, b)))
     Store(tmp_path).replace("a.txt", b"x")
     assert events == ["sync", "name", "sync"]
+
+
+TEXT = b"text that packs well " * 100
+
+
+def test_what_compresses_well_has_a_packed_variant(store: Store) -> None:
+    store.replace("a.md", TEXT)
+    store.replace("a.crl", TEXT)
+    store.replace("short.md", b"short")
+    assert gzip.decompress((store.root / "a.md.gz").read_bytes()) == TEXT
+    assert not (store.root / "a.crl.gz").exists()
+    assert not (store.root / "short.md.gz").exists()
+
+
+def test_a_variant_that_is_missing_is_made_though_nothing_has_changed(store: Store) -> None:
+    store.replace("a.md", TEXT)
+    (store.root / "a.md.gz").unlink()
+    assert store.replace("a.md", TEXT) is False
+    assert (store.root / "a.md.gz").exists()
+
+
+def test_a_variant_is_never_that_of_other_content_wherever_we_are_killed(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename, left = os.replace, 0
+
+    def renamed(source: Path, target: Path) -> None:
+        nonlocal left
+        if left == 0:
+            raise KeyboardInterrupt
+        left -= 1
+        rename(source, target)
+
+    store.replace("a.md", TEXT)
+    monkeypatch.setattr(os, "replace", renamed)
+    for survivors in range(3):
+        left = survivors
+        with contextlib.suppress(KeyboardInterrupt):
+            store.replace("a.md", TEXT + b"%d" % survivors)
+        variant = store.root / "a.md.gz"
+        assert not variant.exists() or gzip.decompress(variant.read_bytes()) == store.read("a.md")
+    assert variant.exists()
+
+
+def test_a_file_that_grows_keeps_its_beginning(store: Store) -> None:
+    first = store.grow("a.jsonl", EMPTY, b"one\n")
+    second = store.grow("a.jsonl", first, b"two\n")
+    assert store.read("a.jsonl") == b"one\ntwo\n"
+    assert second == Extent(8, hashlib.sha256(b"one\ntwo\n").hexdigest())
+    # What nobody was told of is cut off.
+    assert store.grow("a.jsonl", first, b"three\n").size == 10
+    assert store.read("a.jsonl") == b"one\nthree\n"
+
+
+@pytest.mark.parametrize("found", [b"two\n", b"on", None])
+def test_a_beginning_that_is_not_there_is_not_built_upon(store: Store, found: bytes | None) -> None:
+    first = store.grow("a.jsonl", EMPTY, b"one\n")
+    path = store.root / "a.jsonl"
+    path.unlink() if found is None else path.write_bytes(found)
+    with pytest.raises(NotPublished):
+        store.grow("a.jsonl", first, b"two\n")
+    assert store.read("a.jsonl") == found
+
+
+def test_names_and_marks_tell_of_files_and_not_of_their_variants(store: Store) -> None:
+    store.replace("cps/a.md", TEXT)
+    assert store.names("cps") == ["cps/a.md"]
+    before = store.mark("cps/a.md")
+    store.replace("cps/a.md", TEXT[1:])
+    assert store.mark("cps/a.md") != before
+    assert store.mark("cps/b.md") is None
+    assert store.size("cps/b.md") == -1

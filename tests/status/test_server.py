@@ -12,10 +12,13 @@ from typing import Any
 import pytest
 from aiohttp import ClientSession
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ocsp
 
 from core.randomness import SystemRandomness
 from core.rpc import RpcServer
 from core.settings import Repository, Settings
+from repo_static import publisher
+from repo_static.store import Store
 from signer.api import DESCRIBE, SIGN_OCSP, Description, Nothing
 from status import server
 from tests.support.software_vault import DAY, SoftwareVault
@@ -146,3 +149,43 @@ async def test_it_comes_back_to_a_restarted_vault(live: Live) -> None:
         await live.start_vault()
         async with client.post(f"{live.url}/ocsp", data=der, headers=headers) as response:
             assert len(await response.read()) > 200
+
+
+@pytest.mark.clause("requirements 1.07")
+@pytest.mark.parametrize(
+    "content", [None, b"", b"no database at all" * 1000], ids=["missing", "empty", "broken"]
+)
+async def test_the_repository_is_served_without_database_and_vault(house: Any, content: bytes | None) -> None:
+    publisher.publish(Store(house.data.repository), house.vault.description(), house.settings)
+    database = house.data.database
+    kept = {path: path.read_bytes() for path in database.parent.glob(f"{database.name}*")}
+    await house.database.close()
+    serial = b"\x4c" * 16
+    for path in kept:
+        path.unlink(missing_ok=True)
+    if content is not None:
+        database.write_bytes(content)
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    settings = replace(house.settings, repository=Repository(listen=(f"127.0.0.1:{port}",), base_url=url))
+    ready = asyncio.Event()
+    task = asyncio.create_task(server.serve(settings, house.data, house.clock, SystemRandomness(), ready.set))
+    async with asyncio.timeout(10):
+        await ready.wait()
+    async with ClientSession() as client:
+        for name in ("trust-anchor.crt", "issuers/ec1.crt", "crl/root-0.crl", "", "cps/cp-cps-1.0.en.html"):
+            async with client.get(f"{url}/{name}") as response:
+                assert response.status == 200
+        headers = {"Content-Type": "application/ocsp-request"}
+        async with client.post(f"{url}/ocsp", data=house.request(serial), headers=headers) as response:
+            told = ocsp.load_der_ocsp_response(await response.read())
+            assert told.response_status is ocsp.OCSPResponseStatus.TRY_LATER
+        # A backup is brought back: no restart is needed.
+        for path, octets in kept.items():
+            path.write_bytes(octets)
+        async with client.post(f"{url}/ocsp", data=house.request(serial), headers=headers) as response:
+            told = ocsp.load_der_ocsp_response(await response.read())
+            assert told.response_status is ocsp.OCSPResponseStatus.UNAUTHORIZED
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

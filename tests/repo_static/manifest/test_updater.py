@@ -183,6 +183,15 @@ async def test_a_new_crl_a_new_issuer_and_a_new_document_each_mean_a_new_manifes
     assert "2.0" in {each["version"] for each in repository.manifest()["documents"]}
 
 
+async def test_a_new_day_of_an_issuer_is_told_at_once_though_no_file_has_changed(
+    repository: Repository,
+) -> None:
+    await repository.updater.update()
+    assert await repository.updater.update() is False
+    repository.updater.wake()
+    assert await repository.updater.update() is True
+
+
 async def test_a_locked_vault_leaves_the_last_manifest_and_its_next_update(repository: Repository) -> None:
     before = await repository.published()
     repository.house.vault.locked = True

@@ -1,0 +1,56 @@
+"""Compares a tree with its own manifest, offline: what a mirror does after copying, and an operator in doubt.
+
+A stranger's check over HTTP, with CRL signatures and times, is examples/verify_repository.py.
+
+Must never: change anything.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from repo_static.manifest import signature
+from repo_static.manifest.updater import NAME, SIGNED
+from repo_static.store import Store
+
+
+def published(root: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The manifest of the tree below `root` and its keys' thumbprints.  Raises `NotSigned`."""
+    content = Store(root).read(SIGNED)
+    if content is None:
+        raise signature.NotSigned(f"{root / SIGNED} is missing: the CA writes it once its vault is open")
+    signed = signature.read(content)
+    return json.loads(signed.payload), signed.thumbprints
+
+
+def faults(root: Path) -> list[str]:
+    """Where the tree is not what its signed manifest says, a sentence each.  Raises `NotSigned`."""
+    store = Store(root)
+    manifest, _ = published(root)
+    found = list(_differences(store, manifest, manifest["base_url"]))
+    history = store.read("history.jsonl") or b""
+    for line in history[: manifest["days"]["history"]["size"]].splitlines():
+        found += _differences(store, json.loads(line), manifest["base_url"])
+    if json.loads(store.read(NAME) or b"null") != manifest:
+        found.append(f"{NAME}: not the manifest that is signed")
+    return found
+
+
+def _differences(store: Store, said: Any, base: str) -> Iterator[str]:
+    if isinstance(said, list):
+        for each in said:
+            yield from _differences(store, each, base)
+    elif isinstance(said, dict):
+        if {"url", "size", "sha256"} <= said.keys():
+            name = said["url"].removeprefix(f"{base}/")
+            content = store.read(name)
+            if content is None:
+                yield f"{name}: missing"
+            elif hashlib.sha256(content[: said["size"]]).hexdigest() != said["sha256"]:
+                yield f"{name}: other content than the manifest says"
+        for each in said.values():
+            yield from _differences(store, each, base)
