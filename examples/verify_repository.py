@@ -258,6 +258,17 @@ def iso(at: datetime) -> str:
     return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
+def joined(arguments: list[str]) -> list[str]:
+    """`--key -abc` as `--key=-abc`: one thumbprint in 64 begins with "-", which argparse takes for an option."""
+    found: list[str] = []
+    for each in arguments:
+        if found and found[-1] == "--key":
+            found[-1] = f"--key={each}"
+        else:
+            found.append(each)
+    return found
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description="Check a CA's repository: the signed manifest and what it names."
@@ -270,7 +281,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--no-lists", action="store_true", help="leave the daily lists out: they may be large"
     )
-    options = parser.parse_args(arguments)
+    options = parser.parse_args(joined(sys.argv[1:] if arguments is None else arguments))
     root = None
     try:
         if options.root:

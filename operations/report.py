@@ -36,6 +36,7 @@ from operations import (
 from operations.screens import activation_lines
 from operations.supervisor import Invocation
 from operations.vault_watch import NOT_CONFORMING
+from repo_static.manifest import verify
 from signer.api import ActivationState
 from signer.client import Vault
 from validation.mpic.channel import channels
@@ -82,6 +83,7 @@ def gather(invocation: Invocation) -> dict[str, Any]:
         "perspectives": _perspectives(settings, data, now),
         "vault": _vault(state),
         "redis": _redis(settings, data),
+        "manifest": verify.standing(data.repository, now),
         "not_conforming": [
             *_not_conforming(data, settings.vault.pin_file, walls, state),
             *_untransparent(settings),
@@ -116,6 +118,10 @@ def screen(found: dict[str, Any]) -> str:
         lines.append(f"  {'ALARM ' if found['problem_reports']['late'] else 'reports      '} {says}")
     for crl in found["crls"]:
         lines.append(f"  CRL {crl['scope']:<12} number {crl['number']}, next update {crl['next_update']}")
+    if until := found["manifest"]["next_update"]:
+        lines.append(f"  manifest      {found['manifest']['sequence']}, next update {until}")
+    if alarm := found["manifest"]["alarm"]:
+        lines.append(f"  ALARM  {alarm}")
     for id, state in found["succession"]["issuers"].items():
         lines.append(f"  {'issuer ' + id:<24} {state}")
     lines += [f"  ALARM  {alarm}" for alarm in found["succession"]["alarms"]]

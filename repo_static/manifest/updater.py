@@ -25,10 +25,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
+from prometheus_client import Gauge
 
 from core import audit, certificates
 from core.clock import Clock
 from core.errors import CaError, TransientError
+from core.metrics import REGISTRY
 from core.reader import Reader
 from core.settings import Settings
 from repo_static import roster
@@ -48,6 +50,12 @@ RETRY_AFTER = 30.0
 
 SMALL = 4 * 2**20
 """Octets of a day's list that grows with every manifest; a larger one grows with `manifest_refresh`."""
+
+FRESH_UNTIL = Gauge(
+    "acme_manifest_next_update_seconds",
+    "nextUpdate of the repository's manifest, POSIX seconds.",
+    registry=REGISTRY,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -159,6 +167,7 @@ class ManifestUpdater:
                 raise NotPublished("the vault signed another manifest than ours: nothing was published")
             self._publish(made, jws)
             self._seen = mark
+            FRESH_UNTIL.set(now + self._settings.repository.manifest_validity)
             _log.info("manifest %d published, signed by %s", made.sequence, ", ".join(signed.thumbprints))
             return True
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,21 @@ def published(root: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
         raise signature.NotSigned(f"{root / SIGNED} is missing: the CA writes it once its vault is open")
     signed = signature.read(content)
     return json.loads(signed.payload), signed.thumbprints
+
+
+def standing(root: Path, now: int) -> dict[str, Any]:
+    """For `acme-server status`: number and times of the manifest, and the alarm that it needs ("" for none)."""
+    try:
+        manifest, _ = published(root)
+    except signature.NotSigned as error:
+        never = Store(root).read(SIGNED) is None  # as before the vault was opened for the first time
+        return {"sequence": 0, "next_update": "", "alarm": "" if never else str(error)}
+    late = datetime.fromisoformat(manifest["next_update"]).timestamp() < now
+    return {
+        "sequence": manifest["sequence"],
+        "next_update": manifest["next_update"],
+        "alarm": "the manifest is stale: see app.log for why no new one was signed" if late else "",
+    }
 
 
 def faults(root: Path) -> list[str]:

@@ -90,9 +90,10 @@ async def test_a_stranger_is_told_by_which_key_when_he_trusts_none(served: Repos
 
 
 async def test_another_key_is_a_fault(served: Repository) -> None:
-    code, out, _ = await verified(served, "--key", "A" * 43)
-    assert code == 1
-    assert "none of which you trust" in out
+    for key in ("A" * 43, "-" + "A" * 42):
+        code, out, _ = await verified(served, "--key", key)
+        assert code == 1
+        assert "none of which you trust" in out
 
 
 async def test_another_root_is_a_fault(served: Repository, tmp_path: Path) -> None:
@@ -204,3 +205,14 @@ def test_before_the_first_manifest_the_commands_say_when_it_comes(tmp_path: Path
     (tmp_path / "repository").mkdir()
     told = CliRunner().invoke(application, ["repository", "key", "--data", str(tmp_path)])
     assert told.exit_code == 4
+
+
+async def test_the_status_screen_tells_when_the_manifest_grows_stale(served: Repository) -> None:
+    root, now = served.store.root, served.house.clock.now()
+    said = verify.standing(root, now)
+    assert (said["sequence"], said["alarm"]) == (served.manifest()["sequence"], "")
+    assert "stale" in verify.standing(root, now + 2 * DAY)["alarm"]
+    (root / "manifest.jws").write_bytes(b"{}")
+    assert "no signed manifest" in verify.standing(root, now)["alarm"]
+    (root / "manifest.jws").unlink()
+    assert verify.standing(root, now) == {"sequence": 0, "next_update": "", "alarm": ""}
