@@ -259,7 +259,7 @@ def iso(at: datetime) -> str:
 
 
 def joined(arguments: list[str]) -> list[str]:
-    """`--key -abc` as `--key=-abc`: one thumbprint in 64 begins with "-", which argparse takes for an option."""
+    """`--key -abc` as `--key=-abc`: one thumbprint in 64 looks like an option."""
     found: list[str] = []
     for each in arguments:
         if found and found[-1] == "--key":

@@ -29,7 +29,7 @@ def published(root: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
 
 
 def standing(root: Path, now: int) -> dict[str, Any]:
-    """For `acme-server status`: number and times of the manifest, and the alarm that it needs ("" for none)."""
+    """For `acme-server status`: number and nextUpdate of the manifest, and an alarm, or "" for none."""
     try:
         manifest, _ = published(root)
     except signature.NotSigned as error:

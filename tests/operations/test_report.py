@@ -47,6 +47,7 @@ def test_rules_that_come_and_rules_that_bind_are_named_to_a_person() -> None:
         "problem_reports": {"late": 1, "says": "1 problem reports are open, 1 TOO LATE"},
         "revocations_due": ["run r1 (BR 4.9.1.1 (3)): 2 certificates are not on a published CRL, OVERDUE"],
         "perspectives": {"elsewhere": [], "alarms": []},
+        "manifest": {"sequence": 7, "next_update": "2026-12-15T00:00:00Z", "alarm": "it is stale"},
         "vault": {"says": []}, "isolated": True,
         "redis": {"says": "well", "alarm": ""}, "bindings_lost": "3 keys: put the secret back",
         "coming": today.coming(public(4), FIVE_REMOTES - 1),
@@ -54,6 +55,7 @@ def test_rules_that_come_and_rules_that_bind_are_named_to_a_person() -> None:
     }  # fmt: skip
     shown = report.screen(found)
     assert "WARNING  from 2026-12-15 on nothing can be issued with these settings" in shown
+    assert "manifest      7, next update 2026-12-15T00:00:00Z\n  ALARM  it is stale" in shown
     assert (
         "2 orders wait for a person, the oldest since 2026-12-15 00:00 UTC: acme-server holds list" in shown
     )
