@@ -22,6 +22,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
+from core import no_core_dump
 from core.clock import SystemClock
 from core.configuration import load
 from core.data_directory import DataDirectory
@@ -66,6 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _plain_records()
     if options.crash_at:
         crash_at(options.crash_at, options.crash_pid)
+    if options.role == "status":
+        no_core_dump.forbid()  # a private key may be in a problem report
     if options.parent:
         _die_with(options.parent)
     # Sockets and files are for our own group at most; what the public may read is opened up by its writer.

@@ -19,8 +19,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from core import sites
 from core.settings import Settings
-from repo_static import rendering, roster
+from repo_static import picture, rendering, roster
 from repo_static.rendering import base_url, day, render
 from repo_static.store import NotPublished, Store
 
@@ -69,12 +70,21 @@ def publish_index(store: Store, hierarchy: Hierarchy, settings: Settings) -> lis
         for each in sorted(hierarchy.issuers, key=lambda each: (each.use != "issuing", each.id))
     ]
     root = certificate_facts(hierarchy.root)
-    facts = {"settings": settings, "root": root, "issuers": issuers, "crls": crls, "base": base_url(settings)}
-    pages = {
-        name: render("index.html.j2", language, example=issuers[0], **facts)
-        for name, language in (("index.html", "en"), ("ja/index.html", "ja"))
-        if issuers
-    }
+    pages = {}
+    for name, language in (("index.html", "en"), ("ja/index.html", "ja")):
+        if issuers:
+            pages[name] = render(
+                "index.html.j2",
+                language,
+                example=issuers[0],
+                settings=settings,
+                root=root,
+                issuers=issuers,
+                crls=crls,
+                base=base_url(settings),
+                sites=sites.sites(settings),
+                picture=picture.hierarchy(root, issuers, rendering.words()[language]),
+            )
     return _replace(store, pages)
 
 

@@ -12,10 +12,10 @@ import logging
 import resource
 from pathlib import Path
 
+from core import no_core_dump
 from core.errors import ConfigurationError
 from core.settings import Settings
 
-_PR_SET_DUMPABLE = 4
 _MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
 _CAP_IPC_LOCK = 1 << 14
 _log = logging.getLogger(__name__)
@@ -26,9 +26,8 @@ def harden(settings: Settings) -> None:
 
     Raises `ConfigurationError` in production when memory cannot be locked and there is swap to leak to.
     """
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    no_core_dump.forbid()
     libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
     locked = may_lock_memory() and libc.mlockall(_MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT) == 0
     swap = len(Path("/proc/swaps").read_text().splitlines()) > 1
     must_not_leak(locked=locked, swap=swap, production=settings.deployment.production)

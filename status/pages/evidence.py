@@ -47,16 +47,18 @@ def proof_of(
 
     `require_fresh` raises `NoProof` for a stale challenge.  Raises `NoProof` for what proves nothing.
     """
-    text = bytes(sent[:64]).lstrip()
-    if b"PRIVATE KEY-----" in sent:
-        return _of_private_key(_private_pem, sent, challenge, require_fresh)
-    if b"CERTIFICATE REQUEST-----" in sent:
-        return key_proofs.of_csr(_csr_der(bytes(sent)))
-    if text.startswith((b"{", b"eyJ")):
-        proof, signed = key_proofs.of_jws(sent.decode("ascii", "replace"))
-        require_fresh(signed)
-        return proof
-    octets = sent if text.startswith(b"\x30") else _base64(sent)
+    if any(octet > 127 for octet in sent):
+        octets = sent  # a file in DER, or a signature as it is
+    else:
+        if b"PRIVATE KEY-----" in sent:
+            return _of_private_key(_private_pem, sent, challenge, require_fresh)
+        if b"CERTIFICATE REQUEST-----" in sent:
+            return key_proofs.of_csr(_csr_der(bytes(sent)))
+        if bytes(sent[:64]).lstrip().startswith((b"{", b"eyJ")):
+            proof, signed = key_proofs.of_jws(sent.decode("ascii"))
+            require_fresh(signed)
+            return proof
+        octets = _base64(sent)
     if octets[:1] == b"\x30":
         try:
             return _of_private_key(_private_der, octets, challenge, require_fresh)

@@ -48,6 +48,9 @@ from status.pages.rendering import LANGUAGES, data, page, wants_data
 _KEPT = ("kind", "certificates", "description", "contact")
 """Fields that a page shows again after a mistake.  Never the proof: it may be a private key."""
 
+_ORDER = ("kind", "description", "certificates", "proof", "contact")
+"""Of the fields on the page."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -159,8 +162,9 @@ class ReportPage:
         for name, most in (("description", MOST_DESCRIPTION), ("contact", MOST_CONTACT)):
             if len(values[name]) > most:
                 draft.fault(name, "too_long", str(most))
-        if not draft.certificates.any and draft.proof is None and not values["description"]:
+        if not (draft.certificates.any or draft.certificates.unread or draft.proof or values["description"]):
             draft.fault("certificates", "name_one")
+        draft.faults.sort(key=lambda fault: _ORDER.index(fault[0]))
         return draft
 
     async def _prove(self, draft: _Draft, sent: bytearray, challenge: str, request: web.Request) -> None:

@@ -32,11 +32,11 @@ def python() -> Path:
     program = PYTHON / "bin" / "python"
 
     def make() -> None:
-        _run(sys.executable, "-m", "venv", "--clear", PYTHON)
+        run(sys.executable, "-m", "venv", "--clear", PYTHON)
         install = [program, "-m", "pip", "--disable-pip-version-check", "--no-input", "install", "--quiet"]
-        _run(*install, "--require-hashes", "--only-binary", ":all:", "-r", REQUIREMENTS)
+        run(*install, "--require-hashes", "--only-binary", ":all:", "-r", REQUIREMENTS)
 
-    _once(PYTHON, make, REQUIREMENTS)
+    once(PYTHON, make, REQUIREMENTS)
     return program
 
 
@@ -49,13 +49,14 @@ def node() -> Path:
         for file in (PACKAGES, LOCK):
             shutil.copy(file, NODE)
         # The lock names no registry ("resolved"); what comes must have its hashes all the same.
-        _run("npm", "ci", "--prefix", NODE, "--ignore-scripts", "--no-audit", "--no-fund", "--silent")
+        run("npm", "ci", "--prefix", NODE, "--ignore-scripts", "--no-audit", "--no-fund", "--silent")
 
-    _once(NODE, make, PACKAGES, LOCK)
+    once(NODE, make, PACKAGES, LOCK)
     return NODE
 
 
-def _once(directory: Path, make: Callable[[], None], *sources: Path) -> None:
+def once(directory: Path, make: Callable[[], None], *sources: Path) -> None:
+    """Make it unless it was made from the same sources."""
     stamp = directory / ".installed"
     wanted = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
     if not (stamp.exists() and stamp.read_text() == wanted):
@@ -63,7 +64,8 @@ def _once(directory: Path, make: Callable[[], None], *sources: Path) -> None:
         stamp.write_text(wanted)
 
 
-def _run(*words: str | Path) -> None:
+def run(*words: str | Path) -> None:
+    """An installer, which asks nobody."""
     done = subprocess.run(
         words, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=INSTALL_SECONDS, check=False
     )

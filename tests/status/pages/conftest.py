@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ class Site:
     server: TestServer
     client: ClientSession
     spool: Spool
+    pages: Sequence[Any]
 
     def url(self, path: str) -> str:
         return f"http://127.0.0.1:{self.server.port}{path}"
@@ -55,5 +56,5 @@ async def site(house: Any) -> AsyncIterator[Site]:
     server = TestServer(app.build(house.responder, house.data.repository, house.clock, made))
     await server.start_server()
     async with ClientSession() as client:
-        yield Site(house, server, client, Spool(house.data.reports))
+        yield Site(house, server, client, Spool(house.data.reports), made)
     await server.close()

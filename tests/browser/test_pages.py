@@ -1,0 +1,83 @@
+"""The pages in a real browser: headless Chromium, axe-core, keyboard, phone, dark, without scripts.
+
+Screenshots are left in build/screenshots.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core import report_rows
+from core.problem_reports import Channel, Filed, Kind
+from core.settings import SiteSettings
+from repo_static import publisher
+from repo_static.store import Store
+from tests.browser import environments
+from tests.status.conftest import house, status_settings
+from tests.status.pages.conftest import Site, site
+
+CHROMIUM = shutil.which("chromium")
+SCREENSHOTS = environments.REPOSITORY / "build" / "screenshots"
+SECONDS = 150
+"""For the walk: it takes some 25 on two quiet cores."""
+
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed: scripts/system-packages test"),
+]
+
+__all__ = ["house", "site", "status_settings"]
+
+
+@pytest.fixture
+async def full(site: Site) -> AsyncIterator[dict[str, Any]]:
+    """A repository with something on every page, and the plan of the walk."""
+    house = site.house
+    settings = replace(house.settings, test_sites=SiteSettings(zone="test.ca.example", forwarded=True))
+    good, revoked = await house.issue(), await house.issue("rsa1")
+    await house.revoke(revoked, 1)
+    await house.updater().update()
+    publisher.publish(Store(house.data.repository), house.vault.description(), settings)
+    number = "PR-20261123-7Q4KX2M9TD"
+    filed = Filed(number, house.clock.now(), Channel.PAGE, Kind.MISUSE, "en", (), (), (), "x", "")
+    await house.database.write(lambda tx: report_rows.insert(tx, filed, actor="a test"))
+    await house.database.write(
+        lambda tx: report_rows.answer(tx, number, "Thank you. We have begun to look into it.")
+    )
+    house.clock.at += 5 * 3600
+    receipts = next(each for each in site.pages if hasattr(each, "of_filed"))
+    return {
+        "base": f"http://127.0.0.1:{site.server.port}",
+        "chromium": CHROMIUM,
+        "axe": str(environments.axe()),
+        "screenshots": str(SCREENSHOTS),
+        "pages": {"home": "/", "status": "/status/", "report": "/report/"},
+        "serial": good.hex(),
+        "revoked": revoked.hex(),
+        "pem": house.vault.leaf("ec1", good).decode(),
+        "receipts": {language: receipts.path(number, language) for language in ("en", "ja")},
+    }
+
+
+@pytest.mark.clause("requirements 1.04")
+async def test_every_page_is_good_to_see_to_hear_and_to_type_in(full: dict[str, Any], tmp_path: Path) -> None:
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    plan = tmp_path / "plan.json"
+    plan.write_text(json.dumps(full))
+    walk = await asyncio.create_subprocess_exec(
+        *(environments.python(), Path(environments.HERE) / "walk.py", plan),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(SECONDS):
+        output, errors = await walk.communicate()
+    assert walk.returncode == 0, errors.decode()[-3000:]
+    assert output.decode().strip() == ""
