@@ -34,7 +34,7 @@ def test_isolation_is_not_claimed_where_the_data_cannot_be_reached(tmp_path: Pat
 def test_private_directories_are_private_without_isolation_too(tmp_path: Path) -> None:
     data = DataDirectory(tmp_path / "data")
     isolation.arrange(Isolation("a test"), data)
-    for path in (data.tokens, data.vault, data.perspectives, data.log):
+    for path in (data.tokens, data.vault, data.perspectives, data.reports, data.log):
         assert stat.S_IMODE(path.stat().st_mode) == 0o700
 
 

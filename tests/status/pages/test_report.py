@@ -9,14 +9,18 @@ import stat
 from typing import Any
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509 import ocsp
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core import report_rows
-from core.key_proofs import Form, check
+from core.key_proofs import Form, check, key_hash, spki_of
 from core.problem_reports import Kind
+from operations.report_intake import Intake
+from operations.report_watch import ReportWatch
 from repo_static.rendering import base_url
 from tests.support.acme_client import ec_key
 from tests.support.database import NOW
@@ -321,3 +325,29 @@ async def test_nothing_that_a_stranger_writes_becomes_markup_or_a_header(
     assert 'value="49"' not in text
     for markup in ("<script", "<img", "<b>"):
         assert markup not in text
+
+
+@pytest.mark.clause("BR 4.9.12")
+@pytest.mark.clause("BR 4.9.5")
+async def test_a_proof_on_the_page_ends_as_revoked_in_ocsp_by_no_persons_hand(site: Any) -> None:
+    house, key = site.house, ec_key()
+    serial = await house.issue()
+    spki_sha256 = bytes.fromhex(key_hash(spki_of(key.public_key())))
+    await house.database.write(
+        lambda tx: tx.execute(
+            "UPDATE certificates SET spki_sha256 = ? WHERE serial = ?", (spki_sha256, serial)
+        )
+    )
+    assert (await house.ask(serial)).certificate_status is ocsp.OCSPCertStatus.GOOD
+    fields = {"kind": "key-compromise", "challenge": await site.challenge(), "proof": private_pem(key)}
+    receipt = (await site.post("/report/", fields)).headers["Location"]
+    ca = base_url(house.settings)
+    await Intake(house.data.reports, house.database, ca, lambda: None, lambda: None).look()
+    answer = await house.ask(serial)
+    assert answer.certificate_status is ocsp.OCSPCertStatus.REVOKED
+    assert answer.revocation_reason is x509.ReasonFlags.key_compromise
+    await house.updater().update()
+    await ReportWatch(house.database, house.clock).look()
+    found = json.loads((await site.get(receipt, Accept="application/json"))[1])
+    assert (found["state"], found["cause"]) == ("decided", "key-compromise")
+    assert found["revoked_at"] == "2026-11-23T00:00:00Z"
