@@ -50,7 +50,7 @@ _INCIDENTS = 20
 _NO_HOLDS = {"waiting": 0, "oldest": None}
 """Orders that wait for a person; POSIX seconds."""
 
-_NO_REPORTS = {"open": 0, "late": 0, "next_due": None, "says": ""}
+_NO_REPORTS = {"open": 0, "late": 0, "next_due": None, "alarm": False, "says": ""}
 """Problem reports, where there is no database yet."""
 
 _PATIENCE = 5.0
@@ -115,7 +115,7 @@ def screen(found: dict[str, Any]) -> str:
             f"{since:%Y-%m-%d %H:%M} UTC: acme-server holds list"
         )
     if says := found["problem_reports"]["says"]:
-        lines.append(f"  {'ALARM ' if found['problem_reports']['late'] else 'reports      '} {says}")
+        lines.append(f"  {'ALARM ' if found['problem_reports']['alarm'] else 'reports      '} {says}")
     for crl in found["crls"]:
         lines.append(f"  CRL {crl['scope']:<12} number {crl['number']}, next update {crl['next_update']}")
     if until := found["manifest"]["next_update"]:

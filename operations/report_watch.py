@@ -92,6 +92,7 @@ def sentence(found: Standing) -> str:
     late = f", {found.late} TOO LATE" if found.late else ""
     due = (
         f", the next deadline {datetime.fromtimestamp(found.next_due, UTC):%Y-%m-%d %H:%M} UTC"
+        f", {100 * found.used:.0f} % of a deadline is over"
         if found.next_due is not None
         else ""
     )
@@ -101,7 +102,13 @@ def sentence(found: Standing) -> str:
 def summary(rows: Rows, now: int) -> dict[str, Any]:
     """For `acme-server status`."""
     found = standing(rows, now)
-    return {"open": found.open, "late": found.late, "next_due": found.next_due, "says": sentence(found)}
+    return {
+        "open": found.open,
+        "late": found.late,
+        "next_due": found.next_due,
+        "alarm": 100 * found.used >= ALARMS[0],
+        "says": sentence(found),
+    }
 
 
 def published(rows: Rows, report: Report) -> int | None:

@@ -47,7 +47,7 @@ def proof_of(
 
     `require_fresh` raises `NoProof` for a stale challenge.  Raises `NoProof` for what proves nothing.
     """
-    if any(octet > 127 for octet in sent):
+    if not sent.isascii():
         octets = sent  # a file in DER, or a signature as it is
     else:
         if b"PRIVATE KEY-----" in sent:

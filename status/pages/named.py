@@ -22,11 +22,12 @@ from core.key_proofs import NoProof, public_key
 MOST = 100
 """Things that are read of one text; more are left out, and counted as unread."""
 
-_PEM = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----\s*([A-Za-z0-9+/=\s]*?)-----END \1-----")
+# Each of these reads a text in a time that grows with its length alone: strangers choose it.
+_PEM = re.compile(r"-----BEGIN ([A-Z0-9 ]{1,40})-----([A-Za-z0-9+/=\s]*)-----END \1-----")
 _HEX = re.compile(r"(?:0[xX])?((?:[0-9a-fA-F]{2}[:-])*[0-9a-fA-F]{1,2}|[0-9a-fA-F]{1,42})")
 _DECIMAL = re.compile(r"[0-9]{1,50}")
 _NAME = re.compile(r"(?:\*\.)?(?:[a-z0-9_](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]")
-_PREFIX = re.compile(r"serial\s*(?:number)?\s*[:=]\s*", re.IGNORECASE)
+_PREFIX = re.compile(r"serial(?: ?number)? ?[:=]\s?", re.IGNORECASE)
 
 _MOST_SERIAL_OCTETS = 21
 """Content octets of a serial number: 20, and a zero in front of a high bit."""
@@ -148,7 +149,7 @@ def _certificate(der: bytes) -> x509.Certificate | None:
         certificate = x509.load_der_x509_certificate(der)
         # What a page shows of it is parsed late: all of it now, or it is no certificate to us.
         certificate.subject, certificate.issuer, certificate.extensions  # noqa: B018
-        certificate.serial_number  # noqa: B018
+        certificate.serial_number, certificate.not_valid_after_utc  # noqa: B018
     except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, TypeError):
         return None
     return certificate

@@ -44,7 +44,7 @@ def test_rules_that_come_and_rules_that_bind_are_named_to_a_person() -> None:
         "data": "d", "rules": "public", "directory": "u", "processes": {}, "certificates": {},
         "revocations": 0, "jobs": 0, "crls": [], "incidents": [], "succession": {"issuers": {}, "alarms": []},
         "holds": {"waiting": 2, "oldest": FIVE_REMOTES},
-        "problem_reports": {"late": 1, "says": "1 problem reports are open, 1 TOO LATE"},
+        "problem_reports": {"alarm": True, "says": "1 problem reports are open, 1 TOO LATE"},
         "revocations_due": ["run r1 (BR 4.9.1.1 (3)): 2 certificates are not on a published CRL, OVERDUE"],
         "perspectives": {"elsewhere": [], "alarms": []},
         "manifest": {"sequence": 7, "next_update": "2026-12-15T00:00:00Z", "alarm": "it is stale"},

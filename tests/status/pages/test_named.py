@@ -1,0 +1,54 @@
+"""status/pages/named.py: what people name a certificate by."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from status.pages import named
+
+
+@pytest.mark.parametrize(
+    ("text", "serials"),
+    [
+        ("0a:0B:0c", ["0a0b0c"]),
+        ("0a-0b", ["0a0b"]),
+        ("serial=0A0B", ["0a0b"]),
+        ("Serial Number: ab0b", ["00ab0b"]),
+        ("0xab", ["00ab"]),
+        ("ab 0b 0c 0d 0e", ["00ab0b0c0d0e"]),
+        ("12", ["12", "0c"]),
+        ("1234567890" * 5, [(int("1234567890" * 5)).to_bytes(21, "big").hex()]),
+        ("0", []),
+        ("f" * 43, []),
+    ],
+)
+def test_serial_numbers_are_read_as_tools_print_them(text: str, serials: list[str]) -> None:
+    assert [each.hex() for each in named.read(text).serials] == serials
+
+
+@pytest.mark.parametrize(
+    "name", ["www.ca.example", "*.ca.example", "WWW.CA.Example.", "xn--r8jz45g.xn--zckzah"]
+)
+def test_domains_are_read(name: str) -> None:
+    assert named.read(name).names == [name.lower().rstrip(".")]
+
+
+@settings(deadline=timedelta(seconds=2))
+@given(
+    st.sampled_from(
+        ["serial", "-----BEGIN A-----", "-----BEGIN ", "ab:", "ab ", "a.", "*.", "1", "a-", "serial="]
+    ),
+    st.sampled_from([" ", "a", "=", ":", "\n", "", "A"]),
+)
+def test_whatever_a_stranger_repeats_is_read_in_no_time(begin: str, again: str) -> None:
+    for text in (begin + again * 60_000, begin * 6000 + again * 6000):
+        named.read(text[:65_536])
+
+
+@given(st.text(max_size=200), st.binary(max_size=200))
+def test_nothing_that_a_stranger_writes_raises(text: str, file: bytes) -> None:
+    named.read(text, file)
