@@ -64,7 +64,10 @@ class Form:
 
 async def form(request: web.Request) -> Form:
     """The form in a request's body.  Raises `Unreadable`."""
-    if (request.content_length or 0) > MOST_OCTETS:
+    if request.content_length is None:
+        # Of unknown length even the headers of its parts could go on for ever.
+        raise Unreadable(411, "send the form with its Content-Length")
+    if request.content_length > MOST_OCTETS:
         raise Unreadable(413, f"a form has at most {MOST_OCTETS} octets here")
     if "Content-Encoding" in request.headers:
         raise Unreadable(415, "send the form as it is, not compressed")

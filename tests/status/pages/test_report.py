@@ -6,6 +6,7 @@ import base64
 import json
 import logging
 import stat
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -257,6 +258,17 @@ async def test_a_body_that_is_too_large_is_refused(site: Any) -> None:
 async def test_a_body_that_is_no_form_is_refused(site: Any, kind: str) -> None:
     async with site.client.post(site.url("/report/"), data=b"{}", headers={"Content-Type": kind}) as answer:
         assert answer.status in (400, 415)
+    assert site.spool.waiting() == []
+
+
+async def test_a_body_of_unknown_length_is_refused(site: Any) -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        for _ in range(3):
+            yield b"kind=misuse&"
+
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    async with site.client.post(site.url("/report/"), data=endless(), headers=headers) as answer:
+        assert answer.status == 411
     assert site.spool.waiting() == []
 
 
