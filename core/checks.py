@@ -39,6 +39,9 @@ MODES = ("embedded",)
 MAX_ORGANIZATION = 64
 """Characters: ub-organization-name (RFC 5280 appendix A.1)."""
 
+MAX_ASKED = 20
+"""Statuses in one OCSP answer: the vault's own bound (signer/vault/templates/ocsp.py)."""
+
 MAX_ISSUERS = 10
 """Issuer domain names in a challenge (draft-ietf-acme-dns-persist section 3.1)."""
 
@@ -213,6 +216,7 @@ def _periods(settings: Settings) -> None:
     status, vault = settings.status, settings.vault
     for key, period, of, whole in (
         ("status.ocsp_refresh", status.ocsp_refresh, "status.ocsp_validity", status.ocsp_validity),
+        ("status.ocsp_max_age", status.ocsp_max_age, "status.ocsp_validity", status.ocsp_validity),
         ("status.crl_refresh", status.crl_refresh, "status.crl_validity", status.crl_validity),
         (
             "vault.responder_renewal",
@@ -223,6 +227,12 @@ def _periods(settings: Settings) -> None:
     ):
         if period >= whole:
             raise wrong(key, period, f"it must be shorter than {of} ({whole}), or relying parties see a gap")
+    if status.ocsp_certificates > MAX_ASKED:
+        raise wrong(
+            "status.ocsp_certificates",
+            status.ocsp_certificates,
+            f"the vault signs {MAX_ASKED} at most in one answer",
+        )
     if vault.responder_lifetime > 30 * DAY:
         raise wrong(
             "vault.responder_lifetime",

@@ -61,6 +61,8 @@ PLACES = (
         ('validation.perspectives=[{code="a"},{code="a"}]', "its own"),
         ('validation.perspectives=[{code="../a"}]', "a-z"),
         ("status.ocsp_refresh=345600", "shorter"),
+        ("status.ocsp_max_age=345600", "shorter"),
+        ("status.ocsp_certificates=21", "20 at most"),
         ("status.crl_refresh=604800", "shorter"),
         ("vault.responder_lifetime=2592001", "30 days"),
         ("acme.authorization_reuse=9999999", "authorization_lifetime"),
