@@ -14,7 +14,7 @@ from cryptography.x509 import ocsp as x509_ocsp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core import der
+from core import checks, der
 from core.errors import Refused
 from signer.api import OcspRequest
 from signer.vault.templates import ca_certificates, ocsp
@@ -154,6 +154,10 @@ def test_of_several_statuses_each_is_written_as_if_it_were_alone() -> None:
     alone = [ocsp.build_tbs(issuer, hash_, NOT_AFTER, (each,), NOW) for each in statuses]
     singles = [[*der.elements(der.only(each, der.SEQUENCE).content)][-1].content for each in alone]
     assert [*der.elements(der.only(whole, der.SEQUENCE).content)][-1].content == b"".join(singles)
+
+
+def test_the_settings_may_ask_for_no_more_than_the_vault_signs() -> None:
+    assert checks.MAX_ASKED == ocsp.MAX_STATUSES
 
 
 @pytest.mark.parametrize("count", [0, ocsp.MAX_STATUSES + 1])
