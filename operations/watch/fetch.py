@@ -7,8 +7,11 @@ its patience, or hand on words that drive a terminal.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 
 import aiohttp
 from multidict import CIMultiDict
@@ -16,6 +19,7 @@ from yarl import URL
 
 from core.clock import Clock
 from operations.watch.finding import State, Wrong, plain
+from operations.watch.limits import CLOCKS_DIFFER, about
 
 PATIENCE = 10.0
 """Seconds for one answer: CCADB policy 6.2 and BR 4.10.2 ask for less."""
@@ -93,6 +97,21 @@ def must_be_quick(got: Got, url: str) -> None:
         raise Wrong(
             f"{url}: the answer took {got.seconds:.1f} s", "see what keeps the server busy", State.WARN
         )
+
+
+def must_not_be_kept(got: Got, what: str, next_update: int, now: int) -> None:
+    """No cache may hold what is signed longer than it is valid (RFC 9919 section 6).  Raises `Wrong`."""
+    found = re.search(r"(?:^|[ ,])max-age=(\d{1,9})", got.headers.get("Cache-Control", ""))
+    until = now + int(found[1]) if found else 0
+    with contextlib.suppress(KeyError, ValueError, TypeError):
+        until = max(until, int(parsedate_to_datetime(got.headers["Expires"]).timestamp()))
+    if until > next_update + CLOCKS_DIFFER:
+        raise Wrong(
+            f"HTTP headers let caches keep {what} {about(until - next_update)} beyond its end",
+            "see what rewrites Cache-Control and Expires in front of the server",
+        )
+    if not until:
+        raise Wrong(f"{what} comes with neither max-age nor Expires", "see what takes them away", State.WARN)
 
 
 def _url(url: str) -> URL:

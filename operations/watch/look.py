@@ -147,7 +147,7 @@ class Looking:
 
     async def read_crl(self, issuer: Issuer, url: str) -> ReadCrl:
         """The CRL as it is now, which forgot nothing that was seen before.  Raises `Wrong`."""
-        found = await crl.read(self.fetcher, url, issuer)
+        found = await crl.read(self.fetcher, url, issuer, self.clock.now())
         before = self.memory.crls.get(url)
         gone = crl.compare(found, self.memory)
         self.crls[url] = found

@@ -127,6 +127,7 @@ class PaperCa:
         self.crl_number = 7
         self.crl_this, self.crl_next = self.now - HOUR, self.now + 7 * DAY - HOUR
         self.crl_signer = self.issuer
+        self.crl_headers = {"Cache-Control": "public, max-age=300"}
         self.crl_leaves_out: set[int] = set()
         self.root_crl_next = self.now + 300 * DAY
         # OCSP
@@ -333,8 +334,8 @@ class PaperCa:
             "/trust-anchor.crt": Page(self.root.der),
             "/issuers/ec-1.crt": Page(self.issuer.der),
             "/issuers/ec-1-chain.pem": Page(self.issuer.pem + self.root.pem),
-            "/crl/ec-1-0.crl": Page(self._kept_crl()),
-            "/crl/root-0.crl": Page(self._root_crl),
+            "/crl/ec-1-0.crl": Page(self._kept_crl(), headers=self.crl_headers),
+            "/crl/root-0.crl": Page(self._root_crl, headers=self.crl_headers),
             "/acme/directory": _json(
                 {name: f"{self.url}/acme/{name}" for name in names}
                 | {"newNonce": f"{self.url}/acme/nonce", "renewalInfo": f"{self.url}/acme/ari"}

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from operations.watch.fetch import Fetcher, must_be_quick
+from operations.watch.fetch import Fetcher, must_be_quick, must_not_be_kept
 from operations.watch.finding import State, Wrong
 from operations.watch.limits import (
     CLOCKS_DIFFER,
@@ -59,25 +59,24 @@ class ReadCrl:
         return None if found is None else _entry(found)
 
 
-async def read(fetcher: Fetcher, url: str, issuer: Issuer) -> ReadCrl:
+async def read(fetcher: Fetcher, url: str, issuer: Issuer, now: int) -> ReadCrl:
     """The CRL at `url`, whose signature is right.  Raises `Wrong`."""
     got = await fetcher.get(url, CRL_OCTETS)
     try:
         crl = x509.load_der_x509_crl(got.octets)
+        _must_be_signed(crl, issuer)
         number = crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
         this_update, next_update = crl.last_update_utc, crl.next_update_utc
+        _must_be_its_own(crl, url)
         serials = frozenset(each.serial_number for each in crl)
     except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension) as error:
         raise Wrong(f"no CRL that can be read ({len(got.octets)} octets): {error}", _FORGED) from error
-    key = issuer.certificate.public_key()
-    assert isinstance(key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey)
-    if crl.issuer != issuer.certificate.subject or not crl.is_signature_valid(key):
-        raise Wrong(f"the CRL is not signed by {issuer.id}: wrong signature or issuer", _FORGED)
     if next_update is None:
         raise Wrong("the CRL has no nextUpdate", _FORGED)
-    _must_be_its_own(crl, url)
     must_be_quick(got, url)
     times = int(this_update.timestamp()), int(next_update.timestamp())
+    if times[1] > now:
+        must_not_be_kept(got, "the CRL", times[1], now)
     return ReadCrl(url, issuer, number, *times, hashlib.sha256(got.octets).hexdigest(), serials, crl)
 
 
@@ -131,6 +130,14 @@ def compare(crl: ReadCrl, memory: Memory) -> list[int]:
     kept = followed(crl.serials)
     memory.crls[crl.url] = SeenCrl(crl.number, crl.this_update, [f"{each:x}" for each in kept])
     return gone
+
+
+def _must_be_signed(crl: x509.CertificateRevocationList, issuer: Issuer) -> None:
+    """Before its entries are looked at: a stranger's may be a million."""
+    key = issuer.certificate.public_key()
+    assert isinstance(key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey)
+    if crl.issuer != issuer.certificate.subject or not crl.is_signature_valid(key):
+        raise Wrong(f"the CRL is not signed by {issuer.id}: wrong signature or issuer", _FORGED)
 
 
 def _must_be_its_own(crl: x509.CertificateRevocationList, url: str) -> None:

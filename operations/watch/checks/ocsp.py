@@ -8,11 +8,8 @@ RFC 6960; RFC 9919; BR 4.9.9, 4.9.10.
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
-import re
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
 from urllib.parse import quote
 
 from cryptography import x509
@@ -23,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from operations.watch.fetch import Fetcher, Got, must_be_quick
+from operations.watch.fetch import Fetcher, Got, must_be_quick, must_not_be_kept
 from operations.watch.finding import State, Wrong
 from operations.watch.limits import (
     CLOCKS_DIFFER,
@@ -86,7 +83,7 @@ async def ask(
         )
     must_be_quick(by_post, url)
     if got.status != UNAUTHORIZED:
-        _may_be_cached(by_get, got, now)
+        must_not_be_kept(by_get, "an OCSP answer", got.next_update, now)
     return got
 
 
@@ -208,21 +205,4 @@ def _must_be_fresh(said: Said, serial: int, now: int) -> None:
             f"the OCSP responder's certificate ends in {about(said.responder_ends - now)}",
             "see why the vault does not renew it (vault.responders)",
             State.WARN,
-        )
-
-
-def _may_be_cached(got: Got, said: Said, now: int) -> None:
-    """No cache may hold the answer longer than it is valid (RFC 9919 section 6)."""
-    found = re.search(r"(?:^|[ ,])max-age=(\d{1,9})", got.headers.get("Cache-Control", ""))
-    until = now + int(found[1]) if found else 0
-    with contextlib.suppress(KeyError, ValueError, TypeError):
-        until = max(until, int(parsedate_to_datetime(got.headers["Expires"]).timestamp()))
-    if until > said.next_update + CLOCKS_DIFFER:
-        raise Wrong(
-            f"HTTP headers let caches keep an OCSP answer {about(until - said.next_update)} beyond its end",
-            "see what rewrites Cache-Control and Expires in front of the responder",
-        )
-    if not until:
-        raise Wrong(
-            "a GET answer of OCSP has neither max-age nor Expires", "see what takes them away", State.WARN
         )

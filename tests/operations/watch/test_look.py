@@ -121,6 +121,12 @@ async def test_a_crl_from_the_future(watching: Watching) -> None:
     one(await watching.not_well(), "crl", "in the future")
 
 
+async def test_http_headers_that_let_caches_keep_a_crl_beyond_its_end(watching: Watching) -> None:
+    watching.ca.crl_headers = {"Cache-Control": "max-age=604800"}
+    watching.ca.crl_next = watching.ca.now + 6 * DAY
+    one(await watching.not_well(), "crl", "let caches keep the CRL 1.0 d beyond its end")
+
+
 async def test_the_roots_crl_is_asked_for_weeks_before_its_end(watching: Watching) -> None:
     watching.ca.root_crl_next = watching.ca.now + 20 * DAY
     one(await watching.not_well(), "crl", "ends in 20.0 d", State.WARN)
@@ -472,7 +478,9 @@ async def test_a_document_that_was_changed(watching: Watching) -> None:
 
 
 async def test_a_crl_that_is_not_the_one_of_the_manifest(watching: Watching) -> None:
-    watching.ca.files[CRL] = Page(watching.ca.crl())  # the same number, signed once more
+    watching.ca.files[CRL] = Page(
+        watching.ca.crl(), headers=watching.ca.crl_headers
+    )  # the same number, signed once more
     watching.ca._kept_crl()
     one(await watching.not_well(), "manifest-crls", "another SHA-256")
 
