@@ -25,13 +25,16 @@ class DataDirectory:
         self.bindings = self.root / "bindings"
         self.nonces = self.root / "nonces"
         self.repository = self.root / "repository"
+        self.ocsp_files = self.repository / "ocsp"
         self.status = self.root / "status"
+        self.answers = self.status / "answers"
         self.sites = self.root / "sites"
         self.reports = self.root / "reports"
         self.run = self.root / "run"
         self.log = self.root / "log"
         self.vault_socket = self.run / "vault.sock"
         self.app_socket = self.run / "app.sock"
+        self.keeper_state = self.run / "keeper.json"
 
     def perspective(self, code: str) -> Path:
         """The private directory of the perspective `code` (its key and passphrase)."""

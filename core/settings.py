@@ -199,6 +199,8 @@ class Status:
 
     ocsp_validity: int = 96 * 3600
     ocsp_refresh: int = 24 * 3600
+    ocsp_files: bool = False
+    workers: int = 1
     ocsp_max_age: int = 3600
     ocsp_certificates: int = 5
     crl_validity: int = 7 * 86400

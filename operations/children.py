@@ -35,6 +35,9 @@ HEALTHY_AFTER = 60.0
 START_TIMEOUT = 120.0
 """Seconds to become ready: a token on a slow disk and a lint pool take a few; a hang must be seen."""
 
+FRONT = ("app", "keeper", "status", "sites")
+"""Roles that stand on the vault and the perspectives: they start after those and stop before."""
+
 PROGRAM = (sys.executable, "-m", "operations.process")
 
 _log = logging.getLogger(__name__)
@@ -61,7 +64,11 @@ def of(settings: Settings) -> tuple[Child, ...]:
         if not perspective.url
     )
     sites = (Child("sites", "sites"),) if settings.test_sites.zone else ()
-    return (Child("vault", "vault"), *perspectives, Child("app", "app"), Child("status", "status"), *sites)
+    workers = (
+        Child("status" if n == 1 else f"status-{n}", "status") for n in range(1, settings.status.workers + 1)
+    )
+    front = (Child("app", "app"), Child("keeper", "keeper"), *workers, *sites)
+    return (Child("vault", "vault"), *perspectives, *front)
 
 
 class Children:
@@ -150,7 +157,7 @@ class Children:
     async def stop(self) -> None:
         """Stop the front first, then those who serve it; kill what does not stop in time."""
         self._stopping = True
-        front = [child for child in self._processes if child.role in ("app", "status", "sites")]
+        front = [child for child in self._processes if child.role in FRONT]
         behind = [child for child in self._processes if child not in front]
         for group in (front, behind):
             await asyncio.gather(*(self._stop(child) for child in group))

@@ -30,6 +30,9 @@ USERS = {role: f"acme-ca-{role}" for role in ("vault", "perspective", "app", "st
 OPTIONAL = "sites"
 """Without test sites their user need not be there: a CA of an older version goes on as it was set up."""
 
+SAME_USER = {"keeper": "status"}
+"""The keeper writes what the status workers read, and may have signed what they may: one user for both."""
+
 CREATE = "scripts/system-users"
 """What makes them; named in every remedy."""
 
@@ -51,7 +54,7 @@ class Isolation:
         extra = [user_gid(USERS["app"])] if role == "app" else []
         # The sites are a stranger's: no file, and no socket, that the group may use.
         group = USERS[role] if role == OPTIONAL else GROUP
-        return {"user": USERS[role], "group": group, "extra_groups": extra}
+        return {"user": USERS[SAME_USER.get(role, role)], "group": group, "extra_groups": extra}
 
 
 def decide(settings: Settings, data: DataDirectory) -> Isolation:
@@ -82,6 +85,8 @@ def arrange(isolation: Isolation, data: DataDirectory) -> None:
         audit tls mpic bindings nonces
                        acme-ca-app                 0700
         repository     acme-ca-app : acme-ca       0755   public anyway
+        repository/ocsp
+                       acme-ca-status : acme-ca    0755
         status         acme-ca-status              0700
         sites          acme-ca-sites               0700
         reports        acme-ca-status : acme-ca-app  2770   status writes, the app takes away
@@ -100,7 +105,8 @@ def arrange(isolation: Isolation, data: DataDirectory) -> None:
         data.status: "status",
         data.sites: "sites",
     }
-    for path in (data.root, *private, data.repository, data.reports, data.run, data.log):
+    shown = (data.repository, data.ocsp_files, data.reports, data.run, data.log)
+    for path in (data.root, *private, *shown):
         path.mkdir(parents=True, exist_ok=True, mode=0o755)
     if not isolation.on:
         for path in (*private, data.reports, data.log):
@@ -117,6 +123,8 @@ def arrange(isolation: Isolation, data: DataDirectory) -> None:
     app = user_uid(USERS["app"])
     _give(data.repository, app, group)
     data.repository.chmod(0o755)
+    _give(data.ocsp_files, user_uid(USERS["status"]), group)
+    data.ocsp_files.chmod(0o755)
     for path in data.root.glob(data.database.name + "*"):
         os.chown(path, app, group)
         path.chmod(0o640)

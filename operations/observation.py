@@ -16,11 +16,12 @@ from aiohttp import web
 from acme_server.store import holds
 from core import metrics
 from core.clock import Clock
+from core.data_directory import DataDirectory
 from core.database import Database
 from core.ephemeral.redis.standing import Standing
 from core.errors import CaError
 from core.settings import Settings
-from operations import deadlines, report_watch
+from operations import deadlines, keeper_watch, report_watch
 from operations.vault_watch import NOT_CONFORMING, VaultWatch, locked_text
 from signer.client import Vault
 
@@ -36,6 +37,7 @@ async def start(
     halted: Callable[[], str],
     clock: Clock,
     redis: Callable[[], Awaitable[Standing]] | None,
+    data: DataDirectory,
 ) -> None:
     """Serve until `closing` closes.
 
@@ -43,11 +45,14 @@ async def start(
     it stands.
     """
     app = web.Application()
-    health = _Health(vault, database, watch, halted, clock, redis)
+    health = _Health(
+        vault, database, watch, halted, clock, redis, lambda: keeper_watch.alarm(data, settings, clock.now())
+    )
 
     async def measured(request: web.Request) -> web.Response:
-        with contextlib.suppress(sqlite3.Error):  # the others are wanted all the more
+        with contextlib.suppress(sqlite3.Error, CaError):  # the others are wanted all the more
             metrics.HELD.set((await database.read(holds.count))[0])
+            keeper_watch.measure(data, clock.now())
         return web.Response(body=metrics.render(), headers={"Content-Type": metrics.CONTENT_TYPE})
 
     app.add_routes([web.get("/metrics", measured), web.get("/healthz", health.answer)])
@@ -70,7 +75,9 @@ class _Health:
         halted: Callable[[], str],
         clock: Clock,
         redis: Callable[[], Awaitable[Standing]] | None,
+        answers: Callable[[], str],
     ) -> None:
+        self._answers = answers
         self._vault = vault
         self._database = database
         self._watch = watch
@@ -104,6 +111,9 @@ class _Health:
                 found["redis"] = standing.lately(self._clock.now()) or "ok"
         except CaError as error:
             found |= {"status": "degraded", "redis": str(error)}
+        with contextlib.suppress(CaError):  # a clock that stepped back: the writer has said so above
+            if alarm := self._answers():
+                found |= {"status": "degraded", "ocsp": alarm}
         waiting, _ = await self._database.read(holds.count)
         if waiting:
             found["holds"] = f"{waiting} orders wait for a person: acme-server holds list"

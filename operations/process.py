@@ -1,4 +1,4 @@
-"""One process of the CA: `python -m operations.process app|vault|perspective|status|sites ...`.
+"""One process of the CA: `python -m operations.process app|vault|perspective|keeper|status|sites ...`.
 
 Loads the settings, imports its own room and nothing else, serves until told to stop.  The vault's process
 must hold no web, SQL or DNS code: this module imports no more than the standard library and core's settings.
@@ -35,6 +35,7 @@ ROOMS = {
     "vault": "signer.vault.server",
     "perspective": "validation.perspective",
     "app": "operations.wiring",
+    "keeper": "status.keeper",
     "status": "status.server",
     "sites": "operations.sites.server",
 }

@@ -29,6 +29,7 @@ from operations import (
     children,
     deadlines,
     isolation,
+    keeper_watch,
     perspective_watch,
     report_watch,
     succession,
@@ -84,6 +85,7 @@ def gather(invocation: Invocation) -> dict[str, Any]:
         "vault": _vault(state),
         "redis": _redis(settings, data),
         "manifest": verify.standing(data.repository, now),
+        "ocsp": keeper_watch.report(data, settings, now),
         "not_conforming": [
             *_not_conforming(data, settings.vault.pin_file, walls, state),
             *_untransparent(settings),
@@ -122,6 +124,9 @@ def screen(found: dict[str, Any]) -> str:
         lines.append(f"  manifest      {found['manifest']['sequence']}, next update {until}")
     if alarm := found["manifest"]["alarm"]:
         lines.append(f"  ALARM  {alarm}")
+    lines.append(f"  OCSP          {found['ocsp']['says']}")
+    if found["ocsp"]["alarm"]:
+        lines.append(f"  ALARM  {found['ocsp']['alarm']}")
     for id, state in found["succession"]["issuers"].items():
         lines.append(f"  {'issuer ' + id:<24} {state}")
     lines += [f"  ALARM  {alarm}" for alarm in found["succession"]["alarms"]]

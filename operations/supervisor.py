@@ -228,9 +228,9 @@ async def _start_all(family: Children, settings: Settings, say: Say) -> None:
     say("Starting " + ", ".join(child.name for child in everyone) + " ...")
     # The vault first, as all build on its description; one perspective does not wait for another.
     await asyncio.gather(*(family.start(c) for c in everyone if c.role in ("vault", "perspective")))
-    for child in everyone:
-        if child.role in ("app", "status", "sites"):
-            await family.start(child)
+    # The app makes the database that the rest of the front reads.
+    await asyncio.gather(*(family.start(c) for c in everyone if c.role == "app"))
+    await asyncio.gather(*(family.start(c) for c in everyone if c.role in children.FRONT and c.role != "app"))
 
 
 @contextlib.contextmanager

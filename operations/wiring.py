@@ -236,6 +236,7 @@ async def serve(
             lambda: issuance.halted or documents.halted or rules.halted or (logs.trouble() if logs else ""),
             clock,
             standing,
+            data,
         )
 
         async with asyncio.TaskGroup() as loops:

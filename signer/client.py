@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from core.rpc import RpcClient
 from signer import api
+from signer.ocsp_batch import SIGN_OCSP_BATCH, OcspBatch, OcspOutcome
 
 
 class Vault:
@@ -50,6 +52,11 @@ class Vault:
     async def sign_ocsp_list(self, request: api.OcspList) -> api.Signed:
         """A signed OCSPResponse with several statuses."""
         return await self._rpc.call(api.SIGN_OCSP_LIST, request)
+
+    async def sign_ocsp_batch(self, requests: Sequence[api.OcspRequest]) -> tuple[OcspOutcome, ...]:
+        """An OCSPResponse for each request, or why that one was refused."""
+        answer = await self._rpc.call(SIGN_OCSP_BATCH, OcspBatch(tuple(requests)))
+        return answer.outcomes
 
     async def hold_crl_blocks(self, request: api.CrlBlocks) -> None:
         """Have entries judged, and held for CRLs that are asked for later."""

@@ -1,5 +1,4 @@
-"""The status process: OCSP and the public repository for relying parties; it writes nothing but
-the answers that it keeps for its next start.
+"""The status process: OCSP and the public repository for relying parties; it writes nothing.
 
 It goes on when the app and the vault are away: the files and the signed answers it holds are still served.
 """
@@ -23,9 +22,9 @@ from signer.client import Vault
 from status import app
 from status.http import handed
 from status.http.front import Front
-from status.ocsp.kept import KeptAnswers
+from status.ocsp.index.index import Index
 from status.ocsp.live import LiveSignatures
-from status.ocsp.responder import AnswerCache, Responder
+from status.ocsp.responder import Responder
 from status.pages.building import pages
 
 _SIGN_TIMEOUT = 5.0
@@ -44,15 +43,13 @@ async def serve(
     """Serve on `settings.repository.listen` until cancelled; `ready()` is called once we do."""
     vault = Vault(data.vault_socket, _SIGN_TIMEOUT, data.vault)
     reader = PatientReader(data.database, settings.database.busy_timeout)
-    data.status.mkdir(parents=True, exist_ok=True, mode=0o700)
-    kept = KeptAnswers(data.status / "answers.sqlite", clock.now())
     responder = Responder(
         reader,
         vault,
         clock,
         validity=settings.status.ocsp_validity,
         refresh=settings.status.ocsp_refresh,
-        cache=AnswerCache(kept=kept),
+        index=Index(data.answers, clock),
         certificates=settings.status.ocsp_certificates,
         live=LiveSignatures(settings.limits, clock),
     )
@@ -70,7 +67,7 @@ async def serve(
     servers: list[asyncio.Server] = []
     try:
         for address in settings.repository.listen:
-            servers.append(await _listen(front, address))
+            servers.append(await _listen(front, address, settings.status.workers > 1))
         _log.info("status and repository on %s", ", ".join(settings.repository.listen))
         ready()
         await asyncio.Event().wait()
@@ -82,13 +79,12 @@ async def serve(
         await runner.cleanup()
         await vault.close()
         reader.close()
-        kept.close()
 
 
-async def _listen(front: Front, address: str) -> asyncio.Server:
-    """Raises: `ConfigurationError` when the address cannot be had."""
+async def _listen(front: Front, address: str, together: bool) -> asyncio.Server:
+    """`together` with other workers.  Raises: `ConfigurationError` when the address cannot be had."""
     try:
-        bound = handed.listening(address)
+        bound = handed.listening(address, shared=together)
     except OSError as error:
         raise ConfigurationError(
             f"cannot listen on {address}: {error.strerror}; free it, or change repository.listen"

@@ -31,6 +31,7 @@ from core.rpc import Allow, Peer, RpcServer
 from core.settings import Settings
 from signer import api
 from signer.api import IssuerState
+from signer.ocsp_batch import SIGN_OCSP_BATCH
 from signer.vault.hardening import harden
 from signer.vault.judgement.blocked import RefusedKeys
 from signer.vault.judgement.evidence import PinnedPerspective, Verifier
@@ -65,6 +66,7 @@ CALLERS: dict[str, frozenset[str]] = {
     api.LOCAL_SERVICE.name: frozenset({APP}),
     api.SIGN_OCSP.name: frozenset({APP, STATUS}),
     api.SIGN_OCSP_LIST.name: frozenset({APP, STATUS}),
+    SIGN_OCSP_BATCH.name: frozenset({APP, STATUS}),
     api.HOLD_CRL_BLOCKS.name: frozenset({APP}),
     api.SIGN_CRL.name: frozenset({APP}),
     api.SIGN_MANIFEST.name: frozenset({APP}),
@@ -302,6 +304,7 @@ def _add_methods(rpc: RpcServer, service: Service, manifests: Manifests, activat
     rpc.add(api.LOCAL_SERVICE, service.local_service)
     rpc.add(api.SIGN_OCSP, service.status.sign_ocsp)
     rpc.add(api.SIGN_OCSP_LIST, service.status.sign_ocsp_list)
+    rpc.add(SIGN_OCSP_BATCH, service.status.sign_ocsp_batch)
     rpc.add(api.HOLD_CRL_BLOCKS, service.status.hold_crl_blocks)
     rpc.add(api.SIGN_CRL, service.status.sign_crl)
     rpc.add(api.SIGN_MANIFEST, manifests.sign)

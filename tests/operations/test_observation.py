@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 
 from core.clock import FakeClock
+from core.data_directory import DataDirectory
 from core.database import Transaction
 from core.ephemeral.redis.standing import LATELY, Standing
 from core.errors import TransientError
@@ -60,7 +61,15 @@ async def answer(
         watch = VaultWatch(cast(Vault, vault), database.reader, settings.status, clock, ())
         await watch.look()
         await observation.start(
-            closing, settings, cast(Vault, vault), database, watch, lambda: halted, clock, redis
+            closing,
+            settings,
+            cast(Vault, vault),
+            database,
+            watch,
+            lambda: halted,
+            clock,
+            redis,
+            DataDirectory(directory),
         )
         clock.at += then
         url = f"http://127.0.0.1:{port}/{path}"

@@ -48,6 +48,7 @@ def test_rules_that_come_and_rules_that_bind_are_named_to_a_person() -> None:
         "revocations_due": ["run r1 (BR 4.9.1.1 (3)): 2 certificates are not on a published CRL, OVERDUE"],
         "perspectives": {"elsewhere": [], "alarms": []},
         "manifest": {"sequence": 7, "next_update": "2026-12-15T00:00:00Z", "alarm": "it is stale"},
+        "ocsp": {"says": "two signed ahead", "alarm": "OCSP ANSWERS OVERDUE: 2 of 2: catching up"},
         "vault": {"says": []}, "isolated": True,
         "redis": {"says": "well", "alarm": ""}, "bindings_lost": "3 keys: put the secret back",
         "coming": today.coming(public(4), FIVE_REMOTES - 1),

@@ -18,6 +18,7 @@ from core.database import Database, Reader
 from core.issuers import Issuer, put_issuer
 from core.settings import Settings, Status
 from status.crl.updater import CrlUpdater
+from status.ocsp.index.index import Index
 from status.ocsp.responder import Responder
 from tests.support.database import NOW, opened
 from tests.support.software_vault import DAY, HASHES, SoftwareVault
@@ -42,7 +43,12 @@ class House:
     def __post_init__(self) -> None:
         status = self.settings.status
         self._responder = Responder(
-            self.reader, self.vault, self.clock, validity=status.ocsp_validity, refresh=status.ocsp_refresh
+            self.reader,
+            self.vault,
+            self.clock,
+            validity=status.ocsp_validity,
+            refresh=status.ocsp_refresh,
+            index=Index(self.data.answers, self.clock, every=0),
         )
 
     def updater(self, vault: object | None = None) -> CrlUpdater:

@@ -9,7 +9,7 @@ import asyncio
 import hashlib
 import json
 from base64 import urlsafe_b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -38,6 +38,7 @@ from signer.api import (
     Signed,
     SignedCrl,
 )
+from signer.ocsp_batch import OcspOutcome
 
 DAY = 86400
 CREATED = 1_795_392_000 - DAY
@@ -150,6 +151,7 @@ class SoftwareVault:
         self.manifest_sequence = 0
         self.ocsp_requests: list[OcspRequest] = []
         self.ocsp_lists: list[OcspList] = []
+        self.refuses: set[bytes] = set()
         self.crl_requests: list[CrlRequest] = []
         self.held: dict[bytes, bytes] = {}
         """Blocks of CRL entries by their SHA-256; cleared, it is a vault that was started anew."""
@@ -246,6 +248,17 @@ class SoftwareVault:
         )
         typed = der.sequence(der.oid("1.3.6.1.5.5.7.48.1.1"), der.octet_string(basic))
         return Signed(der.sequence(der.enumerated(0), der.explicit(0, typed)))
+
+    async def sign_ocsp_batch(self, requests: Sequence[OcspRequest]) -> tuple[OcspOutcome, ...]:
+        """One after another; `refuses` are the serial numbers that are refused."""
+        return tuple(
+            [
+                OcspOutcome(b"", "ocsp.unassigned: a test")
+                if request.serial in self.refuses
+                else OcspOutcome((await self.sign_ocsp(request)).der)
+                for request in requests
+            ]
+        )
 
     async def hold_crl_blocks(self, request: CrlBlocks) -> None:
         self.held |= {hashlib.sha256(block).digest(): block for block in request.blocks}

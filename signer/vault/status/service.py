@@ -8,7 +8,9 @@ RFC 5280 section 5; RFC 6960 section 4.2; BR 4.9, 7.2, 7.3; docs/revocation.md.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from core.clock import Clock
 from core.errors import Refused
@@ -16,6 +18,7 @@ from core.refusal import wrong
 from core.settings import Rules, Settings
 from signer import api
 from signer.api import KeyUse
+from signer.ocsp_batch import OcspBatch, OcspOutcome, OcspOutcomes
 from signer.vault.judgement import dated
 from signer.vault.lint.crl_check import Wanted
 from signer.vault.lint.pool import Kind
@@ -25,11 +28,26 @@ from signer.vault.sealed import lifetimes
 from signer.vault.signing import IssuingKey, Signer, issuing_key
 from signer.vault.status.held import HeldBlocks
 from signer.vault.status.lint import StatusLint
-from signer.vault.status.responders import Responders
+from signer.vault.status.responders import Responder, Responders
 from signer.vault.templates import crl, ocsp
 
 _CLOCK_TOLERANCE = 5
 """Seconds by which a status may be from the future: two processes read one clock at different moments."""
+
+
+MAX_BATCH = 1_000
+"""Statuses in one call: a second of an HSM, and a caller cannot fill the memory."""
+
+_TURN = 16
+"""Statuses judged before others have their turn: half a millisecond."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A ResponseData that may be signed, and by whom."""
+
+    responder: Responder
+    data: bytes
 
 
 class StatusService:
@@ -66,23 +84,34 @@ class StatusService:
         """Several statuses of one issuer in one answer, each judged as if it were alone."""
         now = self._clock.now()
         self._signer.must_be_open()
-        issuer_id = _sole_issuer(request)
-        by = issuing_key(self._issuers, issuer_id, KeyUse.ISSUING)
-        lifetimes.must_answer(by.issuer, by.life, now)
-        for each in request.statuses:
-            _must_not_be_later(each.this_update, now)
-            if each.revoked_at is None and not self._journal.has_serial(each.serial):
-                # BR 4.9.10: never "good" for a serial number that was not assigned, whatever a register says.
-                raise Refused("ocsp.unassigned", f"the journal knows no serial number {each.serial.hex()}")
-            if self._settings.ca.rules is Rules.PUBLIC:
-                dated.must_suit_ocsp(each, now)
-        responder = self._responders.current(issuer_id)
-        data = await self._lint.ocsp(by.issuer, responder, request.statuses, now)
-        signature = await self._signer.plain(responder.key, data)
-        algorithm = responder.algorithm.identifier
-        signed = ocsp.assemble(data, algorithm, signature, responder.certificate)
-        self._sampler.offer(Kind.OCSP, signed)
-        return api.Signed(signed)
+        draft = await self._judged(request.statuses, now)
+        return api.Signed(self._finished(draft, await self._signer.plain(draft.responder.key, draft.data)))
+
+    async def sign_ocsp_batch(self, batch: OcspBatch) -> OcspOutcomes:
+        """Many answers of one status each, judged, linted and verified as one alone; one refused spoils none.
+
+        Raises as `sign_ocsp` for what none of them is to blame for.
+        """
+        if len(batch.requests) > MAX_BATCH:
+            raise Refused("ocsp.batch", f"{MAX_BATCH} statuses at most in one call: ask again for the rest")
+        now = self._clock.now()
+        self._signer.must_be_open()
+        outcomes = [OcspOutcome(b"")] * len(batch.requests)
+        drafts: dict[bytes, list[tuple[int, _Draft]]] = {}  # by the responder's certificate
+        for number, request in enumerate(batch.requests):
+            try:
+                draft = await self._judged((request,), now)
+                drafts.setdefault(draft.responder.certificate, []).append((number, draft))
+            except Refused as refused:
+                outcomes[number] = OcspOutcome(b"", str(refused))
+            if number % _TURN == _TURN - 1:
+                await asyncio.sleep(0)  # certificates are being issued meanwhile
+        for listed in drafts.values():
+            key = listed[0][1].responder.key
+            signatures = await self._signer.plain_all(key, [draft.data for _, draft in listed])
+            for (number, draft), signature in zip(listed, signatures, strict=True):
+                outcomes[number] = OcspOutcome(self._finished(draft, signature))
+        return OcspOutcomes(tuple(outcomes))
 
     async def hold_crl_blocks(self, request: api.CrlBlocks) -> api.Nothing:
         """Entries, judged and held for the next CRLs of their scope."""
@@ -135,9 +164,30 @@ class StatusService:
             raise Refused("crl.shard", f"{by.issuer.id} has the shards 0 to {shards - 1}")
         return shards
 
+    async def _judged(self, statuses: Sequence[api.OcspRequest], now: int) -> _Draft:
+        """What may be signed about them, built and linted.  Raises `Refused`."""
+        issuer_id = _sole_issuer(statuses)
+        by = issuing_key(self._issuers, issuer_id, KeyUse.ISSUING)
+        lifetimes.must_answer(by.issuer, by.life, now)
+        for each in statuses:
+            _must_not_be_later(each.this_update, now)
+            if each.revoked_at is None and not self._journal.has_serial(each.serial):
+                # BR 4.9.10: never "good" for a serial number that was not assigned, whatever a register says.
+                raise Refused("ocsp.unassigned", f"the journal knows no serial number {each.serial.hex()}")
+            if self._settings.ca.rules is Rules.PUBLIC:
+                dated.must_suit_ocsp(each, now)
+        responder = self._responders.current(issuer_id)
+        return _Draft(responder, await self._lint.ocsp(by.issuer, responder, statuses, now))
 
-def _sole_issuer(request: api.OcspList) -> str:
-    found = {each.issuer_id for each in request.statuses}
+    def _finished(self, draft: _Draft, signature: bytes) -> bytes:
+        algorithm = draft.responder.algorithm.identifier
+        signed = ocsp.assemble(draft.data, algorithm, signature, draft.responder.certificate)
+        self._sampler.offer(Kind.OCSP, signed)
+        return signed
+
+
+def _sole_issuer(statuses: Sequence[api.OcspRequest]) -> str:
+    found = {each.issuer_id for each in statuses}
     if len(found) != 1:
         raise Refused("ocsp.issuer", "an answer is about one issuer's certificates: one responder signs it")
     return found.pop()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -43,6 +43,9 @@ class SoftwareToken(TokenThreads):
 
     def hang(self) -> None:
         self._serial, self._timeout, self._hanging = "0123", 10, True
+
+    async def sign_all(self, key: Key, data: Sequence[bytes]) -> list[bytes]:
+        return [await self.sign(key, one) for one in data]
 
     async def sign(self, key: Key, data: bytes) -> bytes:
         self.uses += 1

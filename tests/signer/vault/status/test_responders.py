@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,6 +49,9 @@ class SoftwareToken(TokenThreads):
 
     def __init__(self) -> None:
         self._login = SoftwareKeeper()
+
+    async def sign_all(self, key: Key, data: Sequence[bytes]) -> list[bytes]:
+        return [await self.sign(key, one) for one in data]
 
     async def sign(self, key: Key, data: bytes) -> bytes:
         return sign(software_ca("ec-p256").key, data)
