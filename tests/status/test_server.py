@@ -156,7 +156,9 @@ async def test_it_comes_back_to_a_restarted_vault(live: Live) -> None:
     "content", [None, b"", b"no database at all" * 1000], ids=["missing", "empty", "broken"]
 )
 async def test_the_repository_is_served_without_database_and_vault(house: Any, content: bytes | None) -> None:
-    publisher.publish(Store(house.data.repository), house.vault.description(), house.settings)
+    store = Store(house.data.repository)
+    publisher.publish(store, house.vault.description(), house.settings)
+    store.add("cps/cp-cps-1.0.en.html", b"A certification practice statement.\n")
     database = house.data.database
     kept = {path: path.read_bytes() for path in database.parent.glob(f"{database.name}*")}
     await house.database.close()

@@ -68,5 +68,6 @@ class Repository:
 def repository(house: House) -> Repository:
     store = Store(house.data.repository)
     publisher.publish(store, house.vault.description(), house.settings)
+    store.add("cps/cp-cps-1.0.en.md", b"A certification practice statement.\n")
     updater = ManifestUpdater(house.data.database, house.vault, house.settings, store, house.clock)
     return Repository(house, store, updater)
