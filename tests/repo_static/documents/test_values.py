@@ -17,6 +17,7 @@ from repo_static.documents import lint
 from repo_static.documents.kinds import Document
 from repo_static.documents.text import drafts
 from repo_static.rendering import LANGUAGES
+from signer.issuance import RECONCILE_EVERY
 from signer.vault.templates import crl
 
 ROOT = Path(__file__).parents[3]
@@ -116,6 +117,7 @@ def test_numbers_of_other_rooms_are_theirs(language: str) -> None:
     sections = lint.sections(drafts(Document.CP_CPS, Settings())[language])
     assert str(crl.MAX_ROOT_VALIDITY // 86400) in sections["4.9.7"]
     assert TITLE in sections["4.9.12"]
+    assert f"{RECONCILE_EVERY} " in sections["5.4.2"]
     production = replace(Settings(), deployment=replace(Settings().deployment, production=True))
     approval = lint.sections(drafts(Document.CP_CPS, production)[language])["1.5.4"]
     assert str(SWITCH_WITHIN // 3600) in approval
