@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import select
@@ -10,6 +11,7 @@ import sqlite3
 import subprocess
 import urllib.error
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -99,6 +101,23 @@ def test_status_says_what_does_not_conform(ca: RunningCa) -> None:
 
 
 @pytest.mark.clause("BR 4.9.3")
+@pytest.mark.clause("requirements 1.07")
+@pytest.mark.clause("RFC 8555 section 7.1.1")
+def test_a_new_ca_serves_its_documents_and_the_terms_that_its_directory_names(ca: RunningCa) -> None:
+    ca.start()
+    terms = ca.get(ca.public_url + urlsplit(ca.terms).path).decode()
+    cps = ca.get(f"{ca.public_url}/cps/latest.html").decode()
+    manifest = json.loads(ca.get(f"{ca.public_url}/manifest.json"))
+    digests = {
+        hashlib.sha256(ca.get(ca.public_url + urlsplit(each["url"]).path)).hexdigest() == each["sha256"]
+        for each in manifest["documents"]
+    }
+    ca.stop()
+    assert "Terms of Use" in terms
+    assert "4.9.12 Special requirements" in cps
+    assert digests == {True}
+
+
 def test_a_ca_whose_journal_was_cut_serves_its_subscribers_but_issues_nothing(ca: RunningCa) -> None:
     journal = ca.data / "vault/journal"
     ca.start()
