@@ -40,6 +40,16 @@ class Approval:
     effective_at: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a version stands, without its texts; times are POSIX seconds, 0 for not yet."""
+
+    version: str
+    digest: bytes
+    published_at: int
+    effective_at: int
+
+
 def approve(tx: Transaction, approval: Approval, *, actor: str) -> None:
     """Record an approval.  Raises `Refused`, and nothing is recorded."""
     document, version = approval.document, approval.version
@@ -128,6 +138,19 @@ def every(rows: Rows, document: Document) -> list[Approval]:
         (document.value,),
     )
     return [_approval(row) for row in found]
+
+
+def standing(rows: Rows, document: Document) -> list[Standing]:
+    """All versions as `every` orders them, without their texts."""
+    found = rows.all(
+        "SELECT version, digest, published_at, effective_at FROM document_approvals WHERE document = ?"
+        " ORDER BY published_at IS NULL, published_at, approved_at, version",
+        (document.value,),
+    )
+    return [
+        Standing(row["version"], bytes(row["digest"]), row["published_at"] or 0, row["effective_at"] or 0)
+        for row in found
+    ]
 
 
 def editions(rows: Rows, document: Document) -> list[Edition]:

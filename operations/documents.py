@@ -12,10 +12,10 @@ CPS 1.5.4, 2.3, 9.12; BR 2.2; requirements 1.05, 1.08.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from functools import partial
 
 from core.clock import Clock
@@ -24,6 +24,7 @@ from core.errors import HaltIssuance, Refused
 from core.rpc import RpcServer
 from core.settings import Settings
 from operations import approvals
+from operations.agreement import Agreement
 from operations.approvals import Approval
 from operations.document_calls import (
     APPROVE,
@@ -43,12 +44,6 @@ from repo_static.documents import editions, text
 from repo_static.documents.kinds import Document
 from repo_static.rendering import LANGUAGES
 from repo_static.store import NotPublished, Store
-
-SWITCH_WITHIN = 86400
-"""Seconds after a newer version took effect in which the CA may run by the one before (CP/CPS 1.5.4)."""
-
-REVIEW = 335 * 86400
-"""Seconds after which the next version is asked for, a month before the 365 days of Mozilla RSP 3.3 end."""
 
 NOBODY = "nobody: this CA is not in production"
 """Who approves, and where it is written down, where a try-out starts without a question."""
@@ -74,6 +69,7 @@ class Documents:
         self._database = database
         self._clock = clock
         self._drafts = {document: text.drafts(document, settings) for document in Document}
+        self._agreement = Agreement(settings, self._drafts)
         self.on_change: Callable[[], Awaitable[None]] = _nothing
 
     async def start(self) -> None:
@@ -86,14 +82,15 @@ class Documents:
             if not self._settings.deployment.production:
                 await self._database.write(partial(self._try_out, document=document, version=version))
             try:
-                self._write(document)
+                await self._write(document)
             except NotPublished as error:
                 _log.error("%s (the setting is %s)", error, document.setting)
+        self._agreement.read(self._database.reader)
         now = self._clock.now()
-        if trouble := self._differs(now):
+        if trouble := self._agreement.trouble(now):
             level = logging.CRITICAL if self._settings.deployment.production else logging.ERROR
             _log.log(level, "%s", trouble)
-        for sentence in self._review(now):
+        for sentence in self._agreement.review(now):
             _log.warning("%s", sentence)
 
     @property
@@ -106,7 +103,7 @@ class Documents:
 
     def trouble(self, now: int) -> str:
         """Why nothing is issued at `now`; "" when practice and documents agree, or outside production."""
-        return self._differs(now) if self._settings.deployment.production else ""
+        return self._agreement.trouble(now) if self._settings.deployment.production else ""
 
     def require(self, now: int) -> None:
         """Raises `HaltIssuance` where what this CA does is not what it has published."""
@@ -140,7 +137,9 @@ class Documents:
                 approvals.approve(tx, approval, actor=f"operator {request.actor}")
                 return tx.now
 
-            return Done((), self.trouble(await self._database.write(unit)))
+            now = await self._database.write(unit)
+            self._agreement.read(self._database.reader)
+            return Done((), self.trouble(now))
 
         async def publish(request: PublishRequest) -> Done:
             document = _document(request.document)
@@ -159,7 +158,8 @@ class Documents:
                 return tx.now
 
             now = await self._database.write(unit)
-            files = self._write(document)
+            self._agreement.read(self._database.reader)
+            files = await self._write(document)
             await self.on_change()
             return Done(tuple(files), self.trouble(now))
 
@@ -180,16 +180,17 @@ class Documents:
 
             await self._database.write(unit)
             self._store.add(name, request.content)
-            return Done((name, *self._write(document)), self.halted)
+            return Done((name, *await self._write(document)), self.halted)
 
         answering.add(LIST, page)
         answering.add(PDF, pdf)
         answering.add(APPROVE, approve)
         answering.add(PUBLISH, publish)
 
-    def _write(self, document: Document) -> list[str]:
+    async def _write(self, document: Document) -> list[str]:
         found = approvals.editions(self._database.reader, document)
-        return editions.publish(self._store, document, found, self._settings)
+        # In a thread: dozens of versions take seconds to draw, and subscribers wait for this loop.
+        return await asyncio.to_thread(editions.publish, self._store, document, found, self._settings)
 
     def _try_out(self, tx: Transaction, document: Document, version: str) -> None:
         if approvals.by_version(tx, document, version) is not None:
@@ -207,52 +208,6 @@ class Documents:
             approvals.publish(tx, document, version, tx.now, actor="system")
         except Refused as error:
             _log.error("%s %s is not published: %s", document, version, error)
-
-    def _differs(self, now: int) -> str:
-        for document in Document:
-            version, drafts = document.version(self._settings), self._drafts[document]
-            approval = approvals.by_version(self._database.reader, document, version)
-            if approval is None:
-                return (
-                    f"{document} {version}, which states what this CA does, is not approved: read it with "
-                    f"`acme-server documents draft --out DIR`, then record the decision with `acme-server "
-                    f"documents approve {version} --document {document} --sha256 {text.digest(drafts).hex()} "
-                    "--by NAME --minutes REFERENCE --summary-en TEXT --summary-ja TEXT`"
-                )
-            if approval.digest != text.digest(drafts):
-                return (
-                    f"what this CA does is not what {document} {version} says (`acme-server documents diff` "
-                    f"shows where): set the settings back, or set {document.setting} to a new version, have "
-                    "it approved and published, and start the CA again"
-                )
-            if approval.published_at is None or approval.effective_at is None:
-                return (
-                    f"{document} {version} is approved but not published: `acme-server documents publish "
-                    f"{version} --document {document}`"
-                )
-            if now < approval.effective_at:
-                day = datetime.fromtimestamp(approval.effective_at, UTC)
-                return (
-                    f"{document} {version} takes effect at {day:%Y-%m-%d %H:%M} UTC: start with the settings "
-                    "of the version before, or wait"
-                )
-            newer = approvals.editions(self._database.reader, document)[-1]
-            if newer.version != version and now >= newer.effective_at + SWITCH_WITHIN:
-                return (
-                    f"{document} {newer.version} is in effect, but this CA runs by {version}: start it with "
-                    f"the settings that {newer.version} was made of"
-                )
-        return ""
-
-    def _review(self, now: int) -> list[str]:
-        """Which documents grow old."""
-        found = ((each, approvals.editions(self._database.reader, each)) for each in Document)
-        return [
-            f"{document} {published[-1].version} was published {(now - published[-1].published_at) // 86400} "
-            f"days ago, and at most 365 may pass: review it, and set {document.setting} to a new version"
-            for document, published in found
-            if published and now - published[-1].published_at >= REVIEW
-        ]
 
 
 async def _nothing() -> None:

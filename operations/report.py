@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import sqlite3
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,9 +35,12 @@ from operations import (
     report_watch,
     succession,
 )
+from operations.agreement import Agreement
 from operations.screens import activation_lines
 from operations.supervisor import Invocation
 from operations.vault_watch import NOT_CONFORMING
+from repo_static.documents import text
+from repo_static.documents.kinds import Document
 from repo_static.manifest import verify
 from signer.api import ActivationState
 from signer.client import Vault
@@ -134,6 +138,8 @@ def screen(found: dict[str, Any]) -> str:
     lines += [f"  ALARM  {alarm}" for alarm in (found["redis"]["alarm"], found["bindings_lost"]) if alarm]
     if says := found["redis"]["says"]:
         lines.append(f"  redis         {says}")
+    if says := found["documents"]:
+        lines.append(f"  {'ALARM ' if found['production'] else 'documents    '} {says}")
     lines += [f"  {line}" for line in found["vault"]["says"]]
     if found["isolated"]:
         lines.append("  isolation     each process is its own system user")
@@ -275,6 +281,7 @@ def _from_database(settings: Settings, data: DataDirectory, now: int) -> dict[st
             "incidents": [],
             "bindings_lost": "",
             "revocations_due": [],
+            "documents": "",
         }
     reader = Reader(data.database)
     try:
@@ -302,6 +309,7 @@ def _from_database(settings: Settings, data: DataDirectory, now: int) -> dict[st
             "holds": dict(zip(_NO_HOLDS, holds.count(reader), strict=True)),
             "problem_reports": report_watch.summary(reader, now),
             "revocations_due": [each.says(now) for each in deadlines.urgent(reader, now)],
+            "documents": documents(settings, reader, now),
             "revocation_version": certificates.revocation_version(reader),
             "crls": [
                 {
@@ -314,6 +322,16 @@ def _from_database(settings: Settings, data: DataDirectory, now: int) -> dict[st
         }
     finally:
         reader.close()
+
+
+def documents(settings: Settings, reader: Reader, now: int) -> str:
+    """What this CA does and its documents do not say, or the other way round."""
+    try:
+        agreement = Agreement(settings, {document: text.drafts(document, settings) for document in Document})
+        agreement.read(reader)
+    except (CaError, sqlite3.OperationalError) as error:  # a database that no newer app has opened yet
+        return str(error)
+    return "; ".join(filter(None, (agreement.trouble(now), *agreement.review(now))))
 
 
 def _count(reader: Reader, table: str) -> int:

@@ -14,13 +14,14 @@ from typer.testing import CliRunner, Result
 
 from core.clock import FakeClock
 from core.data_directory import DataDirectory
-from core.database import Database
+from core.database import Database, Reader
 from core.errors import ConfigurationError, HaltIssuance
 from core.settings import Settings
 from operations import approvals, document_pdf, local_api
 from operations.cli import application
 from operations.documents import NOBODY, Documents
 from operations.process import Exit
+from operations.report import documents as said_by_status
 from repo_static.documents import text
 from repo_static.documents.kinds import Document
 from repo_static.store import Store
@@ -153,6 +154,9 @@ async def test_in_production_nothing_is_issued_before_both_documents_are_approve
         documents.require(app.clock.now())
         assert app.woken == 2
         assert app.audited() == ["document.approved", "document.published"] * 2
+        now = app.clock.now()
+        assert said_by_status(PRODUCTION, Reader(app.data.database), now) == ""
+        assert "is not what cp-cps 1.0 says" in said_by_status(NEW_NAME, Reader(app.data.database), now)
         shown = await app.command("list")
         assert "practice and documents agree" in shown.output
         assert "by the committee; minutes: 2026-11" in shown.output

@@ -51,6 +51,7 @@ def test_rules_that_come_and_rules_that_bind_are_named_to_a_person() -> None:
         "ocsp": {"says": "two signed ahead", "alarm": "OCSP ANSWERS OVERDUE: 2 of 2: catching up"},
         "vault": {"says": []}, "isolated": True,
         "redis": {"says": "well", "alarm": ""}, "bindings_lost": "3 keys: put the secret back",
+        "documents": "cp-cps 1.0 is approved but not published", "production": True,
         "coming": today.coming(public(4), FIVE_REMOTES - 1),
         "not_conforming": today.refusals(public(4), FIVE_REMOTES),
     }  # fmt: skip
@@ -64,6 +65,7 @@ def test_rules_that_come_and_rules_that_bind_are_named_to_a_person() -> None:
     assert "NOT CONFORMING  validation.perspectives = 4 remote" in shown
     assert "redis         well" in shown
     assert "ALARM  3 keys: put the secret back" in shown
+    assert "ALARM  cp-cps 1.0 is approved but not published" in shown
 
 
 async def test_keys_of_external_accounts_whose_secret_was_lost_are_named_with_the_remedy(
