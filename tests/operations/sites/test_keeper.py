@@ -271,3 +271,22 @@ def test_keys_are_for_their_owner_alone_and_half_a_file_is_none(desk: Desk) -> N
     (desk.root / VALID.name).mkdir()
     (desk.root / VALID.name / SHOWN).write_text("-----BEGIN CERTIFICATE-----\nMII")
     assert desk.shelf.held(VALID.name, SHOWN) is None
+
+
+@pytest.mark.clause("BR 2.2")
+async def test_over_a_year_each_site_shows_what_its_name_says(desk: Desk) -> None:
+    desk.ca.window = (T + 400 * DAY, T + 401 * DAY)  # ARI never asks for a renewal
+    for site in (VALID, REVOKED, EXPIRED):
+        await desk.keeper.step(site)
+    desk.clock.at += EXPIRES_AFTER + 1
+    while desk.clock.at < T + 380 * DAY:
+        for site in (VALID, REVOKED, EXPIRED):
+            while await desk.keeper.step(site) == 0:
+                pass
+            held = desk.shelf.held(site.name, SHOWN)
+            assert held is not None
+            revoked = held.leaf.serial_number in {serial for serial, _ in desk.ca.revoked}
+            assert (held.ends < desk.clock.at, revoked) == (site is EXPIRED, site is REVOKED)
+            assert site is not VALID or desk.clock.at - held.begins <= 30 * DAY
+        desk.clock.at += DAY // 2
+    assert len(desk.ca.wishes) == 14 + 14 + 2
