@@ -27,7 +27,8 @@ from operations.sites.shelf import Held
 CONTENT = Path(__file__).parent / "content"
 
 STYLE = (
-    ":root{color-scheme:light dark}body{font:1rem/1.65 system-ui,sans-serif;margin:0 auto;max-width:46rem;"
+    ":root{color-scheme:light dark}body{background:Canvas;color:CanvasText;"
+    "font:1rem/1.65 system-ui,sans-serif;margin:0 auto;max-width:46rem;"
     "padding:1.5rem 1.25rem}h1,h2{line-height:1.25}dl{display:grid;gap:.25rem 1rem;"
     "grid-template-columns:minmax(7rem,max-content) 1fr}dd{margin:0;overflow-wrap:anywhere}"
     "pre{overflow-x:auto;font-size:.8rem}"

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -84,3 +86,11 @@ async def test_only_the_page_can_be_had(octets: bytes, status: bytes) -> None:
 @pytest.mark.parametrize("octets", [b"", b"GET / HTTP/1.1\r\n", b"x" * 20000])
 async def test_a_head_without_end_gets_no_answer(octets: bytes) -> None:
     assert await asked(octets) == b""
+
+
+async def test_the_page_may_use_its_own_style_and_load_nothing() -> None:
+    style = page(SiteStatus.VALID).partition("<style>")[2].partition("</style>")[0]
+    allowed = base64.b64encode(hashlib.sha256(style.encode()).digest())
+    head = (await asked(b"GET / HTTP/1.1\r\n\r\n")).partition(b"\r\n\r\n")[0]
+    assert b"default-src 'none'" in head
+    assert b"style-src 'sha256-" + allowed + b"'" in head
