@@ -1,27 +1,24 @@
-"""`python -m bench.crl`: what a CRL costs with 10 000, 100 000 and a million entries, beside other makers.
+"""What a CRL costs with 10 000 to a million entries, beside other makers: a section of bench.status.
 
 The product's own way, end to end: rows of the register, the socket, the vault's checks and lint, a signature
-by a token, the publisher's check, the file, the row.  Writes crl.md and crl.svg; `markdown` and `svg` are for
-a report of several.
+by a token, the publisher's check, the file, the row.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from bench import crl_peers
 from bench.crl_app import Ours
 from bench.crl_peers import Peer
 from bench.picture import Bar, Chart
-from bench.picture import svg as drawn
+from bench.status_report import Section
 from tests.support.hierarchy import made
 from tests.support.vault import RunningVault
 
@@ -79,9 +76,9 @@ def quantile(values: Sequence[float], share: float) -> float:
     return sorted(values)[min(len(values) - 1, int(share * len(values)))]
 
 
-def markdown(found: Found) -> str:
+def lines(found: Found) -> list[str]:
     """The tables."""
-    lines = [
+    told = [
         "Full build: all rows read, encoded, compared, judged by the vault, signed, checked, published, "
         "recorded (and the index page). Re-issue: the same way after one revocation. Memory: the most that "
         "the process held above what it had before.",
@@ -90,7 +87,7 @@ def markdown(found: Found) -> str:
         "| re-issue of one, median | slowest |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    lines += [
+    told += [
         f"| {each.entries:,} | {each.shards} | {each.octets / 1e6:.2f} MB | {each.full:.2f} s "
         f"| {each.app_cpu:.2f} s, {each.vault_cpu:.2f} s "
         f"| +{each.app_memory:.0f} MB, +{each.vault_memory:.0f} MB "
@@ -99,30 +96,30 @@ def markdown(found: Found) -> str:
     ]
     for each in found.ours:
         if each.published:
-            lines += [
+            told += [
                 "",
                 f"From a committed revocation to the public CRL, {each.entries:,} entries in {each.shards} "
                 f"shards, {len(each.published)} revocations, `status.crl_delay` 10 s (half of it gathers): "
                 f"median {quantile(each.published, 0.5):.1f} s, p99 {quantile(each.published, 0.99):.1f} s, "
                 f"slowest {max(each.published):.1f} s.",
             ]
-    lines += [
+    told += [
         "",
         "Others, with a key in software and nothing checked afterwards; both begin anew for each CRL:",
         "",
         "| entries | maker | each CRL | memory |",
         "|---|---|---|---|",
     ]
-    lines += [
+    told += [
         f"| {each.entries:,} | {each.name} | {each.seconds:.2f} s | {each.memory:.0f} MB |"
         for each in found.peers
     ]
-    return "\n".join(lines) + "\n"
+    return told
 
 
-def svg(found: Found) -> str:
+def charts(found: Found) -> list[Chart]:
     """Cost against the number of revoked certificates."""
-    charts = []
+    drawn = []
     for entries in sorted({each.entries for each in found.ours}):
         bars = []
         for each in found.ours:
@@ -131,24 +128,11 @@ def svg(found: Found) -> str:
                 bars.append(Bar(f"{what}, full build", "ours", each.full))
                 bars.append(Bar(f"{what}, re-issue", "ours", quantile(each.reissue, 0.5)))
         bars += [Bar(each.name, "peer", each.seconds) for each in found.peers if each.entries == entries]
-        charts.append(Chart(f"{entries:,} revoked certificates", "s", bars))
-    return drawn(charts)
+        drawn.append(Chart(f"A CRL of {entries:,} revoked certificates", "s", bars))
+    return drawn
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, and write the report."""
-    parser = argparse.ArgumentParser(prog="python -m bench.crl", description=__doc__)
-    parser.add_argument("--output", type=Path, default=Path(__file__).parent, help="directory of the report")
-    parser.add_argument("--entries", type=int, nargs="+", default=SIZES)
-    parser.add_argument("--published", type=int, default=PUBLISHED)
-    options = parser.parse_args(arguments)
-    found = measure(options.entries, options.published)
-    when = datetime.now(UTC).strftime("%Y-%m-%d")
-    text = f"# CRLs: what they cost ({when})\n\n{markdown(found)}\n![cost](crl.svg)\n"
-    (options.output / "crl.md").write_text(text)
-    (options.output / "crl.svg").write_text(svg(found))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def section(sizes: Sequence[int] = SIZES, published: int = PUBLISHED) -> Section:
+    """For bench/status.md."""
+    found = measure(sizes, published)
+    return Section("CRLs", lines(found), charts(found))

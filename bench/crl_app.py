@@ -1,4 +1,4 @@
-"""The app's side of `python -m bench.crl`, in its own process: the product's updater against a real vault.
+"""The app's side of bench/crl.py, in its own process: the product's updater against a real vault.
 
 Prints one line of JSON: seconds, and what the memory of both processes grew by at the most.
 """

@@ -1,6 +1,6 @@
 """How others make a CRL of so many entries: `cryptography`'s builder, and `openssl ca -gencrl`.
 
-Each in a process of its own, for `python -m bench.crl`.
+Each in a process of its own, for bench/crl.py.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bench.status_report import write
 
-SECTIONS = ("status_http",)
+SECTIONS = ("status_http", "crl")
 """In the order of the report."""
 
 

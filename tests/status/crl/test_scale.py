@@ -1,4 +1,4 @@
-"""A CRL of 100 000 entries through a real vault: far from the figures of bench/crl.md it fails."""
+"""A CRL of 100 000 entries through a real vault: far from the figures of bench/status.md it fails."""
 
 from __future__ import annotations
 
