@@ -45,6 +45,8 @@ class AuditChain:
     def __init__(self, head: Head = Head()) -> None:
         self.head = head
         """Kept by the writer: read before a unit, and put back when the unit is rolled back."""
+        self.at_once = False
+        """A record was appended that must be copied before its commit is told (core/audit_copy.py)."""
 
     @classmethod
     def resume(cls, connection: sqlite3.Connection) -> AuditChain:
@@ -61,7 +63,7 @@ class AuditChain:
         """
         sequence = self.head.sequence + 1
         text = _canonical(content)
-        digest = _hash(self.head.hash, sequence, at, kind, subject, text)
+        digest = digest_of(self.head.hash, sequence, at, kind, subject, text)
         connection.execute(
             "INSERT INTO audit (sequence, at, kind, subject, content, hash) VALUES (?, ?, ?, ?, ?, ?)",
             (sequence, at, kind, subject, text.decode(), digest),
@@ -88,7 +90,7 @@ def verify(rows: Rows, anchor: Head | None = None) -> list[str]:
         if sequence != before.sequence + 1:
             faults.append(f"record {sequence}: the one before it is {before.sequence}, records are missing")
         text: str = record["content"]
-        expected = _hash(
+        expected = digest_of(
             before.hash, sequence, record["at"], record["kind"], record["subject"], text.encode()
         )
         if expected != record["hash"] or not _is_object(text):
@@ -109,6 +111,18 @@ def verify(rows: Rows, anchor: Head | None = None) -> list[str]:
     return faults
 
 
+def digest_of(before: bytes, sequence: int, at: int, kind: str, subject: str, content: bytes) -> bytes:
+    """The hash of a record; `before` is that of the record before it, `content` canonical JSON."""
+    record = {
+        "at": at,
+        "content": msgspec.Raw(content),
+        "kind": kind,
+        "sequence": sequence,
+        "subject": subject,
+    }
+    return hashlib.sha256(before + _canonical(record)).digest()
+
+
 def _records(rows: Rows) -> Iterator[sqlite3.Row]:
     after = -(2**63)  # from the very first row, so that a forged number below 1 is seen too
     while page := rows.all(
@@ -118,17 +132,6 @@ def _records(rows: Rows) -> Iterator[sqlite3.Row]:
     ):
         yield from page
         after = page[-1]["sequence"]
-
-
-def _hash(before: bytes, sequence: int, at: int, kind: str, subject: str, content: bytes) -> bytes:
-    record = {
-        "at": at,
-        "content": msgspec.Raw(content),
-        "kind": kind,
-        "sequence": sequence,
-        "subject": subject,
-    }
-    return hashlib.sha256(before + _canonical(record)).digest()
 
 
 def _is_object(text: str) -> bool:

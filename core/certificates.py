@@ -345,9 +345,13 @@ def revocations(rows: Rows, issuer_id: str, shard: int, valid_at: int) -> list[R
 
 
 def revocation_version(rows: Rows) -> int:
-    """The version of the newest change to any revocation; 0 when there is none."""
-    row = rows.one("SELECT MAX(version) FROM revocations")
-    return 0 if row is None or row[0] is None else int(row[0])
+    """The version of the newest change to any revocation; 0 when there is none.
+
+    Never falls: a register that was restored goes on above what it had forgotten (core/gaps.py).
+    """
+    floor = "coalesce((SELECT version FROM revocation_floor), 0)"
+    found = rows.all(f"SELECT max(coalesce((SELECT MAX(version) FROM revocations), 0), {floor})")
+    return int(found[0][0])
 
 
 def move(
@@ -379,6 +383,8 @@ def _revoked(tx: Transaction, serial: bytes, kind: str, actor: str) -> Revocatio
         {
             "serial": serial.hex(),
             "issuer": revocation.issuer_id,
+            "shard": revocation.crl_shard,
+            "not_after": revocation.not_after,
             "reason": revocation.reason,
             "cause": revocation.cause,
             "revoked_at": revocation.revoked_at,

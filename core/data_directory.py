@@ -21,6 +21,7 @@ class DataDirectory:
         self.perspectives = self.root / "perspectives"
         self.mpic = self.root / "mpic"
         self.audit = self.root / "audit"
+        self.restored = self.audit / "restored"
         self.tls = self.root / "tls"
         self.bindings = self.root / "bindings"
         self.nonces = self.root / "nonces"

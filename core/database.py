@@ -21,9 +21,10 @@ from typing import Any, TypeVar
 
 from core import metrics, tables
 from core.audit import AuditChain
+from core.audit_copy import AT_ONCE, AuditCopy
 from core.clock import Clock
 from core.commit_thread import CommitThread
-from core.errors import ConfigurationError, HaltIssuance, TransientError
+from core.errors import CaError, ConfigurationError, HaltIssuance, TransientError
 from core.reader import BUSY, Reader, Row, Rows, connect, result_code
 
 __all__ = ["Database", "Reader", "Row", "Rows", "Transaction", "Unit"]
@@ -78,6 +79,7 @@ class Transaction:
 
     def audit(self, kind: str, subject: str, content: dict[str, Any]) -> None:
         """Append to the audit log, in this transaction (CPS 5.4.1: date, time, subject, content)."""
+        self._chain.at_once = self._chain.at_once or kind in AT_ONCE
         self._chain.append(self._connection, self.now, kind, subject, content)
 
 
@@ -89,8 +91,18 @@ _Outcome = tuple["asyncio.Future[Any]", Any, BaseException | None]
 class Database:
     """The one writer, and a reader for the event loop's thread."""
 
-    def __init__(self, path: Path, clock: Clock, *, group_commit: int = 256, busy_timeout: int = 5) -> None:
+    def __init__(
+        self,
+        path: Path,
+        clock: Clock,
+        *,
+        group_commit: int = 256,
+        busy_timeout: int = 5,
+        copy: AuditCopy | None = None,
+    ) -> None:
+        """`copy` gets what a restore must not lose before anybody hears of its commit."""
         self._path = path
+        self._copy = copy
         self._clock = clock
         self._group_commit = group_commit
         self._busy_timeout = busy_timeout
@@ -114,7 +126,7 @@ class Database:
             self._clock.observe(latest)
         self.reader = Reader(self._path, self._busy_timeout)
         self._own = Reader(self._path, connection=connection)
-        self._writer = _Writer(connection, self._clock, self._busy_timeout)
+        self._writer = _Writer(connection, self._clock, self._busy_timeout, self._copy)
 
     async def write(self, unit: Unit[T]) -> T:
         """Run `unit` in the next group; its result once it is durable.
@@ -149,8 +161,10 @@ class Database:
         writer, self._writer = self._writer, None
         if self._groups is not None:
             await self._groups
-        await writer.close()
+        # First: whoever writes and closes last puts the WAL into the file, and none is left to be mistaken
+        # for that of a file restored in its place.
         self.reader.close()
+        await writer.close()
 
     async def _commit_groups(self, writer: _Writer) -> None:
         while self._waiting:
@@ -170,8 +184,11 @@ class _Writer:
     gives it back only after milliseconds; so only what waits for the disk leaves the loop (docs/adr/0001).
     """
 
-    def __init__(self, connection: sqlite3.Connection, clock: Clock, busy_timeout: int) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, clock: Clock, busy_timeout: int, copy: AuditCopy | None
+    ) -> None:
         self._connection = connection
+        self._copy = copy
         self._clock = clock
         self._busy_timeout = busy_timeout
         self._thread = CommitThread()
@@ -187,6 +204,7 @@ class _Writer:
             return _fail(group, HaltIssuance(self.broken))
         self.idle = False
         head = self._chain.head
+        self._chain.at_once = False
         try:
             await self._begin()
             together = len(group) > 1
@@ -212,6 +230,12 @@ class _Writer:
 
     def _commit(self) -> None:
         self._connection.execute("COMMIT")
+        if self._copy is not None and self._chain.at_once:
+            try:
+                while self._copy.follow(Reader(Path(), connection=self._connection)):
+                    pass
+            except (CaError, OSError) as error:  # it is durable here; the copy is made again and again
+                _log.critical("a revocation stands in the database only: %s", error)
 
     def _roll_back(self) -> bool:
         """Give up the transaction; False when even that fails, as on a disk that is gone."""

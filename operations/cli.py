@@ -29,6 +29,7 @@ from operations import (
     limits_commands,
     mpic_commands,
     problem_report_commands,
+    reconcile_commands,
     repository_commands,
     revoke_commands,
     watch_commands,
@@ -194,6 +195,7 @@ def verify_audit(config: Config = None, data: Data = _DATA, set_: Set = None, js
 
 revoke_commands.register(application)
 activation_commands.register(application)
+reconcile_commands.register(application)
 watch_commands.register(application)
 
 

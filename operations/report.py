@@ -18,7 +18,7 @@ from typing import Any
 
 from acme_server.registration.binding_secret import BindingSecret
 from acme_server.store import holds, incidents
-from core import certificates, today
+from core import certificates, gaps, today
 from core.clock import SystemClock
 from core.data_directory import DataDirectory
 from core.database import Reader
@@ -107,6 +107,7 @@ def screen(found: dict[str, Any]) -> str:
     for each in found["perspectives"]["elsewhere"]:
         lines.append(f"  {'perspective-' + each['code']:<24} {each['says']} ({each['url']})")
     lines += [f"  ALARM  {alarm}" for alarm in found["perspectives"]["alarms"]]
+    lines += [f"  CLOSED  {missing}: acme-server reconcile" for missing in found["closed"]]
     counts = ", ".join(f"{count} {state}" for state, count in found["certificates"].items()) or "none yet"
     lines += ["", f"  certificates  {counts}; {found['revocations']} revoked; {found['jobs']} jobs waiting"]
     for each in found["incidents"]:
@@ -273,6 +274,7 @@ def _from_database(settings: Settings, data: DataDirectory, now: int) -> dict[st
     if not data.database.exists() or not os.access(data.database, os.R_OK):
         return {
             "certificates": {},
+            "closed": [],
             "revocations": 0,
             "jobs": 0,
             "holds": _NO_HOLDS,
@@ -293,6 +295,7 @@ def _from_database(settings: Settings, data: DataDirectory, now: int) -> dict[st
         )
         return {
             "certificates": {row["state"]: row["n"] for row in states},
+            "closed": [gap.missing for gap in gaps.are_open(reader)],
             "revocations": _count(reader, "revocations"),
             "jobs": _count(reader, "jobs"),
             "incidents": [

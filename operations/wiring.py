@@ -24,6 +24,7 @@ from acme_server.server import Server
 from acme_server.tls import DirectoryTls
 from acme_server.urls import Urls, check_base
 from core import blocked_keys, tables
+from core.audit_copy import AuditCopy
 from core.blocklist import Blocklist
 from core.clock import Clock
 from core.data_directory import DataDirectory
@@ -42,7 +43,16 @@ from core.high_risk import HighRisk
 from core.jobs import Handler, JobRunner, hasten
 from core.randomness import Randomness
 from core.settings import CtMode, Settings
-from operations import bindings, holds, incident, limits, local_api, observation, problem_reports
+from operations import (
+    bindings,
+    holds,
+    incident,
+    limits,
+    local_api,
+    observation,
+    problem_reports,
+    reconcile,
+)
 from operations import revoke as revoking
 from operations.deadlines import DeadlineWatch
 from operations.documents import Documents
@@ -64,6 +74,7 @@ from signer.ct.log_list import LogLists
 from signer.ct.submission import Logs
 from signer.issuance import Issuance
 from status.crl.updater import CrlUpdater
+from status.restored.register import RestoredRegister
 from validation.mpic.client import Perspectives
 from validation.mpic.foresight import Foreseer
 
@@ -92,7 +103,9 @@ async def serve(
         )
     urls = Urls(settings)
     async with contextlib.AsyncExitStack() as closing:
-        database = await _open_database(settings, data, clock)
+        copy = AuditCopy(data.audit)
+        closing.callback(copy.close)
+        database = await _open_database(settings, data, clock, copy)
         closing.push_async_callback(database.close)
         check_base(database.reader, urls)
         vault = Vault(data.vault_socket, owner=data.vault)
@@ -100,12 +113,14 @@ async def serve(
         description = await _describe(vault, clock)
         _must_fit(description, settings)
 
+        store = Store(data.repository)
+        register = RestoredRegister(database, store, copy, data.restored)
+        closing.push_async_callback(register.follow_to_the_end)
         await database.write(lambda tx: record_start(tx, settings))
         closing.push_async_callback(database.write, record_stop)
         logs = _logs(settings, clock, randomness)
         if logs is not None:
             closing.push_async_callback(logs.close)
-        store = Store(data.repository)
         succession = Succession(settings, store, clock)
         succession.follow(description)
         documents = Documents(settings, store, database, clock)
@@ -118,6 +133,7 @@ async def serve(
         except HaltIssuance as halt:
             # It issues nothing now, but subscribers must be able to revoke at any hour (BR 4.9.3).
             _log.critical("ISSUANCE HALTED: %s", halt)
+        await register.look()
         chains = succession.chains
         crls = CrlUpdater(database, vault, settings, data, clock)
         manifests = ManifestUpdater(data.database, vault, settings, store, clock)
@@ -213,6 +229,7 @@ async def serve(
         problem_reports.serve(operator, database, randomness, jobs.wake)
         limits.serve(operator, context)
         documents.serve(operator)
+        reconcile.serve(operator, database, register, issuance, revoked)
         await operator.listen(data.app_socket)
         closing.push_async_callback(operator.close)
 
@@ -257,6 +274,7 @@ async def serve(
                 _front_when_usable(front, tls),
                 blocklist.follow(),
                 high_risk.follow(),
+                register.follow(),
             ):
                 loops.create_task(_for_ever(loop))
             ready()
@@ -300,13 +318,14 @@ def _log_handlers(
     return {finals.KIND: finals.FinalJob(database, logs, issuance.chain_of, clock)}
 
 
-async def _open_database(settings: Settings, data: DataDirectory, clock: Clock) -> Database:
+async def _open_database(settings: Settings, data: DataDirectory, clock: Clock, copy: AuditCopy) -> Database:
     tables.migrate(data.database, clock)
     database = Database(
         data.database,
         clock,
         group_commit=settings.database.group_commit,
         busy_timeout=settings.database.busy_timeout,
+        copy=copy,
     )
     await database.open()
     return database

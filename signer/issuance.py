@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol
 
-from core import certificates, jobs, precertificates
+from core import certificates, gaps, jobs, precertificates
 from core.certificates import Certificate, State
 from core.clock import Clock
 from core.database import Database, Transaction
@@ -142,7 +142,11 @@ class Issuance:
     @property
     def halted(self) -> str:
         """Why nothing is issued until a person has acted; "" when nothing is wrong."""
-        return "" if self._halt is None else str(self._halt)
+        try:
+            self._must_agree()
+        except HaltIssuance as halt:
+            return str(halt)
+        return ""
 
     async def reconcile(self) -> None:
         """Bring register and journal together; at start before any job runs, and every now and then.
@@ -196,6 +200,7 @@ class Issuance:
     def _must_agree(self) -> None:
         if self._halt is not None:
             raise HaltIssuance(f"register and vault journal disagree: {self._halt}")
+        gaps.must_be_none(self._database.reader)
 
     async def _begin(self, approved: Approved, finish: Finish) -> str:
         self._permit(self._clock.now())

@@ -5,6 +5,10 @@ entered, so that OCSP and CRL can answer for it: the vault's own certificates to
 directory's TLS), which come into the register by no other way.  The journal's head is anchored in the audit
 log; a journal that was cut short or rewritten since then stops issuance.
 
+A subscriber's row and a CRL's number are durable in the register before the vault is asked
+(docs/issuance.md).  So one that only the journal knows proves that the register was restored from a backup:
+then the CA is closed (core/gaps.py) until all is found that it has forgotten.
+
 BR 4.9.9 (status for every certificate), 5.4.1, 7.2; CPS 5.4.
 """
 
@@ -19,9 +23,9 @@ from dataclasses import dataclass
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from core import blocked_keys, certificates, compromise, der, issuers, precertificates
+from core import blocked_keys, certificates, compromise, der, gaps, issuers, jobs, precertificates
 from core.certificates import Reservation
-from core.database import Database, Transaction
+from core.database import Database, Rows, Transaction
 from core.errors import HaltIssuance
 from core.refusal import wrong
 from core.settings import Settings
@@ -32,11 +36,17 @@ from signer.settlement import settle
 ANCHOR = "vault-journal"
 """The kind of the audit record that holds a sequence number and a hash of the vault's journal."""
 
+_UNKNOWN_CERTIFICATES = (
+    "certificates that were issued after the backup are in the register without their orders, accounts and "
+    "evidence",
+    "restore a newer backup that has them; else accept, and they are revoked",
+)
 _PAGE = 1000
 _SHARD = re.compile(r"-(\d+)\.crl$")
 _PRECERTIFICATE = "precertificate-intent"
 _INTENTS = frozenset({_PRECERTIFICATE, "intent", "ocsp-responder-intent"})
 _BLOCKED_KEY = "blocked-key"
+_CRLS = frozenset({"crl-intent", "crl"})
 _RESULTS = frozenset({"result", "ocsp-responder"})
 
 
@@ -86,14 +96,15 @@ class Reconciliation:
 
         Raises `HaltIssuance` when the anchored entry is missing or another.
         """
-        anchored, digest = self._anchor()
-        sequence = anchored
+        anchor = sequence, digest = self._anchor()
         if sequence:
             found = (await self._vault.journal(sequence - 1, 1)).entries
             if not found or found[0].hash.hex() != digest:
-                raise HaltIssuance(
-                    f"entry {sequence} of the vault's journal is not the one that the audit log anchors: the "
-                    "journal was replaced or cut; restore it and find out by whom"
+                await self._another_journal(sequence, digest)
+                sequence = 0
+            elif gaps.is_open(self._database.reader, gaps.JOURNAL):
+                await self._database.write(
+                    lambda tx: gaps.close(tx, gaps.JOURNAL, "the journal that was anchored is back")
                 )
         # A result may stand on a later page than its intent: unknown intents are carried along.
         waiting: dict[str, JournalEntry] = {}
@@ -105,14 +116,52 @@ class Reconciliation:
             ended = [entry for entry in page if entry.kind in _RESULTS and entry.issuance_id in waiting]
             await self._enter([await self._ended(waiting.pop(entry.issuance_id), entry) for entry in ended])
             await self._block([entry for entry in page if entry.kind == _BLOCKED_KEY])
+            await self._count([entry for entry in page if entry.kind in _CRLS])
             sequence, digest = page[-1].sequence, page[-1].hash.hex()
         for entry in waiting.values():
             # It may be at its signature right now: the vault knows its end.
             await self._enter([_Unknown(entry, await self._vault.recall(entry.issuance_id))])
-        if sequence != anchored:
+        if (sequence, digest) != anchor:
             await self._database.write(
                 lambda tx: tx.audit(ANCHOR, "vault", {"sequence": sequence, "hash": digest})
             )
+
+    async def _another_journal(self, sequence: int, digest: str) -> None:
+        """Raises `HaltIssuance`, unless a person has answered for it that the known journal is gone."""
+        message = (
+            f"entry {sequence} of the vault's journal is not the one that the audit log anchors: the "
+            "journal was replaced or cut; restore it and find out by whom"
+        )
+        gap = {"sequence": sequence, "hash": digest}
+        if not gaps.accepted(self._database.reader, gaps.JOURNAL, gap):
+            remedy = "restore the vault's newest journal; only where it is gone for ever, accept this one"
+            await self._database.write(lambda tx: gaps.found(tx, gaps.JOURNAL, message, remedy, gap))
+            raise HaltIssuance(message)
+
+        def unit(tx: Transaction) -> None:
+            # It cannot tell that a key was not used, nor which keys it had blocked.
+            for row in tx.all(
+                "SELECT id, state FROM certificates WHERE state IN ('reserved', 'precertified')"
+            ):
+                if row["state"] == "reserved":
+                    certificates.mark_lost(tx, row["id"])
+                else:
+                    precertificates.give_up(tx, row["id"], "the vault's journal was lost")
+            for spki_sha256, _, _ in blocked_keys.all_blocked(tx):
+                jobs.add(tx, blocked_keys.KIND, spki_sha256.hex())
+
+        await self._database.write(unit)
+
+    async def _count(self, entries: Sequence[JournalEntry]) -> None:
+        """CRL numbers of which the register has no row are used for ever, and their CRLs must be found."""
+
+        def unit(tx: Transaction) -> None:
+            for entry in entries:
+                _count_crl(tx, entry)
+
+        reader = self._database.reader
+        if gaps.is_open(reader, gaps.REVOCATIONS) or any(_is_new_crl(reader, entry) for entry in entries):
+            await self._database.write(unit)
 
     async def _block(self, entries: Sequence[JournalEntry]) -> None:
         """Keys that the vault refuses are blocked here, too: a restored database has forgotten them."""
@@ -168,6 +217,44 @@ def _insert(tx: Transaction, unknown: Iterable[_Unknown]) -> None:
         settle(tx, entry.issuance_id, each.recalled, entry.at)
         precertificates.give_up(tx, entry.issuance_id, "the register had forgotten who asked for it")
         tx.audit("reconciled", "system", {"id": entry.issuance_id, "serial": entry.serial.hex()})
+        if not _profile(entry):
+            gaps.revocations_unknown(tx, entry.at, f"the vault's journal, entry {entry.sequence}")
+            if certificates.revocation_of(tx, entry.serial) is None:
+                gaps.found(tx, gaps.CERTIFICATES, *_UNKNOWN_CERTIFICATES, {"last": entry.serial.hex()})
+
+
+def _is_new_crl(rows: Rows, entry: JournalEntry) -> bool:
+    issuer_id, shard, number = _crl(entry)
+    known = rows.one(
+        "SELECT i.id, (SELECT MAX(number) FROM crls WHERE issuer_id = i.id AND shard = ?) AS highest"
+        " FROM issuers i WHERE i.id = ?",
+        (shard, issuer_id),
+    )
+    return known is not None and number > (known["highest"] or 0)
+
+
+def _is_recorded(rows: Rows, entry: JournalEntry) -> bool:
+    found = rows.one(
+        "SELECT 1 FROM crls WHERE issuer_id = ? AND sha256 = ?", (entry.issuer_id, entry.certificate)
+    )
+    return found is not None
+
+
+def _count_crl(tx: Transaction, entry: JournalEntry) -> None:
+    issuer_id, shard, number = _crl(entry)
+    if _is_new_crl(tx, entry):
+        gaps.count_crl(tx, issuer_id, shard, number)
+        gaps.revocations_unknown(tx, entry.at, f"the vault's journal, entry {entry.sequence}")
+    elif not gaps.is_open(tx, gaps.REVOCATIONS) or _is_recorded(tx, entry):
+        return
+    if entry.certificate:  # it was signed; an intent alone reached nobody
+        gaps.crl_unknown(tx, issuer_id, shard, number, entry.certificate.hex())
+
+
+def _crl(entry: JournalEntry) -> tuple[str, int, int]:
+    """Issuer, shard and number of a CRL, as its issuance id has them."""
+    issuer_id, shard, number = entry.issuance_id.removeprefix("crl:").rsplit(":", 2)
+    return issuer_id, int(shard), int(number)
 
 
 def _reservation(entry: JournalEntry) -> Reservation:

@@ -1,5 +1,23 @@
 -- Status and the repository: what relying parties see.
 
+-- What a register restored from a backup lacks (core/gaps.py): while one is open, the CA is closed.
+CREATE TABLE register_gaps (
+  subject TEXT PRIMARY KEY,        -- "certificates", "crl ec-1-0" ...
+  missing TEXT NOT NULL,           -- what is missing, for a person
+  remedy TEXT NOT NULL,
+  detail TEXT NOT NULL,            -- JSON: by what it is recognised
+  found_at INTEGER NOT NULL,
+  closed_at INTEGER,
+  closed_by TEXT,
+  closed_how TEXT
+) STRICT;
+
+-- The highest revocation version that was ever made, where a restored register knows of lower ones only.
+CREATE TABLE revocation_floor (
+  one INTEGER PRIMARY KEY CHECK (one = 1),
+  version INTEGER NOT NULL
+) STRICT;
+
 -- What was issued and what was revoked on a day (the repository's manifest).
 CREATE INDEX certificates_by_signing ON certificates (signed_at) WHERE signed_at IS NOT NULL;
 CREATE INDEX revocations_by_time ON revocations (revoked_at);

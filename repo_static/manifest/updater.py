@@ -27,7 +27,7 @@ from typing import Any, Protocol
 import msgspec
 from prometheus_client import Gauge
 
-from core import audit, certificates
+from core import audit, certificates, gaps
 from core.clock import Clock
 from core.errors import CaError, TransientError
 from core.metrics import REGISTRY
@@ -102,6 +102,8 @@ class _Made:
 
     sequence: int
     payload: bytes
+    version: int
+    """The revocation version that it was made from."""
 
 
 class ManifestUpdater:
@@ -202,6 +204,7 @@ class ManifestUpdater:
         """In a thread of its own: hashes, and rows by the ten thousand."""
         rows = Reader(self._database, self._settings.database.busy_timeout)
         try:
+            gaps.must_be_none(rows)  # a restored register would take back what the last one told
             # Before the files are read: they hold at least what had happened by then.
             head, version = audit.head(rows), certificates.revocation_version(rows)
             days = self._days(rows, last, now)
@@ -222,7 +225,7 @@ class ManifestUpdater:
                 "audit": {"sequence": head.sequence, "hash": head.hash.hex()},
             },
         }
-        return _Made(sequence, msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n")
+        return _Made(sequence, msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n", version)
 
     def _days(self, rows: Reader, last: _Previous | None, now: int) -> Days:
         days = None if last is None else last.days
@@ -241,12 +244,23 @@ class ManifestUpdater:
             if published is None:
                 return
             with contextlib.suppress(msgspec.MsgspecError):
-                if msgspec.json.decode(published, type=_Numbered).sequence >= made.sequence:
+                public = msgspec.json.decode(published, type=_Numbered)
+                if public.sequence >= made.sequence:
                     raise NotPublished(f"{NAME}: number {made.sequence} is not above the published one")
+                if public.register.revocation_version > made.version:
+                    raise NotPublished(
+                        f"{NAME}: made from revocation version {made.version}, but one of version "
+                        f"{public.register.revocation_version} is public"
+                    )
 
         self._store.replace(NAME, made.payload, newer)
         self._store.replace(SIGNED, jws)
 
 
+class _Register(msgspec.Struct):
+    revocation_version: int = 0
+
+
 class _Numbered(msgspec.Struct):
     sequence: int
+    register: _Register = msgspec.field(default_factory=_Register)

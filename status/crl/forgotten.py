@@ -45,7 +45,27 @@ def published(der: bytes, issuer_certificate: bytes) -> tuple[Entry, ...]:
     crl = x509.load_der_x509_crl(der)
     key = x509.load_der_x509_certificate(issuer_certificate).public_key()
     assert isinstance(key, (rsa.RSAPublicKey, ec.EllipticCurvePublicKey))
-    return tuple(_entries(crl)) if crl.is_signature_valid(key) else ()
+    return tuple(entries_of(crl)) if crl.is_signature_valid(key) else ()
+
+
+def entries_of(crl: x509.CertificateRevocationList) -> Iterator[Entry]:
+    """The entries of a CRL, whoever signed it."""
+    for each in crl:
+        number = each.serial_number
+        try:
+            flag = each.extensions.get_extension_for_class(x509.CRLReason).value.reason
+        except x509.ExtensionNotFound:
+            flag = x509.ReasonFlags.unspecified
+        yield Entry(
+            number.to_bytes(number.bit_length() // 8 + 1),
+            int(each.revocation_date_utc.timestamp()),
+            code_of(flag),
+        )
+
+
+def code_of(flag: x509.ReasonFlags | None) -> int:
+    """The reason's number, 0 where there is none."""
+    return 0 if flag is None else _CODES.get(flag, 0)
 
 
 def missing(rows: Rows, entries: tuple[Entry, ...]) -> list[Entry]:
@@ -76,17 +96,3 @@ def enter(tx: Transaction, entries: list[Entry], name: str) -> None:
             certificates.revoke(tx, entry.serial, entry.reason, cause, revoked_at=entry.revoked_at)
         else:
             certificates.upgrade_reason(tx, entry.serial, cause)
-
-
-def _entries(crl: x509.CertificateRevocationList) -> Iterator[Entry]:
-    for each in crl:
-        number = each.serial_number
-        try:
-            flag = each.extensions.get_extension_for_class(x509.CRLReason).value.reason
-        except x509.ExtensionNotFound:
-            flag = x509.ReasonFlags.unspecified
-        yield Entry(
-            number.to_bytes(number.bit_length() // 8 + 1),
-            int(each.revocation_date_utc.timestamp()),
-            _CODES.get(flag, 0),
-        )

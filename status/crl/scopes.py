@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from cryptography import x509
 
-from core.database import Reader
+from core.database import Rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,19 +54,19 @@ class Published:
     sha256: bytes
 
 
-def scopes(reader: Reader) -> list[Scope]:
+def scopes(rows: Rows) -> list[Scope]:
     """All CRL scopes: every issuer, the local-service issuer too, with each of its shards."""
-    rows = reader.all("SELECT id, certificate, crl_shards FROM issuers ORDER BY id")
+    found = rows.all("SELECT id, certificate, crl_shards FROM issuers ORDER BY id")
     return [
         Scope(row["id"], shard, row["crl_shards"], row["certificate"])
-        for row in rows
+        for row in found
         for shard in range(row["crl_shards"])
     ]
 
 
-def last_published(reader: Reader, scope: Scope) -> Published | None:
+def last_published(rows: Rows, scope: Scope) -> Published | None:
     """The scope's newest CRL that was recorded as published."""
-    row = reader.one(
+    row = rows.one(
         "SELECT number, this_update, next_update, revocation_version, sha256 FROM crls"
         " WHERE issuer_id = ? AND shard = ? AND sha256 != x'' ORDER BY number DESC LIMIT 1",
         (scope.issuer_id, scope.shard),

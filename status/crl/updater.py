@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import logging
 
+from core import gaps
 from core.clock import Clock
 from core.data_directory import DataDirectory
 from core.database import Database
@@ -65,7 +66,7 @@ class CrlUpdater:
             pause: float = _POLL
             try:
                 await self.update()
-            except Locked as error:
+            except (Locked, gaps.RegisterBehind) as error:
                 _log.warning("no CRL is issued: %s", error)
             except (TransientError, HaltIssuance, Refused, NotPublished) as error:
                 _log.error("CRL not issued, trying again in %d s: %s", RETRY_AFTER, error)
@@ -91,6 +92,7 @@ class CrlUpdater:
             living = [each for each in scopes(self._database.reader) if each.name not in self._ended]
             due = [each for each in living if force or self._due(each)]
             if due:
+                gaps.must_be_none(self._database.reader)  # a number and a file could take something back
                 await self._must_be_open()
             for scope in due:
                 try:

@@ -19,7 +19,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Sequence
 
-from core import answerable, certificates
+from core import answerable, certificates, gaps
 from core.answerable import Standing
 from core.clock import Clock
 from core.database import Reader
@@ -177,8 +177,12 @@ class Responder:
         """The register's word, or None when we say nothing of this serial.
 
         A serial only drawn, or drawn and given up, is not assigned: "good" would be a lie (BR 4.9.10).
+        Raises `TransientError` when it cannot be read; or when it was restored and something is missing yet:
+        then it is believed when it says revoked, and nothing else (core/gaps.py).
         """
         status = certificates.status_of(self._reader, serial)
+        if (status is None or status.revocation is None) and gaps.closed(self._reader):
+            raise TransientError("the register was restored, and is not reconciled yet")
         if status is None or status.issuer_id != issuer_id:
             return None
         row = status.revocation

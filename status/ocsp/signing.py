@@ -11,7 +11,7 @@ import logging
 from collections.abc import Sequence
 from typing import Protocol
 
-from core import der
+from core import der, gaps
 from core.answerable import Standing
 from core.clock import Clock
 from core.database import Reader
@@ -44,6 +44,10 @@ class NoResponder(TransientError):
     """The vault has no responder for this issuer that is valid now."""
 
 
+class NotReconciled(TransientError):
+    """The register was restored, and is believed only when it says revoked (core/gaps.py)."""
+
+
 class AnswerSigner:
     """Answers valid for `validity` seconds, never past their responder's certificate."""
 
@@ -74,6 +78,8 @@ class AnswerSigner:
                 requests[each] = await self._request(each)
             except NoResponder as error:
                 _log.error("no OCSP answer about %s: %s", each[0].serial.hex(), error)
+            except NotReconciled as error:
+                _log.debug("no OCSP answer about %s: %s", each[0].serial.hex(), error)
         outcomes = await self._vault.sign_ocsp_batch(tuple(requests.values())) if requests else ()
         taken: dict[Wanted, Kept] = {}
         for (each, request), outcome in zip(requests.items(), outcomes, strict=True):
@@ -98,6 +104,8 @@ class AnswerSigner:
 
     async def _request(self, wanted: Wanted) -> OcspRequest:
         standing, hash_name = wanted
+        if standing.revoked_at is None and gaps.closed(self._reader):
+            raise NotReconciled("the register was restored and is not reconciled: nothing is called good")
         now = self._clock.now()
         return OcspRequest(
             issuer_id=standing.issuer_id,

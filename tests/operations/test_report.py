@@ -42,6 +42,7 @@ def test_a_root_token_that_was_not_brought_to_its_safe_is_named(tmp_path: Path) 
 def test_rules_that_come_and_rules_that_bind_are_named_to_a_person() -> None:
     found = {
         "data": "d", "rules": "public", "directory": "u", "processes": {}, "certificates": {},
+        "closed": ["what a restore lost"],
         "revocations": 0, "jobs": 0, "crls": [], "incidents": [], "succession": {"issuers": {}, "alarms": []},
         "holds": {"waiting": 2, "oldest": FIVE_REMOTES},
         "problem_reports": {"alarm": True, "says": "1 problem reports are open, 1 TOO LATE"},
@@ -64,6 +65,7 @@ def test_rules_that_come_and_rules_that_bind_are_named_to_a_person() -> None:
     assert "  ALARM  1 problem reports are open, 1 TOO LATE" in shown
     assert "NOT CONFORMING  validation.perspectives = 4 remote" in shown
     assert "redis         well" in shown
+    assert "CLOSED  what a restore lost: acme-server reconcile" in shown
     assert "ALARM  3 keys: put the secret back" in shown
     assert "ALARM  cp-cps 1.0 is approved but not published" in shown
 

@@ -16,6 +16,7 @@ import jsonschema
 import pytest
 from cryptography import x509
 
+from core import gaps
 from core.errors import TransientError
 from core.settings import Status
 from repo_static import rendering
@@ -220,6 +221,29 @@ async def test_an_older_manifest_does_not_replace_a_newer_one(repository: Reposi
     with pytest.raises(NotPublished, match="not above the published one"):
         await repository.updater.update(force=True)
     assert json.loads(repository.store.read("manifest.json") or b"") == newer
+
+
+@pytest.mark.clause("CPS 5.7.4")
+async def test_one_that_is_made_from_an_older_revocation_version_does_not_replace_it(
+    repository: Repository,
+) -> None:
+    await repository.house.revoke(await repository.house.issue())
+    await repository.published()
+    before = repository.store.read("manifest.jws")
+    await repository.house.database.write(lambda tx: tx.execute("DELETE FROM revocations").rowcount)
+    with pytest.raises(NotPublished, match="revocation version 0, but one of version 1"):
+        await repository.restarted().update(force=True)
+    assert repository.store.read("manifest.jws") == before
+
+
+@pytest.mark.clause("CPS 5.7.4")
+async def test_none_is_made_while_the_register_is_not_reconciled(repository: Repository) -> None:
+    await repository.published()
+    before = repository.store.read("manifest.jws")
+    await repository.house.database.write(lambda tx: gaps.revocations_unknown(tx, tx.now, "a test"))
+    with pytest.raises(gaps.RegisterBehind):
+        await repository.restarted().update(force=True)
+    assert repository.store.read("manifest.jws") == before
 
 
 async def test_what_the_vault_did_not_sign_is_not_published(repository: Repository) -> None:
