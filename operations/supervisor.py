@@ -32,7 +32,7 @@ from core.high_risk import HighRisk
 from core.settings import Settings
 from core.today import coming
 from operations import children, isolation, vault_notice
-from operations.children import Children, unfollowed
+from operations.children import Child, ChildFailed, Children, unfollowed
 from operations.process import Exit
 from operations.screens import running_screen
 from repo_static.documents import practice
@@ -230,7 +230,19 @@ async def _start_all(family: Children, settings: Settings, say: Say) -> None:
     await asyncio.gather(*(family.start(c) for c in everyone if c.role in ("vault", "perspective")))
     # The app makes the database that the rest of the front reads.
     await asyncio.gather(*(family.start(c) for c in everyone if c.role == "app"))
-    await asyncio.gather(*(family.start(c) for c in everyone if c.role in children.FRONT and c.role != "app"))
+    front = [c for c in everyone if c.role in children.FRONT and c.role not in ("app", "sites")]
+    await asyncio.gather(*(family.start(c) for c in front))
+    for child in everyone:
+        if child.role == "sites":
+            await _start_sites(family, child, say)
+
+
+async def _start_sites(family: Children, child: Child, say: Say) -> None:
+    """Pages to try software on are no reason to issue, revoke and answer nothing."""
+    try:
+        await family.start(child)
+    except ChildFailed as error:
+        say(f"WARNING: {error}; the CA runs without its test sites, and tries again")
 
 
 @contextlib.contextmanager

@@ -4,13 +4,15 @@ import os
 import socket
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from core.data_directory import DataDirectory
 from core.errors import ConfigurationError
-from core.settings import Metrics, Settings, Vault
-from operations.supervisor import Invocation, alone, check_ports, check_prerequisites
+from core.settings import Metrics, Settings, SiteSettings, Vault
+from operations.children import Child, ChildFailed, Children
+from operations.supervisor import Invocation, _start_all, alone, check_ports, check_prerequisites
 
 
 def test_a_missing_token_library_is_named_with_the_remedy(tmp_path: Path) -> None:
@@ -69,3 +71,25 @@ def test_the_lock_of_the_supervisor_follows_no_link_to_another_file(tmp_path: Pa
     with pytest.raises(OSError, match="symbolic links"), alone(data):
         pass
     assert victim.read_text() == "as it was"
+
+
+@pytest.mark.parametrize("broken", ["sites", "status"])
+async def test_test_sites_that_do_not_start_hold_up_no_ca_but_anything_else_does(broken: str) -> None:
+    started: list[str] = []
+    said: list[str] = []
+
+    class Family:
+        async def start(self, child: Child) -> None:
+            if child.role == broken:
+                raise ChildFailed(f"{child.name} did not start")
+            started.append(child.role)
+
+    settings = replace(Settings(), test_sites=SiteSettings(zone="test.localhost"))
+    starting = _start_all(cast(Children, Family()), settings, said.append)
+    if broken == "sites":
+        await starting
+        assert "WARNING: sites did not start; the CA runs without its test sites" in said[-1]
+    else:
+        with pytest.raises(ChildFailed):
+            await starting
+    assert {"vault", "perspective", "app"} <= set(started)
