@@ -138,11 +138,11 @@ async def serve(
         crls = CrlUpdater(database, vault, settings, data, clock)
         manifests = ManifestUpdater(data.database, vault, settings, store, clock)
 
-        def followed() -> None:
+        def sign_what_is_due() -> None:
             crls.wake()
             manifests.wake()
 
-        succession.on_change = followed
+        succession.on_change = sign_what_is_due
         try:
             await crls.update()
         except CaError as error:
@@ -239,7 +239,7 @@ async def serve(
 
         documents.on_change = go_on
         watch = VaultWatch(
-            vault, database.reader, settings.status, clock, (crls.wake, tls.renew_if_due, go_on)
+            vault, database.reader, settings.status, clock, (sign_what_is_due, tls.renew_if_due, go_on)
         )
         await watch.look()
         rules = RuleWatch(settings, clock)

@@ -8,6 +8,7 @@ import json
 import subprocess
 import threading
 import time
+import urllib.error
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -177,7 +178,10 @@ def until(what: str, holds: Any, seconds: float = 40) -> None:
 
 
 def roster(ca: RunningCa) -> dict[str, dict[str, Any]]:
-    document = json.loads(ca.get(f"{ca.public_url}/manifest.json"))
+    try:
+        document = json.loads(ca.get(f"{ca.public_url}/manifest.json"))
+    except urllib.error.HTTPError:
+        return {}  # none yet: the vault signs it some seconds after it was opened for the first time
     return {each["id"]: each for each in document["issuers"]}
 
 
