@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bench.status_report import write
 
-SECTIONS = ("status_http", "crl")
+SECTIONS = ("status_http", "crl", "answers")
 """In the order of the report."""
 
 

@@ -5,12 +5,14 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from core.data_directory import DataDirectory
-from operations.children import Child, ChildFailed, Children
+from core.settings import Settings, Status
+from operations.children import Child, ChildFailed, Children, of
 from operations.isolation import Isolation
 
 STUB = """
@@ -135,3 +137,10 @@ async def test_no_name_that_another_process_made_leads_root_to_another_file(
     with pytest.raises(OSError, match="symbolic links"):
         await family.start(Child("other", "serves"))
     assert victim.read_text() == "as it was"
+
+
+def test_there_are_as_many_status_workers_as_settings_say_and_one_keeper() -> None:
+    names = [child.name for child in of(replace(Settings(), status=Status(workers=3)))]
+    assert [name for name in names if name.startswith("status")] == ["status", "status-2", "status-3"]
+    assert names.count("keeper") == 1
+    assert names.index("app") < names.index("keeper")

@@ -21,6 +21,7 @@ from status.crl.updater import CrlUpdater
 from status.ocsp.index.index import Index
 from status.ocsp.responder import Responder
 from tests.support.database import NOW, opened
+from tests.support.keeper import Kept
 from tests.support.software_vault import DAY, HASHES, SoftwareVault
 
 
@@ -146,3 +147,8 @@ async def house(tmp_path: Path, status_settings: Status) -> AsyncIterator[House]
 def house_class() -> type[House]:
     """For tests that build a house for each of their examples."""
     return House
+
+
+@pytest.fixture(scope="session")
+def keeper_class() -> type[Kept]:
+    return Kept

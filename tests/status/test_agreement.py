@@ -35,6 +35,7 @@ ACTS = st.lists(
         st.tuples(st.just("compromise"), st.integers(0, 30)),
         st.tuples(st.just("wait"), st.integers(1, 50)),  # hours
         st.tuples(st.just("publish"), st.just(0)),
+        st.tuples(st.just("keep"), st.just(0)),  # the keeper signs ahead
     ),
     max_size=25,
 )
@@ -43,12 +44,12 @@ ACTS = st.lists(
 @pytest.mark.clause("RFC 6960 section 2.2; RFC 5280 section 5")
 @given(acts=ACTS)
 @settings(max_examples=25, deadline=None)
-def test_ocsp_and_crl_agree_after_any_history(house_class: Any, acts: list[Act]) -> None:
+def test_ocsp_and_crl_agree_after_any_history(house_class: Any, keeper_class: Any, acts: list[Act]) -> None:
     with tempfile.TemporaryDirectory() as directory:
-        asyncio.run(_play(house_class, Path(directory), acts))
+        asyncio.run(_play(house_class, keeper_class, Path(directory), acts))
 
 
-async def _play(house_class: Any, directory: Path, acts: list[Act]) -> None:
+async def _play(house_class: Any, keeper_class: Any, directory: Path, acts: list[Act]) -> None:
     clock, data, vault = FakeClock(NOW), DataDirectory(directory), SoftwareVault(NOW + 365 * DAY)
     data.repository.mkdir()
     async with opened(directory, clock) as database:
@@ -59,6 +60,7 @@ async def _play(house_class: Any, directory: Path, acts: list[Act]) -> None:
         values = replace(Settings(), status=Status(crl_refresh=DAY))
         house = house_class(data, clock, database, vault, values, reader)
         updater = house.updater()
+        keeper = keeper_class(house)
         drawn: list[bytes] = []
         for kind, argument in acts:
             if kind == "issue":
@@ -77,8 +79,16 @@ async def _play(house_class: Any, directory: Path, acts: list[Act]) -> None:
                 clock.at += argument * 3600
             elif kind == "publish":
                 await updater.update()
+            elif kind == "keep":
+                await keeper.work()
         await updater.update()
         await _agree(house, drawn)
+        await keeper.work()
+        signed = len(vault.ocsp_requests)
+        await _agree(house, drawn)
+        asked_live = {each.serial for each in vault.ocsp_requests[signed:]}
+        assert all(certificates.by_serial(reader, each).not_after < clock.now() for each in asked_live)  # type: ignore[union-attr]
+        keeper.stop()
         reader.close()
 
 

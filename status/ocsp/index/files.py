@@ -112,24 +112,20 @@ class SegmentFile:
         self._frames = read.frames
         self._first = _HEAD.size + len(header)
         self._size = packed_octets(read.slot)
+        self._places = range(self._first, self._first + self.count * self._size, self._size)
         if len(self._map) != self._first + self.count * self._size:
             raise Damaged(f"{path.name}: it has {len(self._map)} octets, not those its header tells of")
 
     def find(self, key: bytes) -> Kept | None:
         """What lies under `key`; None when there is nothing, or it is damaged."""
-        octets, first, size = self._map, self._first, self._size
-        low, high = 0, self.count
-        while low < high:
-            middle = (low + high) // 2
-            at = first + middle * size
-            if octets[at : at + KEY_OCTETS] < key:
-                low = middle + 1
-            else:
-                high = middle
+        low = bisect_left(self._places, key, key=self._key_at)
         if low == self.count:
             return None
         found = self._at(low)
         return found if found is not None and found[1].key == key else None
+
+    def _key_at(self, at: int) -> bytes:
+        return self._map[at : at + KEY_OCTETS]
 
     def __iter__(self) -> Iterator[Kept]:
         """All that is whole."""
