@@ -22,6 +22,10 @@ from aiohttp import web
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
+from status.ocsp.index.files import Kept
+from status.ocsp.index.index import Index
+from status.ocsp.index.records import taken_apart
+from status.ocsp.index.writer import Writer
 
 from core import certificates
 from core.addresses import Blocks
@@ -31,6 +35,7 @@ from core.data_directory import DataDirectory
 from core.database import Reader
 from core.issuers import Issuer, put_issuer
 from core.settings import Settings
+from signer.api import OcspRequest
 from status import app
 from status.http import handed
 from status.http.front import Front
@@ -52,7 +57,12 @@ def responder(data: DataDirectory, vault: SoftwareVault, clock: SystemClock) -> 
     """The product's own, over the register in `data`."""
     status = Settings().status
     return Responder(
-        Reader(data.database), vault, clock, validity=status.ocsp_validity, refresh=status.ocsp_refresh
+        Reader(data.database),
+        vault,
+        clock,
+        validity=status.ocsp_validity,
+        refresh=status.ocsp_refresh,
+        index=Index(data.answers, clock),
     )
 
 
@@ -68,8 +78,9 @@ class Ready:
 
 
 async def prepare(directory: Path) -> list[bytes]:
-    """A register with `ASKED` certificates; the DER requests about them."""
-    clock, vault, data = SystemClock(), SoftwareVault(), DataDirectory(directory)
+    """A register with `ASKED` certificates and an index of their answers; the DER requests about them."""
+    clock, data = SystemClock(), DataDirectory(directory)
+    vault = SoftwareVault(responder_not_after=clock.now() + 30 * DAY)
     data.repository.mkdir()
     info = next(each for each in vault.description().issuers if each.id == "ec1")
     requests = []
@@ -93,9 +104,17 @@ async def prepare(directory: Path) -> list[bytes]:
                 info.name_sha1, info.key_sha1, int.from_bytes(serial), hashes.SHA1()
             )
             requests.append(built.build().public_bytes(Encoding.DER))
+    writer = Writer(data.answers, clock)
+    writer.append([await _signed(vault, clock, ocsp_request.read(each)[0]) for each in requests])
+    writer.close()
     (directory / "requests.json").write_text(json.dumps([each.hex() for each in requests]))
-    (directory / "issuer.der").write_bytes(info.certificate)
     return requests
+
+
+async def _signed(vault: SoftwareVault, clock: SystemClock, asked: CertId) -> Kept:
+    now = clock.now()
+    wanted = OcspRequest("ec1", asked.serial, asked.hash_name, now, now + 4 * DAY, None, None)
+    return taken_apart((await vault.sign_ocsp(wanted)).der, wanted, 0)
 
 
 async def serve(kind: str, port: int, directory: Path) -> None:
@@ -104,8 +123,10 @@ async def serve(kind: str, port: int, directory: Path) -> None:
     vault = SoftwareVault(responder_not_after=clock.now() + 30 * DAY)
     real = responder(data, vault, clock)
     requests = [bytes.fromhex(each) for each in json.loads((directory / "requests.json").read_text())]
-    ready = {ocsp_request.read(each)[0]: await real.answer(each) for each in requests}
-    answers = real if kind == "product" else cast(Responder, Ready(ready))
+    ready = {asked: real.at_hand(asked) for asked in (ocsp_request.read(each)[0] for each in requests)}
+    if not all(answer is not None and answer.etag for answer in ready.values()):
+        raise RuntimeError("not all answers lie ready")
+    answers = real if kind == "product" else cast(Responder, Ready(cast(dict[CertId, Answer], ready)))
     loop = asyncio.get_running_loop()
     bound = handed.listening(f"127.0.0.1:{port}", shared=True)
     runner = web.AppRunner(app.build(answers, data.repository, clock), access_log=None)
