@@ -187,8 +187,8 @@ def _shortest(integer: bytes) -> bool:
 
 
 def _whole(octets: bytes) -> bool:
-    """Whether these are one element of DER, as far as its length tells."""
-    if len(octets) < 2:
+    """Whether these are one SEQUENCE, as far as its first octet and its length tell."""
+    if len(octets) < 2 or octets[0] != der.SEQUENCE:
         return False
     if octets[1] < 0x80:
         return len(octets) == 2 + octets[1]
