@@ -22,10 +22,6 @@ from aiohttp import web
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
-from status.ocsp.index.files import Kept
-from status.ocsp.index.index import Index
-from status.ocsp.index.records import taken_apart
-from status.ocsp.index.writer import Writer
 
 from core import certificates
 from core.addresses import Blocks
@@ -42,6 +38,10 @@ from status.http.front import Front
 from status.ocsp import representation
 from status.ocsp import request as ocsp_request
 from status.ocsp.answer import Answer
+from status.ocsp.index.files import Kept
+from status.ocsp.index.index import Index
+from status.ocsp.index.records import taken_apart
+from status.ocsp.index.writer import Writer
 from status.ocsp.request import CertId
 from status.ocsp.responder import Responder
 from tests.support.database import opened
