@@ -12,6 +12,7 @@ from typing import Any, cast
 import aiohttp
 import pytest
 
+from core import certificates
 from core.clock import FakeClock
 from core.data_directory import DataDirectory
 from core.database import Transaction
@@ -160,3 +161,31 @@ async def test_orders_that_wait_for_a_person_are_counted(tmp_path: Path) -> None
     assert "acme_orders_held 2.0" in waiting[1]
     status, found = await health(tmp_path, clock, vault)
     assert (status, found["holds"]) == (200, "2 orders wait for a person: acme-server holds list")
+
+
+@pytest.mark.clause("BR 4.9.5")
+@pytest.mark.clause("requirements 2.55")
+async def test_a_revocation_that_no_crl_tells_is_named_when_half_of_its_time_is_gone(tmp_path: Path) -> None:
+    clock = FakeClock(NOW)
+
+    def revoked(tx: Transaction) -> None:
+        tx.execute(
+            "INSERT INTO issuers (id, use, algorithm, certificate, chain, crl_shards, added_at)"
+            " VALUES ('ec1', 'issuing', 'ec-p256', x'', x'', 1, 0)"
+        )
+        tx.execute(
+            "INSERT INTO certificates (id, serial, issuer_id, crl_shard, state, profile, names, spki_sha256,"
+            " not_before, not_after, versions, created_at)"
+            " VALUES ('c', x'01', 'ec1', 0, 'issued', 'p', '[]', x'', 0, ?, '{}', 0)",
+            (NOW + 90 * 86400,),
+        )
+        certificates.revoke(tx, b"\x01", 1, "a test")
+
+    _, found = await health(tmp_path, clock, OneVault(), unit=revoked)
+    assert "revocations" not in found
+    status, found = await health(tmp_path, clock, OneVault(), then=43200)
+    assert status == 200  # no reason to send subscribers elsewhere
+    assert found["revocations"] == [
+        "revocations: 1 certificates are not on a published CRL, due 2026-11-24 00:00 UTC (BR 4.9.5): look "
+        "at the vault and the CRL alarms in the app's log"
+    ]
