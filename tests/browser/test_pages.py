@@ -19,6 +19,9 @@ from core import report_rows
 from core.problem_reports import Channel, Filed, Kind
 from core.settings import SiteSettings
 from repo_static import publisher
+from repo_static.documents import editions, text
+from repo_static.documents.editions import Edition
+from repo_static.documents.kinds import Document
 from repo_static.store import Store
 from tests.browser import environments
 from tests.status.conftest import house, status_settings
@@ -45,7 +48,13 @@ async def full(site: Site) -> AsyncIterator[dict[str, Any]]:
     good, revoked = await house.issue(), await house.issue("rsa1")
     await house.revoke(revoked, 1)
     await house.updater().update()
-    publisher.publish(Store(house.data.repository), house.vault.description(), settings)
+    store, now = Store(house.data.repository), house.clock.now()
+    publisher.publish(store, house.vault.description(), settings)
+    for document in Document:
+        said = {"en": "First version.", "ja": "初版"}
+        drafts = text.drafts(document, settings)
+        edition = Edition(document, "1.0", drafts, now, "committee", "minutes 1", said, now, now)
+        editions.publish(store, document, [edition], settings)
     number = "PR-20261123-7Q4KX2M9TD"
     filed = Filed(number, house.clock.now(), Channel.PAGE, Kind.MISUSE, "en", (), (), (), "x", "")
     await house.database.write(lambda tx: report_rows.insert(tx, filed, actor="a test"))
@@ -59,7 +68,7 @@ async def full(site: Site) -> AsyncIterator[dict[str, Any]]:
         "chromium": CHROMIUM,
         "axe": str(environments.axe()),
         "screenshots": str(SCREENSHOTS),
-        "pages": {"home": "/", "status": "/status/", "report": "/report/"},
+        "pages": {"home": "/", "status": "/status/", "report": "/report/", "documents": "/cps/"},
         "serial": good.hex(),
         "revoked": revoked.hex(),
         "pem": house.vault.leaf("ec1", good).decode(),
