@@ -22,10 +22,10 @@ from markupsafe import Markup
 
 from core.settings import Settings
 from repo_static.documents import difference
-from repo_static.documents.kinds import Document
+from repo_static.documents.kinds import VERSION, Document
 from repo_static.documents.text import Change, Texts, whole
 from repo_static.rendering import CONTENT, LANGUAGES, day, render
-from repo_static.store import Store
+from repo_static.store import NotPublished, Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,8 @@ class Edition:
 def publish(store: Store, document: Document, editions: Sequence[Edition], settings: Settings) -> list[str]:
     """Write all versions, given in the order of their publication; the names of the files that changed.
 
-    Raises: `NotPublished` when a version is public with another text.
+    Raises: `NotPublished` when a version is public with another text, or when a newer one is public that
+    `editions` lack (a register that was restored): what is public stays.
     """
     texts = [_texts(editions[: number + 1]) for number in range(len(editions))]
     changed = []
@@ -54,6 +55,12 @@ def publish(store: Store, document: Document, editions: Sequence[Edition], setti
         for language in LANGUAGES:
             name = document.file(edition.version, language, "md")
             changed += [name] if store.add(name, text[language].encode()) else []
+    forgotten = _forgotten(store, document, editions)
+    if forgotten and _number(forgotten[-1]) > max((_number(each.version) for each in editions), default=()):
+        raise NotPublished(
+            f"{document} {forgotten[-1]} is public, but the register does not know of it (it was restored "
+            "from an older backup): give what is in force now a higher version, and have it approved"
+        )
     pages = dict(_pages(store, document, editions, texts, settings))
     return changed + [name for name, page in pages.items() if store.replace(name, page.encode())]
 
@@ -61,6 +68,28 @@ def publish(store: Store, document: Document, editions: Sequence[Edition], setti
 def is_public(store: Store, document: Document, version: str) -> bool:
     """Whether a version has been published, by whatever software."""
     return store.read(document.file(version, "en", "md")) is not None
+
+
+def _without_record(store: Store, document: Document, editions: Sequence[Edition]) -> list[dict[str, Any]]:
+    """Their texts tell their dates; the list only says that they are there."""
+    nothing = {"published": "–", "effective": "–", "summary": "", "before": "", "current": False, "pdf": ()}
+    return [{"version": each, **nothing} for each in reversed(_forgotten(store, document, editions))]
+
+
+def _forgotten(store: Store, document: Document, editions: Sequence[Edition]) -> list[str]:
+    """The versions that are public and not among `editions`, the highest last."""
+    start, end = document.file("", "en", "md").split(".en.md")[0], ".en.md"
+    public = (
+        name.removeprefix(start).removesuffix(end)
+        for name in store.names(document.directory)
+        if name.startswith(start) and name.endswith(end)
+    )
+    known = {each.version for each in editions}
+    return sorted((each for each in public if VERSION.fullmatch(each) and each not in known), key=_number)
+
+
+def _number(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))
 
 
 def _texts(editions: Sequence[Edition]) -> Texts:
@@ -138,7 +167,7 @@ def _pages(
                 document=document,
                 documents=tuple(Document),
                 names=_words()[language]["name"],
-                versions=listed[::-1],
+                versions=[*listed[::-1], *_without_record(store, document, editions)],
             ),
         )
 

@@ -99,6 +99,18 @@ def test_a_version_that_is_public_with_another_text_is_refused_and_nothing_chang
     assert {path: path.read_bytes() for path in store.root.rglob("*") if path.is_file()} == before
 
 
+def test_a_restored_register_takes_no_newer_version_from_the_public(store: Store) -> None:
+    two_versions(store, Settings())
+    before = {path: path.read_bytes() for path in store.root.rglob("*") if path.is_file()}
+    with pytest.raises(NotPublished, match=r"cp-cps 2\.0 is public, but the register does not know"):
+        editions.publish(store, CPS, [edition(Settings())], Settings())
+    assert {path: path.read_bytes() for path in store.root.rglob("*") if path.is_file()} == before
+    third = edition(replace(Settings(), ca=Ca(cps_version="2.1")), 2)
+    editions.publish(store, CPS, [edition(Settings()), third], Settings())
+    assert text(store, "cps/latest.en.md") == text(store, "cps/cp-cps-2.1.en.md")
+    assert "/cps/cp-cps-2.0.en.html" in text(store, "cps/index.html")
+
+
 def test_a_second_run_changes_nothing(store: Store) -> None:
     made = [edition(Settings())]
     assert editions.publish(store, CPS, made, Settings())
