@@ -5,6 +5,8 @@ A workflow reads `now()` once.  Times are POSIX seconds (int, UTC), as X.509 and
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import ctypes
 import time
 from typing import Protocol
@@ -26,6 +28,13 @@ class Clock(Protocol):
 
     def now(self) -> int:
         """POSIX seconds, UTC, never falling.  Raises `ClockSteppedBack` when a time seen is still to come."""
+
+    def latest(self) -> int:
+        """`now()`; where that would raise, the latest time seen: it stands still until the clock is there.
+
+        For what must go on at any hour and makes no certificate: revocations, and what tells of them
+        (BR 4.9.3, 4.10.2).
+        """
 
     def observe(self, at: int) -> None:
         """Take a durable record's time as already seen: `now()` may not be earlier."""
@@ -51,6 +60,11 @@ class SystemClock:
                 f"{self._latest} again; set the clock right and see that a time service runs"
             )
         self._latest = max(self._latest, at)
+        return self._latest
+
+    def latest(self) -> int:
+        with contextlib.suppress(ClockSteppedBack):
+            return self.now()
         return self._latest
 
     def observe(self, at: int) -> None:
@@ -79,6 +93,11 @@ class FakeClock:
         self._latest = max(self._latest, self.at)
         return self._latest
 
+    def latest(self) -> int:
+        with contextlib.suppress(ClockSteppedBack):
+            return self.now()
+        return self._latest
+
     def observe(self, at: int) -> None:
         self._latest = max(self._latest, at)
 
@@ -87,3 +106,10 @@ class FakeClock:
 
     def synchronised(self) -> bool:
         return self._synchronised
+
+
+async def keep_time(clock: Clock) -> None:
+    """See the time go by, for ever: processes that do little would else stand still at different times."""
+    while True:
+        clock.latest()
+        await asyncio.sleep(1)

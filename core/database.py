@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 from core import metrics, tables
 from core.audit import AuditChain
 from core.audit_copy import AT_ONCE, AuditCopy
-from core.clock import Clock
+from core.clock import Clock, ClockSteppedBack
 from core.commit_thread import CommitThread
 from core.errors import CaError, ConfigurationError, HaltIssuance, TransientError
 from core.reader import BUSY, Reader, Row, Rows, connect, result_code
@@ -59,9 +59,12 @@ _log = logging.getLogger(__name__)
 class Transaction:
     """What a unit works with: SQL, the one `now` of the unit, and the audit log."""
 
-    def __init__(self, connection: sqlite3.Connection, chain: AuditChain, now: int) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, chain: AuditChain, now: int, *, clock_stands: bool = False
+    ) -> None:
         self._connection = connection
         self._chain = chain
+        self._clock_stands = clock_stands
         self.now = now
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> sqlite3.Cursor:
@@ -79,12 +82,14 @@ class Transaction:
 
     def audit(self, kind: str, subject: str, content: dict[str, Any]) -> None:
         """Append to the audit log, in this transaction (CPS 5.4.1: date, time, subject, content)."""
+        if self._clock_stands:
+            content = {**content, "clock": "stepped back: this is the latest time that was seen before"}
         self._chain.at_once = self._chain.at_once or kind in AT_ONCE
         self._chain.append(self._connection, self.now, kind, subject, content)
 
 
 Unit = Callable[[Transaction], T]
-_Waiting = tuple[Unit[Any], "asyncio.Future[Any]"]
+_Waiting = tuple[Unit[Any], "asyncio.Future[Any]", bool]
 _Outcome = tuple["asyncio.Future[Any]", Any, BaseException | None]
 
 
@@ -128,8 +133,11 @@ class Database:
         self._own = Reader(self._path, connection=connection)
         self._writer = _Writer(connection, self._clock, self._busy_timeout, self._copy)
 
-    async def write(self, unit: Unit[T]) -> T:
+    async def write(self, unit: Unit[T], *, at_any_time: bool = False) -> T:
         """Run `unit` in the next group; its result once it is durable.
+
+        With `at_any_time` it is run though the clock stepped back, at the latest time seen, and its audit
+        records say so: for revocations, which must be possible at any hour (BR 4.9.3).
 
         A caller that is cancelled meanwhile does not know whether its unit was done, as in a crash.
 
@@ -140,7 +148,7 @@ class Database:
             raise TransientError("the database is closed: this process is starting or stopping")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._waiting.append((unit, future))
+        self._waiting.append((unit, future, at_any_time))
         if self._groups is None:
             self._groups = loop.create_task(self._commit_groups(self._writer))
         return await future
@@ -208,7 +216,7 @@ class _Writer:
         try:
             await self._begin()
             together = len(group) > 1
-            outcomes = [self._run(unit, future, together) for unit, future in group if not future.cancelled()]
+            outcomes = [self._run(*waiting, together) for waiting in group if not waiting[1].cancelled()]
             if self._connection.in_transaction:  # else the one unit was rolled back, and nothing remains
                 await self._thread.run(self._commit)
         except Exception as error:
@@ -260,7 +268,9 @@ class _Writer:
                     raise
             await asyncio.sleep(BUSY_PAUSE)
 
-    def _run(self, unit: Unit[Any], future: asyncio.Future[Any], together: bool) -> _Outcome:
+    def _run(
+        self, unit: Unit[Any], future: asyncio.Future[Any], at_any_time: bool, together: bool
+    ) -> _Outcome:
         """Run one unit, in a savepoint when it is not alone.
 
         Raises sqlite3.Error when the whole group must be given up.
@@ -269,7 +279,7 @@ class _Writer:
         if together:
             self._connection.execute("SAVEPOINT unit")
         try:
-            result = unit(Transaction(self._connection, self._chain, self._clock.now()))
+            result = unit(self._transaction(at_any_time))
             if not self._connection.in_transaction:
                 raise sqlite3.OperationalError("a unit ended the transaction of its group")
         except BaseException as error:  # whatever it is: a dead writer would leave all others waiting
@@ -289,6 +299,14 @@ class _Writer:
         if together:
             self._connection.execute("RELEASE unit")
         return future, result, None
+
+    def _transaction(self, at_any_time: bool) -> Transaction:
+        try:
+            return Transaction(self._connection, self._chain, self._clock.now())
+        except ClockSteppedBack:
+            if not at_any_time:
+                raise
+            return Transaction(self._connection, self._chain, self._clock.latest(), clock_stands=True)
 
     def _judge(self, error: Exception, rolled_back: bool) -> Exception:
         if rolled_back and isinstance(error, sqlite3.Error) and result_code(error) in BUSY:
@@ -329,7 +347,7 @@ def _settle(outcomes: list[_Outcome]) -> None:
 
 def _fail(group: list[_Waiting], error: Exception) -> list[_Outcome]:
     """The same failure for all, each its own object: tracebacks would grow in a shared one."""
-    return [(future, None, type(error)(*error.args)) for _, future in group]
+    return [(future, None, type(error)(*error.args)) for _, future, _ in group]
 
 
 def _as_sqlite(error: BaseException) -> sqlite3.Error:

@@ -54,7 +54,8 @@ def server(database: Database, on_revocation: Callable[[], None], wake_jobs: Cal
             raise Refused("key.hash", "a key is named by the SHA-256 of its SubjectPublicKeyInfo, 32 octets")
         actor = f"operator {request.actor}"
         found = await database.write(
-            lambda tx: compromise.prove(tx, request.spki_sha256, request.cause, actor=actor)
+            lambda tx: compromise.prove(tx, request.spki_sha256, request.cause, actor=actor),
+            at_any_time=True,
         )
         on_revocation()
         wake_jobs()

@@ -167,7 +167,7 @@ def serve(
             revocation_run.name(tx, request.run_id, request.serials)
             return known
 
-        return await database.write(unit)
+        return await database.write(unit, at_any_time=True)
 
     async def begin(request: BeginRequest) -> RunState:
         decision = request.decision
@@ -196,7 +196,7 @@ def serve(
             )
             return _state(tx, revocation_run.begin(tx, run))
 
-        state = await database.write(unit)
+        state = await database.write(unit, at_any_time=True)
         wake_jobs()
         return state
 
@@ -205,7 +205,7 @@ def serve(
             revocation_run.start(tx, request.run_id)
             return _state(tx, _run(tx, request.run_id))
 
-        state = await database.write(unit)
+        state = await database.write(unit, at_any_time=True)
         wake_jobs()
         return state
 

@@ -98,7 +98,7 @@ class Keeper:
 
     def state(self) -> KeeperState:
         """How the answers are."""
-        now, segments = self._clock.now(), self.writer.catalogue.segments
+        now, segments = self._clock.latest(), self.writer.catalogue.segments
         listed = [each for each in segments if each.records]
         return KeeperState(
             at=now,

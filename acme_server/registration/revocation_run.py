@@ -112,7 +112,7 @@ class RevocationRun:
             and run.selection is not None
         ):
             await self._end_authorizations(run, run.selection)
-        while not await self._database.write(lambda tx: _advance(tx, run_id)):
+        while not await self._database.write(lambda tx: _advance(tx, run_id), at_any_time=True):
             self._on_page()
 
     async def _end_authorizations(self, run: Run, chosen: Selection) -> None:
@@ -120,7 +120,7 @@ class RevocationRun:
         after, until = 0, selection.newest_authorization(self._database.reader)
         while after < until:
             page = partial(_distrust, run=run, chosen=chosen, after=after, until=until)
-            after = await self._database.write(page)
+            after = await self._database.write(page, at_any_time=True)
 
 
 def _distrust(tx: Transaction, run: Run, chosen: Selection, after: int, until: int) -> int:

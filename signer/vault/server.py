@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
 
 from core.blocklist import Blocklist
-from core.clock import Clock
+from core.clock import Clock, keep_time
 from core.data_directory import DataDirectory
 from core.errors import ConfigurationError, HaltIssuance
 from core.evidence import key_id
@@ -114,8 +114,8 @@ async def serve(
         opened.callback(journal.close)
         blocklist = Blocklist(settings.ca.blocklist)
         opened.callback(blocklist.close)
-        following = asyncio.create_task(blocklist.follow())
-        opened.push_async_callback(_cancel, following)
+        for duty in (blocklist.follow(), keep_time(clock)):
+            opened.push_async_callback(_cancel, asyncio.create_task(duty))
         issuers = _issuing_keys(settings, hierarchy)
         signer = Signer(None, journal)
         responders = Responders(settings, issuers, signer, journal, lint, clock, randomness)

@@ -81,10 +81,12 @@ class Issuing:
         await self._remember(scope)
         public = self.public.look(scope.name)
         ahead = self._ahead.pop(scope.name, 0)
-        number = await self._database.write(lambda tx: _reserve_number(tx, scope, public, ahead))  # (1)
+        number = await self._database.write(  # (1)
+            lambda tx: _reserve_number(tx, scope, public, ahead), at_any_time=True
+        )
         entries = await self._read(scope)  # (2)
         # The time after the entries: none of them is younger than thisUpdate.
-        now = self._clock.now()
+        now = self._clock.latest()
         request = CrlRequest(
             scope.issuer_id,
             scope.shard,
@@ -122,7 +124,7 @@ class Issuing:
         """The entries as the register has them now; what is new of them is on its way to the vault."""
         last = last_published(self._database.reader, scope)
         entries = self._entries.setdefault(scope.name, Entries())
-        now = self._clock.now()
+        now = self._clock.latest()
         whole = now >= entries.whole_at + self._settings.status.crl_refresh
         sending: asyncio.Task[None] | None = None
         waiting: list[Block] = []
@@ -201,9 +203,11 @@ class Issuing:
             _record(tx, scope, request, version, count, digest)
             return _mark(tx, scope, version)
 
-        marked, longest = await self._database.write(first)
+        marked, longest = await self._database.write(first, at_any_time=True)
         while marked == MARKED_AT_ONCE:
-            marked, others = await self._database.write(lambda tx: _mark(tx, scope, version))
+            marked, others = await self._database.write(
+                lambda tx: _mark(tx, scope, version), at_any_time=True
+            )
             longest = max((each for each in (longest, others) if each is not None), default=None)
         if longest is not None:
             metrics.CRL_WAIT.observe(longest)

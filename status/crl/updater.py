@@ -126,7 +126,7 @@ class CrlUpdater:
 
     def _due(self, scope: Scope) -> bool:
         last = last_published(self._database.reader, scope)
-        if last is None or self._clock.now() >= last.this_update + self._settings.status.crl_refresh:
+        if last is None or self._clock.latest() >= last.this_update + self._settings.status.crl_refresh:
             return True
         waiting = self._database.reader.one(
             "SELECT 1 FROM revocations"

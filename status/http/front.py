@@ -111,7 +111,7 @@ class Front:
 
     def _now(self) -> int:
         try:
-            now = self._clock.now()
+            now = self._clock.latest()
         except CaError:
             now = self._second  # a clock that stepped back has the time before, here
         if now != self._second:

@@ -68,7 +68,7 @@ class Exported:
         for path in self._files():
             try:
                 until = ocsp.load_der_ocsp_response(path.read_bytes()).next_update_utc
-                over = until is None or until.timestamp() - EARLY <= self._clock.now()
+                over = until is None or until.timestamp() - EARLY <= self._clock.latest()
             except ValueError:
                 over = True
             if over:
@@ -79,7 +79,7 @@ class Exported:
     def _put(self, kept: Kept) -> Path | None:
         frame, record = kept
         name = name_of(frame, serial_of(record.key))
-        if name is None or record.next_update - EARLY <= self._clock.now():
+        if name is None or record.next_update - EARLY <= self._clock.latest():
             return None
         path, octets = self._root / name, answer(frame, record).der
         with contextlib.suppress(FileNotFoundError):

@@ -40,7 +40,7 @@ class IssuerIndex:
                     self._issuers[hash_name, name_hash, key_hash] = row["id"], ends
             found = self._issuers.get(key)
         # Whatever an issuer signed ends with it; its key says nothing any more (CPS 6.3.2).
-        return found[0] if found is not None and self._clock.now() <= found[1] else None
+        return found[0] if found is not None and self._clock.latest() <= found[1] else None
 
     def _may_read(self) -> bool:
         at = self._clock.monotonic()

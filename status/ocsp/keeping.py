@@ -34,7 +34,7 @@ class Batches:
     def will_do(self, standing: Standing, hash_name: str) -> Kept | None:
         """The answer in the index that says what is to be said and need not be renewed yet."""
         found = self._writer.index.newest(key_of(standing.serial, hash_name))
-        now = self._clock.now()
+        now = self._clock.latest()
         if found is None or found[0].issuer_id != standing.issuer_id or now >= found[1].next_update:
             return None
         if found[1].version > standing.version:
@@ -60,7 +60,7 @@ class Batches:
             for each, kept in zip(batch, await self._signer.many(batch), strict=True):
                 signed += kept is not None
                 old = self._writer.index.newest(key_of(each[0].serial, each[1]))
-                if kept is None and old is not None and self._clock.now() >= old[1].next_update:
+                if kept is None and old is not None and self._clock.latest() >= old[1].next_update:
                     old = None
                 if (best := kept or old) is not None:
                     found[each] = best

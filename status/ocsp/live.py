@@ -37,7 +37,7 @@ class LiveSignatures:
             spends.append(Spend(f"address:{asker}", self._address))
         if self._all is not None:
             spends.append(Spend("all", self._all))
-        now = self._clock.now()
+        now = self._clock.latest()
         stands = await self._buckets.spend(spends, now)
         if any(each.frees_at > now for each in stands):
             whose = asker if spends[0].key != "all" and stands[0].frees_at > now else "all addresses together"

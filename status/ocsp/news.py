@@ -64,7 +64,7 @@ class News:
         if self._row < 0:
             self._begin(place)
         rows = answerable.rows_after(self._reader, self._row, TOO_MANY + 1)
-        now = self._clock.now()
+        now = self._clock.latest()
         revoked = answerable.revoked_after(self._reader, self._version, now, TOO_MANY + 1)
         if max(len(rows), len(revoked)) > TOO_MANY:
             _log.warning("more than %d serials are new at once: the rounds sign for them", TOO_MANY)
@@ -115,7 +115,7 @@ class News:
     def _note(self, place: answerable.Place) -> None:
         """What is only reserved is met again after a restart."""
         row = min(self._waiting, default=self._row + 1) - 1
-        now = self._clock.now()
+        now = self._clock.latest()
         if (row, self._version) != self._noted and now >= self._noted_at + FOLLOW_EVERY:
             self._writer.follow(row, self._version, place)
             self._noted, self._noted_at = (row, self._version), now

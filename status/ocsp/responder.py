@@ -161,7 +161,7 @@ class Responder:
 
     def _held(self, key: _Key) -> Kept | None:
         """The newest answer that is not over, from the index or signed here."""
-        now = self._clock.now()
+        now = self._clock.latest()
         held = newer(self._published(key), self._fresh.get(key), now + TOLERANCE)
         if held is None or held[0].issuer_id != key[0] or now >= held[1].next_update:
             return None
@@ -169,7 +169,7 @@ class Responder:
 
     def _is_late(self, held: Kept) -> bool:
         return (
-            self._clock.now() >= held[1].this_update + self._late_after
+            self._clock.latest() >= held[1].this_update + self._late_after
             and self._clock.monotonic() >= self._no_renewal_before
         )
 

@@ -93,13 +93,13 @@ class Rounds:
         """
         visit = await self.due()
         if visit is None:
-            return max(1.0, self._next_slot() - self._clock.now())
+            return max(1.0, self._next_slot() - self._clock.latest())
         await self._make(visit)
         return 0.0
 
     async def due(self) -> Visit | None:
         """The most urgent visit; None while there is none."""
-        now = self._clock.now()
+        now = self._clock.latest()
         catalogue = self._writer.catalogue
         segments = list(enumerate(catalogue.segments))
         for position, each in segments:
@@ -136,7 +136,7 @@ class Rounds:
         segment = segments[visit.position]
         following = segments[visit.position + 1].start if visit.position + 1 < len(segments) else None
         tails = self._writer.closed_tail
-        place, now = self._complete_up_to(), self._clock.now()
+        place, now = self._complete_up_to(), self._clock.latest()
         most = self._serials * 3 // 2
         standings = answerable.between(
             self._reader,

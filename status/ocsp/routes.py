@@ -31,7 +31,7 @@ def add(router: web.UrlDispatcher, responder: Responder, clock: Clock, blocks: B
         return blocks.block(canonical(request.remote or ""))
 
     def response(answer: Answer) -> OcspResponse:
-        return OcspResponse(body=answer.der, headers=dict(fields(answer, clock.now(), max_age)))
+        return OcspResponse(body=answer.der, headers=dict(fields(answer, clock.latest(), max_age)))
 
     async def post(request: web.Request) -> web.Response:
         if request.content_type != "application/ocsp-request":

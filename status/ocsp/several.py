@@ -79,7 +79,7 @@ class Several:
             standings = self._looked(issuer_id, asked)
             if None in standings:
                 return UNAUTHORIZED
-            now = self._clock.now()
+            now = self._clock.latest()
             next_update = min(now + self._validity, await self._until(issuer_id, now))
             wanted = tuple(
                 OcspRequest(

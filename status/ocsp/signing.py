@@ -106,7 +106,7 @@ class AnswerSigner:
         standing, hash_name = wanted
         if standing.revoked_at is None and gaps.closed(self._reader):
             raise NotReconciled("the register was restored and is not reconciled: nothing is called good")
-        now = self._clock.now()
+        now = self._clock.latest()
         return OcspRequest(
             issuer_id=standing.issuer_id,
             serial=standing.serial,

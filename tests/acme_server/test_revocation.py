@@ -247,3 +247,13 @@ async def test_a_precertificate_revokes_too_whether_its_certificate_came_or_not(
     )
     assert (await revoke(subscriber, certificate)).status == 200
     assert [row[0] for row in revoked(front)] == [0]
+
+
+@pytest.mark.clause("BR 4.9.3")
+async def test_a_clock_that_stepped_back_stops_no_revocation(front: Front, subscriber: AcmeClient) -> None:
+    _, certificate = await front.issued(subscriber, *NAMES)
+    latest = front.clock.now()
+    front.clock.at -= 7200
+    assert (await revoke(subscriber, certificate, reason=4)).status == 200
+    (row,) = front.database.reader.all("SELECT revoked_at FROM revocations")
+    assert row["revoked_at"] == latest

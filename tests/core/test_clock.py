@@ -54,3 +54,21 @@ def test_the_system_clock_halts_when_a_record_of_the_future_was_seen() -> None:
 
 def test_the_system_clock_knows_whether_it_is_synchronised() -> None:
     assert SystemClock().synchronised() in (True, False)
+
+
+@pytest.mark.clause("BR 4.9.3")
+def test_the_latest_time_stands_still_while_the_clock_is_behind() -> None:
+    clock = FakeClock(1_000)
+    clock.at = 400
+    with pytest.raises(ClockSteppedBack):
+        clock.now()
+    assert clock.latest() == 1_000
+    clock.at = 1_007
+    assert clock.latest() == clock.now() == 1_007
+
+
+def test_the_system_clocks_latest_time_is_what_was_observed() -> None:
+    clock = SystemClock()
+    ahead = clock.now() + 3600
+    clock.observe(ahead)
+    assert clock.latest() == ahead

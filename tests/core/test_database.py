@@ -397,3 +397,25 @@ async def test_a_database_that_was_not_set_up_is_refused_with_the_remedy(tmp_pat
     with pytest.raises(ConfigurationError, match="set up"):
         await Database(tmp_path / "none.sqlite", FakeClock(NOW)).open()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.clause("BR 4.9.3")
+async def test_what_must_be_possible_at_any_hour_is_written_though_the_clock_stepped_back(
+    tmp_path: Path,
+) -> None:
+    clock = FakeClock(NOW)
+    async with opened(tmp_path, clock) as database:
+        await database.write(put("a"))
+        async with held(database):  # both are of one group
+            clock.at -= 3600
+            outcomes = asyncio.gather(
+                database.write(put("b"), at_any_time=True), database.write(put("c")), return_exceptions=True
+            )
+        done, refused = await outcomes
+        assert done == "b"
+        assert isinstance(refused, ClockSteppedBack)
+        assert names(database) == {"a", "b"}
+        (record,) = database.reader.all("SELECT * FROM audit WHERE content LIKE '%\"b\"%'")
+        assert record["at"] == NOW
+        assert "stepped back" in record["content"]
+        assert audit.verify(database.reader) == []

@@ -68,6 +68,8 @@ class Kind(StrEnum):
 
 _INTENTS = frozenset({Kind.INTENT, Kind.RESPONDER_INTENT, Kind.CRL_INTENT})
 """But for the precertificate's, which is followed by the certificate's own of the same issuance."""
+_DATED = frozenset({Kind.INTENT, Kind.PRECERTIFICATE_INTENT, Kind.RESPONDER_INTENT})
+"""Not begun by a clock that stepped back."""
 _RESULTS = frozenset({Kind.RESULT, Kind.RESPONDER, Kind.CRL})
 
 
@@ -230,7 +232,8 @@ class Journal:
     ) -> asyncio.Future[None]:
         if self._failure is not None:
             raise _halted(self._path, self._failure)
-        at = self._clock.now()
+        # What is not the beginning of a certificate goes on: CRLs, people's acts, results that are owed.
+        at = self._clock.now() if kind in _DATED else self._clock.latest()
         entry = JournalEntry(
             self.sequence + 1, at, kind, issuance_id, issuer_id, serial, tbs, certificate, lint, b""
         )

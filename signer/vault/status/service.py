@@ -82,7 +82,7 @@ class StatusService:
 
     async def sign_ocsp_list(self, request: api.OcspList) -> api.Signed:
         """Several statuses of one issuer in one answer, each judged as if it were alone."""
-        now = self._clock.now()
+        now = self._clock.latest()
         self._signer.must_be_open()
         draft = await self._judged(request.statuses, now)
         return api.Signed(self._finished(draft, await self._signer.plain(draft.responder.key, draft.data)))
@@ -94,7 +94,7 @@ class StatusService:
         """
         if len(batch.requests) > MAX_BATCH:
             raise Refused("ocsp.batch", f"{MAX_BATCH} statuses at most in one call: ask again for the rest")
-        now = self._clock.now()
+        now = self._clock.latest()
         self._signer.must_be_open()
         outcomes = [OcspOutcome(b"")] * len(batch.requests)
         drafts: dict[bytes, list[tuple[int, _Draft]]] = {}  # by the responder's certificate
@@ -122,7 +122,7 @@ class StatusService:
 
     async def sign_crl(self, request: api.CrlRequest) -> api.SignedCrl:
         """A CRL of blocks that are held; its number rises."""
-        now = self._clock.now()
+        now = self._clock.latest()
         self._signer.must_be_open()
         by = issuing_key(self._issuers, request.issuer_id, KeyUse.ISSUING, KeyUse.LOCAL_SERVICE)
         lifetimes.must_answer(by.issuer, by.life, now)

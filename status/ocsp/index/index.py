@@ -62,7 +62,7 @@ class Index:
 
     def newest(self, key: bytes) -> Kept | None:
         """As `find`, by key and without a look at the files."""
-        latest = self._clock.now() + TOLERANCE
+        latest = self._clock.latest() + TOLERANCE
         late, found = self._late.get(key), None
         if self._starts and (segment := self._segment(place(self._starts, key))) is not None:
             found = segment.find(key)
@@ -88,7 +88,7 @@ class Index:
 
     def all(self) -> Iterator[Kept]:
         """The newest answer of each key, in no order; for audits and exports."""
-        latest = self._clock.now() + TOLERANCE
+        latest = self._clock.latest() + TOLERANCE
         rest = dict(self._late)
         for number, start in enumerate(self._starts):
             end = self._starts[number + 1] if number + 1 < len(self._starts) else _AFTER_ALL
@@ -122,7 +122,7 @@ class Index:
 
     def _add(self, kept: Kept) -> None:
         held = self._late.get(kept[1].key)
-        latest = self._clock.now() + TOLERANCE
+        latest = self._clock.latest() + TOLERANCE
         best = newer(held, kept, latest)
         if best is not None:
             self._late[kept[1].key] = best

@@ -16,7 +16,7 @@ from core.errors import HaltIssuance, Refused, TransientError
 from core.randomness import SystemRandomness
 from core.settings import Ca, Deployment, Profile, Rules, Settings
 from signer import serials
-from signer.api import IssueRequest, KeyUse, LeafRequest, LintRecord, RecallRequest
+from signer.api import CrlRequest, IssueRequest, KeyUse, LeafRequest, LintRecord, RecallRequest
 from signer.vault import service as service_module
 from signer.vault.judgement.blocked import RefusedKeys
 from signer.vault.judgement.evidence import Verifier
@@ -295,6 +295,15 @@ async def test_a_clock_that_stepped_back_halts_before_the_key_is_used(world: Wor
     with pytest.raises(ClockSteppedBack):
         await world.service.prepare(request(issuance_id="issuance-2"))
     assert world.journal.sequence == 0
+
+
+@pytest.mark.clause("BR 4.10.2")
+async def test_a_clock_that_stepped_back_leaves_crls_to_be_signed(world: World) -> None:
+    latest = world.clock.now()
+    world.clock.at -= 3600
+    wanted = CrlRequest("ec-p256", 0, 1, latest, latest + DAY, ())
+    crl = x509.load_der_x509_crl((await world.service.status.sign_crl(wanted)).whole([]))
+    assert int(crl.last_update_utc.timestamp()) == latest
 
 
 @pytest.mark.clause("house: production gates")

@@ -217,16 +217,31 @@ async def test_the_crl_number_of_each_scope_is_remembered(path: Path, clock: Fak
     again.close()
 
 
-async def test_a_clock_behind_the_journal_stops_it_and_writes_nothing(path: Path, clock: FakeClock) -> None:
+async def test_a_clock_behind_the_journal_begins_no_certificate(path: Path, clock: FakeClock) -> None:
     journal = Journal(path, clock)
     await _issuance(journal, 1)
     journal.close()
     before = path.read_bytes()
     again = Journal(path, FakeClock(NOW - 3600))
-    with pytest.raises(ClockSteppedBack):
-        await again.append(Kind.START)
+    for kind in (Kind.INTENT, Kind.PRECERTIFICATE_INTENT, Kind.RESPONDER_INTENT):
+        with pytest.raises(ClockSteppedBack):
+            await again.append(kind, issuance_id="issuance-2")
     again.close()
     assert path.read_bytes() == before
+
+
+@pytest.mark.clause("BR 4.9.3")
+async def test_a_clock_behind_the_journal_leaves_crls_to_be_signed(path: Path, clock: FakeClock) -> None:
+    journal = Journal(path, clock)
+    await _issuance(journal, 1)
+    latest = journal.last
+    journal.close()
+    again = Journal(path, FakeClock(NOW - 3600))
+    await again.append(Kind.CRL_INTENT, issuance_id=crl_issuance_id("ec-1", 0, 4))
+    assert latest is not None
+    assert again.last is not None
+    assert again.last.at == latest.at  # no entry is dated before the one that it follows
+    again.close()
 
 
 async def test_a_full_disk_halts_and_nothing_is_appended_any_more(
