@@ -29,25 +29,25 @@ class IssuerIndex:
         self._read_at: float | None = None
 
     def find(self, certificate: CertId) -> str | None:
-        """The issuer's id, or None when it is none of ours."""
+        """The issuer's id, or None when it is none of ours.  Raises `TransientError`: nobody can say now."""
         key = (certificate.hash_name, certificate.name_hash, certificate.key_hash)
         found = self._issuers.get(key)
-        if found is None and self._may_read():
-            # The local-service issuer has no responder: its certificates name none, its CRL answers.
-            for row in self._reader.all("SELECT id, certificate FROM issuers WHERE use = 'issuing'"):
-                ends = not_after(row["certificate"])
-                for hash_name, name_hash, key_hash in certid_hashes(row["certificate"]):
-                    self._issuers[hash_name, name_hash, key_hash] = row["id"], ends
+        if found is None:
+            self._reread()
             found = self._issuers.get(key)
         # Whatever an issuer signed ends with it; its key says nothing any more (CPS 6.3.2).
         return found[0] if found is not None and self._clock.latest() <= found[1] else None
 
-    def _may_read(self) -> bool:
+    def _reread(self) -> None:
         at = self._clock.monotonic()
         if self._read_at is not None and at - self._read_at < _REREAD_AFTER:
-            return False
-        self._read_at = at
-        return True
+            return
+        # The local-service issuer has no responder: its certificates name none, its CRL answers.
+        for row in self._reader.all("SELECT id, certificate FROM issuers WHERE use = 'issuing'"):
+            ends = not_after(row["certificate"])
+            for hash_name, name_hash, key_hash in certid_hashes(row["certificate"]):
+                self._issuers[hash_name, name_hash, key_hash] = row["id"], ends
+        self._read_at = at  # not before: of a look that failed nothing is known, and nothing may be denied
 
 
 def not_after(issuer_der: bytes) -> int:

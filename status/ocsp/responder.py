@@ -19,7 +19,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Sequence
 
-from core import answerable, certificates, gaps
+from core import answerable, certificates, der, gaps
 from core.answerable import Standing
 from core.clock import Clock
 from core.database import Reader
@@ -95,7 +95,7 @@ class Responder:
         read, what was published and is still valid goes on being said.
         """
         try:
-            issuer_id = self._issuers.find(asked)
+            issuer_id = self._issuer_of(asked)
         except TransientError:
             return None
         if issuer_id is None:
@@ -141,7 +141,7 @@ class Responder:
         return await self._several.answer(issuer_id, asked)
 
     async def _answer(self, asked: CertId, asker: str | None) -> Answer:
-        issuer_id = self._issuers.find(asked)
+        issuer_id = self._issuer_of(asked)
         if issuer_id is None:
             return UNAUTHORIZED
         key = (issuer_id, asked.serial, asked.hash_name)
@@ -155,6 +155,17 @@ class Responder:
             self._no_renewal_before = self._clock.monotonic() + _PATIENCE
             _log.warning("OCSP answer for %s not renewed: %s", asked.serial.hex(), error)
             return answer(*held)
+
+    def _issuer_of(self, asked: CertId) -> str | None:
+        """The issuer that is meant; its answers say it, too, when the register cannot be read."""
+        try:
+            return self._issuers.find(asked)
+        except TransientError:
+            held = None if self._index is None else self._index.find(asked.serial, asked.hash_name)
+            hashes = der.octet_string(asked.name_hash) + der.octet_string(asked.key_hash)
+            if held is None or not held[0].certificate_id.endswith(hashes):
+                raise
+            return held[0].issuer_id
 
     def _published(self, key: _Key) -> Kept | None:
         return None if self._index is None else self._index.find(key[1], key[2])

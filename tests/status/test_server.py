@@ -21,6 +21,7 @@ from repo_static import publisher
 from repo_static.store import Store
 from signer.api import DESCRIBE, SIGN_OCSP, Description, Nothing
 from status import server
+from tests.support.keeper import Kept
 from tests.support.software_vault import DAY, SoftwareVault
 from tests.world.addresses import free_port
 
@@ -155,7 +156,13 @@ async def test_it_comes_back_to_a_restarted_vault(live: Live) -> None:
 @pytest.mark.parametrize(
     "content", [None, b"", b"no database at all" * 1000], ids=["missing", "empty", "broken"]
 )
-async def test_the_repository_is_served_without_database_and_vault(house: Any, content: bytes | None) -> None:
+async def test_the_repository_and_signed_answers_are_served_without_database_and_vault(
+    house: Any, content: bytes | None
+) -> None:
+    published = await house.issue()
+    keeper = Kept(house)
+    await keeper.work()
+    keeper.stop()
     store = Store(house.data.repository)
     publisher.publish(store, house.vault.description(), house.settings)
     store.add("cps/cp-cps-1.0.en.html", b"A certification practice statement.\n")
@@ -182,6 +189,9 @@ async def test_the_repository_is_served_without_database_and_vault(house: Any, c
         async with client.post(f"{url}/ocsp", data=house.request(serial), headers=headers) as response:
             told = ocsp.load_der_ocsp_response(await response.read())
             assert told.response_status is ocsp.OCSPResponseStatus.TRY_LATER
+        async with client.post(f"{url}/ocsp", data=house.request(published), headers=headers) as response:
+            told = ocsp.load_der_ocsp_response(await response.read())
+            assert told.certificate_status is ocsp.OCSPCertStatus.GOOD
         # A backup is brought back: no restart is needed.
         for path, octets in kept.items():
             path.write_bytes(octets)
