@@ -37,6 +37,8 @@ from tests.support.vault import RunningVault
 
 SERIALS = 8_192
 LOOK_UPS = 200_000
+_open: list[Index] = []
+"""Of a worker: what it has mapped stays mapped until its memory is looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +146,7 @@ def _look_up(root: Path, clock: SystemClock, certificates: int, seed: int) -> tu
     started = time.perf_counter()
     index = Index(root, clock)
     index.look()
+    _open.append(index)
     opened = time.perf_counter() - started
     chance = random.Random(seed)
     for number in range(0, certificates, SERIALS // 2):  # every segment is mapped once
