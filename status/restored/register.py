@@ -213,9 +213,11 @@ class RestoredRegister:
         except Refused as error:
             _log.error("%s is no evidence: %s", NAME, error)
             return
-        known = audit_hash(self._database.reader, said.audit.sequence) == said.audit.hash or any(
-            (each.sequence, each.hash) == (said.audit.sequence, said.audit.hash.hex())
-            for each in lost.records
+        copied = {each.hash for each in lost.records if each.sequence == said.audit.sequence}
+        known = (
+            audit_hash(self._database.reader, said.audit.sequence) == said.audit.hash
+            or said.audit.hash.hex() in copied
+            or _reconciled_since(self._database.reader, said.this_update)
         )
 
         def unit(tx: Transaction) -> None:
@@ -319,6 +321,15 @@ def _revoke_all(tx: Transaction, serials: list[bytes], cause: str, actor: str) -
     for serial in serials:
         if certificates.revocation_of(tx, serial) is None:
             certificates.revoke(tx, serial, certificates.UNSPECIFIED, cause, actor=actor)
+
+
+def _reconciled_since(rows: Rows, at: int) -> bool:
+    """Whether the register was reconciled after that: the next manifest takes the old one's place soon."""
+    restored = rows.one("SELECT 1 FROM audit WHERE kind = 'register-restored' AND at >= ? LIMIT 1", (at,))
+    closed = rows.one(
+        "SELECT 1 FROM register_gaps WHERE subject IN (?, ?) AND closed_at >= ?", (REVOCATIONS, RESTORED, at)
+    )
+    return restored is not None or closed is not None
 
 
 def _proves(tx: Transaction, at: int, name: str) -> None:

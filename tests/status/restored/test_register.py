@@ -208,6 +208,19 @@ async def test_a_public_manifest_tells_that_the_register_is_older(place: Place) 
         assert Store(ca.house.data.repository).read("manifest.jws") == signed
 
 
+async def test_the_manifest_of_before_closes_nothing_once_the_register_is_reconciled(place: Place) -> None:
+    async with place.start() as ca:
+        await ca.house.issue()
+    back_up(place.directory, place.backup)
+    async with place.start() as ca:
+        await ca.house.revoke(await ca.house.issue())
+        await manifests(ca).update(force=True)
+    restore(place.backup, place.directory, "database")
+    for _ in range(2):  # killed before it has published another
+        async with place.start() as ca:
+            assert ca.missing == []
+
+
 async def test_a_brought_manifest_names_the_crls_to_look_for(place: Place) -> None:
     async with place.start() as ca:
         await manifests(ca).update(force=True)
