@@ -88,7 +88,8 @@ def _is_of(loaded: x509.CertificateRevocationList, scope: Scope) -> bool:
     try:
         point = loaded.extensions.get_extension_for_class(x509.IssuingDistributionPoint).value
     except x509.ExtensionNotFound:
-        return scope.shards == 1
+        # A full CRL; since there are more shards the first of them goes on with its URL and its certificates.
+        return scope.shard == 0
     names = [str(name.value) for name in point.full_name or ()]
     return any(name.endswith(f"/{scope.name}") for name in names)
 

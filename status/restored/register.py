@@ -243,12 +243,14 @@ class RestoredRegister:
         version = 0
         for record in lost.records:
             content = json.loads(record.content)
-            version = max(version, content.get("version", 0), content.get("revocation_version", 0))
             if record.kind in ("issuance", "issuance-lost", "precertificate"):
                 known[content["serial"]] = _issued(self._database.reader, content)
             elif record.kind in ("revocation", "revocation-reason"):
+                version = max(version, content.get("version", 0))
                 issuer_until = _issuer_until(self._database.reader, content["issuer"])
                 said.append(outside.record(content, known.get(content["serial"]), issuer_until))
+            elif record.kind == "crl":
+                version = max(version, content["revocation_version"])
         await self._database.write(lambda tx: gaps.raise_version(tx, version))
         count = await self._enter(said, "the audit log's copy tells of it")
 

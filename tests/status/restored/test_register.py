@@ -20,11 +20,12 @@ from core.certificates import State
 from core.clock import FakeClock
 from core.errors import Refused
 from core.gaps import RegisterBehind
+from core.settings import Status
 from repo_static import publisher
 from repo_static.manifest.updater import ManifestUpdater
 from repo_static.store import Store
 from tests.support.database import NOW
-from tests.support.restores import Alive, alive, back_up, restore
+from tests.support.restores import STATUS, Alive, alive, back_up, restore
 from tests.support.software_vault import SoftwareVault
 
 NAME = "crl/ec1-0.crl"
@@ -42,8 +43,8 @@ class Place:
         self.clock = FakeClock(NOW)
         self.vault = SoftwareVault()
 
-    def start(self) -> Any:
-        return alive(self.house_class, self.directory, self.clock, self.vault)
+    def start(self, status: Status = STATUS) -> Any:
+        return alive(self.house_class, self.directory, self.clock, self.vault, status)
 
     async def lived(self) -> tuple[list[bytes], bytes]:
         """Three certificates before the backup and one after it; two revoked after it; the newest CRL."""
@@ -112,6 +113,26 @@ async def test_without_the_public_tree_too_no_number_and_no_revocation_is_lost(p
         after = Store(ca.house.data.repository).read(NAME)
         assert number(after) > number(public)
         assert listed(after).keys() == listed(public).keys()
+
+
+async def test_a_version_of_a_document_in_the_copy_is_no_revocation_version(place: Place) -> None:
+    serials, _ = await place.lived()
+    async with place.start() as ca:
+        said = {"document": "cp-cps", "version": "1.1"}
+        await ca.database.write(lambda tx: tx.audit("document.approved", "operator ann", said))
+    restore(place.backup, place.directory, "database")
+    async with place.start() as ca:
+        assert ca.missing == []
+        assert revoked(ca, serials) == [(4, NOW + 3600), None, None, (1, NOW + 3660)]
+
+
+@pytest.mark.clause("RFC 5280 section 5.2.5")
+async def test_a_full_crl_of_before_there_were_shards_is_put_back(place: Place) -> None:
+    serials, _ = await place.lived()
+    restore(place.backup, place.directory, "database", "audit")
+    async with place.start(Status(crl_shards=4)) as ca:
+        assert ca.missing == ["revocations"]
+        assert revoked(ca, serials) == [(4, NOW + 3600), None, None, (1, NOW + 3660)]
 
 
 async def test_the_revocation_version_goes_on_above_all_that_was_made(place: Place) -> None:
