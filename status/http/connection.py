@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from status.http.front import Front
 
 MAX_HEAD = 16384
-"""Octets of a head that is not complete yet; then it is refused.  Apache and nginx refuse at 8 to 32 Ki."""
+"""Octets of a head, complete or not; beyond it is refused.  Apache and nginx refuse at 8 to 32 Ki."""
 
 REQUEST_TIME = 10.0
 """Seconds from a request's first octet to its last: it is one packet, or two."""
@@ -120,10 +120,10 @@ class Connection(asyncio.Protocol):
         buffer, at, served = self._buffer, 0, self._served
         while self._asking is None and not self._full and at < len(buffer):
             end = buffer.find(b"\r\n\r\n", at)
+            if (len(buffer) if end < 0 else end) - at > MAX_HEAD:
+                self._refuse()
+                return
             if end < 0:
-                if len(buffer) - at > MAX_HEAD:
-                    self._refuse()
-                    return
                 break
             plain = self._front.heads.read(buffer, at, end)
             if plain is None:

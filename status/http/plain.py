@@ -31,7 +31,8 @@ _LINE = re.compile(
 )
 """Both request lines.  The groups: what follows "/ocsp/" of a GET, and the minor version."""
 
-_FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)\r\n")
+_FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]++):[ \t]*+([^\x00-\x08\x0a-\x1f\x7f]*+)\r\n")
+"""Possessive: what is no field is seen in one pass, and ten thousand blanks cost no second of a worker."""
 
 _ODD = frozenset(
     {

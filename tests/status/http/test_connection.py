@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -93,6 +94,23 @@ async def test_a_head_without_an_end_is_refused(pair: Pair) -> None:
     pipe.send(b"GET /ocsp/AAAA HTTP/1.1\r\nX: " + b"x" * MAX_HEAD)
     assert pipe.written.startswith(b"HTTP/1.1 431 ")
     assert pipe.closed
+
+
+async def test_a_head_that_is_too_long_is_refused_in_one_packet_as_in_many(pair: Pair) -> None:
+    pipe = Pipe(pair.front())
+    pipe.send(post() + post(more=b"X: " + b"x" * MAX_HEAD + b"\r\n"))
+    assert pipe.written.startswith(b"HTTP/1.1 200 ")
+    assert b"HTTP/1.1 431 " in pipe.written
+    assert pipe.closed
+
+
+@pytest.mark.parametrize("field", [b"X:" + b" \t" * 7000 + b"\0", b"x" * 14000, b"X:" + b"x" * 14000 + b"\0"])
+def test_a_block_that_is_not_plain_is_seen_in_one_pass(field: bytes) -> None:
+    block = field + b"\r\n"
+    before = time.process_time()
+    for _ in range(20):
+        assert fields(block) is None
+    assert time.process_time() - before < 1  # 100 ms; it took seconds once, for each
 
 
 async def test_while_the_vault_signs_nothing_more_is_read_and_then_all_is_answered_in_order(
