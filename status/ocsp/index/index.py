@@ -26,7 +26,7 @@ from status.ocsp.index.files import (
     segment_path,
     tail_path,
 )
-from status.ocsp.index.records import TOLERANCE, Record, key_of
+from status.ocsp.index.records import SERIAL_OCTETS, TOLERANCE, Record, key_of
 
 LOOK_EVERY = 0.2
 """Seconds between two looks at what the keeper did; what is not found yet is signed live."""
@@ -54,6 +54,8 @@ class Index:
 
     def find(self, serial: bytes, hash_name: str) -> Kept | None:
         """The newest answer about `serial` whose CertID is made by `hash_name`, over or not."""
+        if len(serial) > SERIAL_OCTETS:
+            return None
         at = self._clock.monotonic()
         if self._looked_at is None or at - self._looked_at >= self._every:
             self._looked_at = at

@@ -33,7 +33,10 @@ TOLERANCE = 300
 HASH_NAMES = ("sha1", "sha256")
 """Of CertIDs; the place in here is the last octet of a key."""
 
-KEY_OCTETS = 22
+SERIAL_OCTETS = 20
+"""RFC 5280 section 4.1.2.2; a stranger may ask about longer ones, which nobody has."""
+
+KEY_OCTETS = SERIAL_OCTETS + 2
 """A serial number of 20 octets at most, its length, and the CertID's hash: sorted as SQLite sorts serials."""
 
 _FIELDS = Struct(f">{KEY_OCTETS}sHBHIIIIQ")
@@ -87,12 +90,12 @@ class Record:
 
 def key_of(serial: bytes, hash_name: str) -> bytes:
     """The key of the answer about `serial`, whose CertID is made by `hash_name`."""
-    return serial.ljust(20, b"\0") + bytes((len(serial), HASH_NAMES.index(hash_name)))
+    return serial.ljust(SERIAL_OCTETS, b"\0") + bytes((len(serial), HASH_NAMES.index(hash_name)))
 
 
 def start_of(serial: bytes) -> bytes:
     """A key that is not after any of `serial`, and after all of the serial numbers before it."""
-    return serial.ljust(20, b"\0") + bytes((len(serial), 0))
+    return serial.ljust(SERIAL_OCTETS, b"\0") + bytes((len(serial), 0))
 
 
 def serial_of(key: bytes) -> bytes:

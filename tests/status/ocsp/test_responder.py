@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from cryptography.x509 import ocsp
 
-from core import certificates
+from core import certificates, der
 from signer.api import OcspRequest, Signed
 from status.ocsp.answer import UNAUTHORIZED
 from status.ocsp.index.records import NotAnAnswer, taken_apart
@@ -63,6 +63,24 @@ async def test_a_serial_nobody_drew_is_unauthorized(house: Any) -> None:
     await house.issue()
     assert (await house.ask(b"\x01\x02")).response_status is Response.UNAUTHORIZED
     assert house.vault.ocsp_requests == []
+
+
+@pytest.mark.clause("BR 4.9.10")
+@pytest.mark.parametrize("octets", [21, 255, 256, 3000])
+async def test_a_serial_longer_than_any_is_unauthorized(house: Any, octets: int) -> None:
+    serial = await house.issue()
+    whole = house.request(serial)
+    [asked] = read(whole)
+    longer = asked._replace(serial=b"\x01" * octets)
+    assert house.responder.at_hand(longer) is UNAUTHORIZED
+    issuer = der.sequence(
+        der.algorithm("2.16.840.1.101.3.4.2.1"),
+        der.octet_string(asked.name_hash),
+        der.octet_string(asked.key_hash),
+        der.tlv(der.INTEGER, longer.serial),
+    )
+    request = der.sequence(der.sequence(der.sequence(der.sequence(issuer))))
+    assert await house.responder.answer(request) is UNAUTHORIZED
 
 
 @pytest.mark.clause("BR 4.9.10")
