@@ -11,7 +11,9 @@ BR 4.9.3 (24x7), 4.9.5; requirements 1.04.
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from pathlib import Path
 
 import msgspec
@@ -24,6 +26,9 @@ MOST_WAITING = 1000
 
 MOST_OCTETS = 100_000
 """Of one report."""
+
+LATEST = 1 << 40
+"""POSIX seconds: what the database and calendars can hold, by far."""
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Filed).decode
@@ -67,15 +72,20 @@ class Spool:
 
     def read(self, number: str) -> Filed | None:
         """The report, or None when it does not wait (any more).  Raises `CaError` when it cannot be read."""
+        path = self._path(number)
         try:
-            octets = self._path(number).read_bytes()
+            octets = _octets(path)
+            if octets is None:
+                raise CaError(f"{path} is no file of ours: look at it by hand")
+            filed = _decode(octets)
         except FileNotFoundError:
             return None
-        try:
-            return _decode(octets)
         except msgspec.MsgspecError as error:
             # The message names the place in the file, never its content.
-            raise CaError(f"{self._path(number)} cannot be read: look at it by hand ({error})") from error
+            raise CaError(f"{path} cannot be read: look at it by hand ({error})") from error
+        if filed.number != number or not 0 <= filed.received_at <= LATEST:
+            raise CaError(f"{path} has another number in it, or no time: look at it by hand")
+        return filed
 
     def remove(self, number: str) -> None:
         """It is in the register now."""
@@ -104,6 +114,29 @@ class Spool:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _octets(path: Path) -> bytes | None:
+    """What is in it; None for what `put` did not write: a link, a pipe, too much.
+
+    The app reads what a web process wrote, and must neither hang on it nor follow it to a file of its own.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO, errno.EACCES):
+            return None
+        raise
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return None
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            octets = file.read(MOST_OCTETS + 1)
+    finally:
+        os.close(descriptor)
+    return octets if len(octets) <= MOST_OCTETS else None
 
 
 def _is_report(path: Path) -> bool:

@@ -21,7 +21,7 @@ from acme_server.registration import compromise
 from core import key_proofs, report_rows
 from core.causes import Cause
 from core.database import Database, Transaction
-from core.errors import CaError, TransientError
+from core.errors import CaError
 from core.key_proofs import NoProof
 from core.problem_reports import Filed
 from core.report_spool import Spool
@@ -56,12 +56,12 @@ class Intake:
         while True:
             try:
                 await self.look()
-            except (TransientError, OSError) as error:
+            except (CaError, OSError) as error:
                 _log.error("problem reports wait in the spool: %s", error)
             await asyncio.sleep(EVERY)
 
     async def look(self) -> int:
-        """Take up all that waits; how many reports were new.  Raises `TransientError`, OSError."""
+        """Take up all that waits; how many reports were new.  Raises as `Database.write`; OSError."""
         new = 0
         for number in self._spool.waiting():
             try:
@@ -70,15 +70,15 @@ class Intake:
                 _log.critical("%s", error)
                 self._spool.set_aside(number)
                 continue
-            if filed is None or filed.number != number:
-                self._spool.set_aside(number)
+            if filed is None:
                 continue
             new += await self._take(filed)
             self._spool.remove(number)
         return new
 
     async def _take(self, filed: Filed) -> bool:
-        taken = await self._database.write(lambda tx: take_up(tx, filed, self._ca))
+        # A clock that stepped back keeps no report waiting, and no revocation (BR 4.9.3).
+        taken = await self._database.write(lambda tx: take_up(tx, filed, self._ca), at_any_time=True)
         if taken:
             _log.warning("problem report %s: acme-server reports show %s", filed.number, filed.number)
         if filed.proof is not None:

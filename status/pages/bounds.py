@@ -53,7 +53,7 @@ class Bounds:
 
     async def wait(self, request: web.Request, act: Act) -> int:
         """0 when it may be done now (and is counted); else the seconds until it may."""
-        now = self._clock.now()
+        now = self._clock.latest()
         spends = [Spend(act, FROM_ALL[act])]
         client = canonical(request.remote or "")
         if self._addresses.is_proxy(client):

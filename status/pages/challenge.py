@@ -32,7 +32,7 @@ class Challenges:
 
     def fresh(self) -> str:
         """A challenge: one line of ASCII."""
-        at = datetime.fromtimestamp(self._clock.now(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        at = datetime.fromtimestamp(self._clock.latest(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         text = f"{self._beginning}{at}"
         return f"{text} | {self._secret.mark(_PURPOSE, text)}"
 
@@ -50,5 +50,5 @@ class Challenges:
             made = datetime.strptime(tail[1], "%Y-%m-%dT%H:%M:%S%z").timestamp()
         except ValueError:
             raise NoProof("the challenge holds no time") from None
-        if not made <= self._clock.now() <= made + LIFETIME:
+        if not made <= self._clock.latest() <= made + LIFETIME:
             raise NoProof("the challenge is over: sign the new one shown here")

@@ -98,7 +98,7 @@ class Lookup:
 
     def now(self) -> int:
         """POSIX seconds."""
-        return self._clock.now()
+        return self._clock.latest()
 
     async def by_serial(self, serial: bytes) -> Found:
         """The certificate of ours with that serial number."""
@@ -139,7 +139,7 @@ class Lookup:
         certificate: x509.Certificate | None = None,
     ) -> Found:
         said = await self._ocsp(serial, issuer)
-        now = self._clock.now()
+        now = self._clock.latest()
         not_before, not_after = _dates(row, certificate)
         shard_number = _shard_number(issuer.id, row, certificate)
         shard, name = None, ""

@@ -76,7 +76,7 @@ class Receipts:
         number, mark = request.match_info["number"], request.match_info["mark"]
         if not is_number(number) or not self._secret.is_mark(_PURPOSE, number, mark):
             raise web.HTTPNotFound
-        found, now = self._find(number), self._clock.now()
+        found, now = self._find(number), self._clock.latest()
         if wants_data(request):
             return data(receipt_data(found, now))
         clocks = [] if found.report is None else [_shown(each, now) for each in deadlines(found.report)]

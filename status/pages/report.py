@@ -132,7 +132,7 @@ class ReportPage:
         _log.warning("problem report %s (%s) received", filed.number, filed.kind)
         path = self._receipts.path(filed.number, language)
         if wants_data(request):
-            found = receipt_data(self._receipts.of_filed(filed), self._clock.now())
+            found = receipt_data(self._receipts.of_filed(filed), self._clock.latest())
             return data({**found, "url": base_url(self._settings) + path}, status=201)
         return web.Response(status=303, headers={"Location": path, "Cache-Control": "no-store"})
 
@@ -181,7 +181,7 @@ class ReportPage:
         draft.proof = proof
 
     def _filed(self, language: str, draft: _Draft) -> Filed:
-        now, found = self._clock.now(), draft.certificates
+        now, found = self._clock.latest(), draft.certificates
         serials = [
             *found.serials,
             *(serial for each in found.certificates if (serial := named.serial_of(each))),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
+import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,7 +19,7 @@ from core.data_directory import DataDirectory
 from core.database import Database
 from core.key_proofs import Form, Proof, beginning
 from core.problem_reports import Channel, Filed, Kind, State
-from core.report_spool import Spool
+from core.report_spool import MOST_OCTETS, Spool
 from operations import report_watch
 from operations.report_intake import Intake
 from operations.report_watch import ReportWatch
@@ -146,6 +148,57 @@ async def test_a_file_that_cannot_be_read_is_set_aside_and_the_others_are_taken(
     app.spool.put(filed())
     assert await app.intake.look() == 1
     assert broken.with_name(broken.name + ".unreadable").exists()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link", "directory", "huge", "another number", "no time"])
+async def test_the_app_neither_hangs_nor_falls_over_what_a_report_is_not(app: App, kind: str) -> None:
+    app.spool.put(filed())
+    path = app.data.reports / "PR-20261122-0000000000.json"
+    good = (app.data.reports / f"{NUMBER}.json").read_bytes()
+    match kind:
+        case "pipe":
+            os.mkfifo(path)
+        case "link":
+            path.symlink_to("/dev/zero")
+        case "directory":
+            path.mkdir()
+        case "huge":
+            path.write_bytes(good + b" " * MOST_OCTETS)
+        case "another number":
+            path.write_bytes(good)
+        case _:
+            path.write_bytes(
+                good.replace(NUMBER.encode(), path.stem.encode()).replace(b"%d" % NOW, b"9" * 19)
+            )
+    assert await app.intake.look() == 1
+    assert path.with_name(f"{path.name}.unreadable").is_symlink() == (kind == "link")
+    assert app.spool.waiting() == []
+    assert len(app.audit("problem-report-received")) == 1
+
+
+@pytest.mark.clause("BR 4.9.3")
+async def test_a_clock_that_stepped_back_keeps_no_report_and_no_revocation_waiting(app: App) -> None:
+    key = ec_key()
+    serial = await issue(app.database, hashlib.sha256(proof(key).spki).digest())
+    app.clock.at -= 7200
+    app.spool.put(filed(proof=proof(key)))
+    assert await app.intake.look() == 1
+    assert certificates.revocation_of(app.database.reader, serial) is not None
+    await app.watch.look()
+    assert app.state() is State.DECIDED
+
+
+async def test_reports_that_cannot_be_taken_up_now_do_not_end_the_app(
+    app: App, caplog: pytest.LogCaptureFixture
+) -> None:
+    await app.database.close()
+    app.spool.put(filed())
+    running = asyncio.create_task(app.intake.run())
+    while "wait in the spool" not in caplog.text:
+        await asyncio.sleep(0)
+        assert not running.done()
+    running.cancel()
+    assert app.spool.waiting() == [NUMBER]
 
 
 @pytest.mark.clause("BR 4.9.5")

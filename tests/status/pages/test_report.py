@@ -77,6 +77,18 @@ async def test_it_needs_neither_the_register_nor_the_vault(site: Any) -> None:
     assert len(site.spool.waiting()) == 1
 
 
+@pytest.mark.clause("BR 4.9.3")
+async def test_it_takes_reports_and_proofs_though_the_clock_stepped_back(site: Any) -> None:
+    challenge = await site.challenge()
+    site.house.clock.at -= 7200
+    proof = {"kind": "key-compromise", "challenge": challenge, "proof": private_pem(ec_key())}
+    answer = await site.post("/report/", proof)
+    assert answer.status == 303
+    assert only(site).received_at == NOW
+    assert (await site.get(answer.headers["Location"]))[0] == 200
+    assert (await site.get("/report/"))[0] == 200
+
+
 async def test_a_receipt_is_seen_with_its_whole_link_only(site: Any) -> None:
     path = (await site.post("/report/", WORDS)).headers["Location"]
     number, mark = path.split("/")[2:]
