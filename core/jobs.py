@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
 
 from core import metrics
@@ -80,11 +80,16 @@ class JobRunner:
         clock: Clock,
         handlers: Mapping[str, Handler],
         concurrency: int | Mapping[str, int] = CONCURRENCY,
+        at_any_time: Collection[str] = (),
     ) -> None:
-        """`handlers` by kind; `concurrency` for every kind, or by kind."""
+        """`handlers` by kind; `concurrency` for every kind, or by kind.
+
+        The kinds `at_any_time` are started though the clock stepped back: what revokes (BR 4.9.3).
+        """
         self._database = database
         self._clock = clock
         self._handlers = handlers
+        self._at_any_time = at_any_time
         self._limits = (
             dict.fromkeys(handlers, concurrency)
             if isinstance(concurrency, int)
@@ -118,16 +123,19 @@ class JobRunner:
     def _start_due(self) -> float:
         """Start what is due and fits; the seconds until the next look."""
         delay = float(LONGEST_DELAY)
+        kinds: Collection[str] = self._running
         try:
             now = self._clock.now()
-            for kind, running in self._running.items():
-                for row in self._next(kind, running):
-                    if row["run_at"] > now:
-                        delay = min(delay, row["run_at"] - now)
-                        break
-                    running[row["id"]] = asyncio.create_task(self._run(row), name=f"{kind} {row['subject']}")
         except HaltIssuance as error:  # the clock stepped back
-            _log.critical("no job is started: %s", error)
+            now, kinds = self._clock.latest(), self._at_any_time
+            _log.critical("no job is started but of %s: %s", ", ".join(kinds) or "no kind", error)
+        for kind in kinds:
+            running = self._running[kind]
+            for row in self._next(kind, running):
+                if row["run_at"] > now:
+                    delay = min(delay, row["run_at"] - now)
+                    break
+                running[row["id"]] = asyncio.create_task(self._run(row), name=f"{kind} {row['subject']}")
         return delay
 
     def _next(self, kind: str, running: Mapping[int, object]) -> list[Row]:

@@ -147,7 +147,7 @@ class DeadlineWatch:
 
     def look(self) -> Sequence[Due]:
         """One look: metrics and alarms; what is due."""
-        now = self._clock.now()
+        now = self._clock.latest()
         due = found(self._reader, now)
         OPEN.set(sum(each.certificates for each in due if each.what == "revocations"))
         URGENCY.set(max((each.urgency(now) for each in due), default=Urgency.CALM))

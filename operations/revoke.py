@@ -151,7 +151,7 @@ def serve(
     async def count(request: CountRequest) -> Counted:
         def look(rows: Rows) -> Counted:
             until = request.until or selection.extent(rows, request.selection)
-            page = selection.page(rows, request.selection, request.after, until, clock.now())
+            page = selection.page(rows, request.selection, request.after, until, clock.latest())
             samples = page.serials[:SAMPLES]
             revoked, expired = len(page.revoked), len(page.expired)
             return Counted(len(page.serials), revoked, expired, samples, page.after, until)
@@ -160,7 +160,7 @@ def serve(
 
     async def name(request: Named) -> Known:
         if not request.run_id:
-            return await database.read(lambda reader: _known(reader, request.serials, clock.now()))
+            return await database.read(lambda reader: _known(reader, request.serials, clock.latest()))
 
         def unit(tx: Transaction) -> Known:
             known = _known(tx, request.serials, tx.now)

@@ -117,7 +117,7 @@ async def serve(
         register = RestoredRegister(database, store, copy, data.restored)
         closing.push_async_callback(register.follow_to_the_end)
         await database.write(lambda tx: record_start(tx, settings))
-        closing.push_async_callback(database.write, record_stop)
+        closing.push_async_callback(database.write, record_stop, at_any_time=True)
         logs = _logs(settings, clock, randomness)
         if logs is not None:
             closing.push_async_callback(logs.close)
@@ -176,6 +176,7 @@ async def serve(
             },
             # Validations wait for subscribers' hosts; the perspectives bound them by the same number.
             {validate.KIND: settings.validation.concurrency, finals.KIND: finals.CONCURRENCY},
+            at_any_time=(blocked_keys.KIND, revocation_run.KIND),
         )
         closing.push_async_callback(jobs.close)
         tls = DirectoryTls(

@@ -25,4 +25,4 @@ class BlockKeyJob:
     async def __call__(self, subject: str) -> None:
         """Raises `TransientError` and `HaltIssuance` of the vault: the row stays."""
         await self._vault.block_key(bytes.fromhex(subject))
-        await self._database.write(lambda tx: jobs.done(tx, blocked_keys.KIND, subject))
+        await self._database.write(lambda tx: jobs.done(tx, blocked_keys.KIND, subject), at_any_time=True)

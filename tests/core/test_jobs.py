@@ -236,6 +236,28 @@ async def test_a_clock_that_steps_back_starts_nothing(database: Database, clock:
     assert "a" in rows(database)
 
 
+@pytest.mark.clause("BR 4.9.3")
+async def test_what_revokes_is_started_though_the_clock_stepped_back(
+    database: Database, clock: FakeClock
+) -> None:
+    finished: list[str] = []
+
+    async def handle(subject: str) -> None:
+        await database.write(lambda tx: jobs.done(tx, "revoking", subject), at_any_time=True)
+        finished.append(subject)
+
+    await add(database, "a", kind="revoking")
+    await add(database, "b")
+    clock.at -= 3600
+    handlers = {"work": finishing(database, finished), "revoking": handle}
+    runner = JobRunner(database, clock, handlers, at_any_time={"revoking"})
+    task = asyncio.create_task(runner.run())
+    await until(lambda: finished == ["a"])
+    await runner.close()
+    await task
+    assert rows(database).keys() == {"b"}
+
+
 async def test_a_job_that_is_cut_off_by_a_stop_is_still_there(database: Database, clock: FakeClock) -> None:
     started = asyncio.Event()
 

@@ -37,9 +37,13 @@ def data(tmp_path: Path) -> DataDirectory:
 
 
 @pytest.fixture
-async def database(data: DataDirectory) -> AsyncIterator[Database]:
+def clock() -> FakeClock:
+    return FakeClock(NOW)
+
+
+@pytest.fixture
+async def database(data: DataDirectory, clock: FakeClock) -> AsyncIterator[Database]:
     """A register of five certificates, and an app that works on what it is asked."""
-    clock = FakeClock(NOW)
     async with opened(data.root, clock) as database:
 
         def fill(tx: Transaction) -> None:
@@ -50,7 +54,7 @@ async def database(data: DataDirectory) -> AsyncIterator[Database]:
 
         await database.write(fill)
         handler = RevocationRun(database, lambda: None)
-        jobs = JobRunner(database, clock, {revocation_run.KIND: handler})
+        jobs = JobRunner(database, clock, {revocation_run.KIND: handler}, at_any_time={revocation_run.KIND})
         server = local_api.server(database, lambda: None, jobs.wake)
         revoke.serve(server, database, clock, SystemRandomness(), jobs.wake)
         await server.listen(data.app_socket)
@@ -83,6 +87,18 @@ async def test_one_certificate_is_revoked_for_a_cause_which_sets_reason_and_dead
     assert (told["phase"], told["counts"]["revoked"], told["reason"]) == ("ended", 1, 9)
     assert told["revoke_by"] == NOW + 5 * 86400
     assert revoked(database) == {serial_of(1): 9}
+
+
+@pytest.mark.clause("BR 4.9.3")
+async def test_a_clock_that_stepped_back_holds_up_no_revocation_in_bulk(
+    command: Command, database: Database, clock: FakeClock
+) -> None:
+    clock.at -= 86400
+    found = await command("revoke", "--account", f"{ACCOUNT}one", "--cause", "misissuance", "--yes")
+    assert found.exit_code == Exit.DONE, found.output
+    assert set(revoked(database)) == {serial_of(number) for number in range(3)}
+    found = await command("revoke", serial_of(4).hex(), "--cause", "misuse")
+    assert found.exit_code == Exit.DONE, found.output
 
 
 async def test_colons_and_leading_zeroes_name_the_same_serial_number(
