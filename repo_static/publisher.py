@@ -11,8 +11,8 @@ RFC 5280 section 4.2.2.1 (issuers in DER); RFC 3647 (the CP/CPS); BR 2.2; CP/CPS
 from __future__ import annotations
 
 import logging
-from datetime import datetime
-from typing import Any, Protocol
+from datetime import UTC, datetime
+from typing import Protocol
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from core import sites
 from core.settings import Settings
 from repo_static import picture, rendering, roster
+from repo_static.crls import public_crls
 from repo_static.rendering import base_url, day, render
 from repo_static.store import NotPublished, Store
 
@@ -58,7 +59,6 @@ def publish(store: Store, hierarchy: Hierarchy, settings: Settings) -> list[str]
 
 def publish_index(store: Store, hierarchy: Hierarchy, settings: Settings) -> list[str]:
     """Write the index pages from the hierarchy and the CRLs that are public now."""
-    crls = [_crl_facts(name, content) for name in store.names("crl") if (content := store.read(name))]
     issuers = [
         {
             "id": each.id,
@@ -80,7 +80,8 @@ def publish_index(store: Store, hierarchy: Hierarchy, settings: Settings) -> lis
                 settings=settings,
                 root=root,
                 issuers=issuers,
-                crls=crls,
+                crls=public_crls(store),
+                minute=_minute,
                 base=base_url(settings),
                 sites=sites.sites(settings),
                 picture=picture.hierarchy(root, issuers, rendering.words()[language]),
@@ -142,17 +143,6 @@ def _replace(store: Store, pages: dict[str, str]) -> list[str]:
     return [name for name, text in pages.items() if store.replace(name, text.encode())]
 
 
-def _crl_facts(name: str, content: bytes) -> dict[str, Any]:
-    crl = x509.load_der_x509_crl(content)
-    return {
-        "name": name,
-        "number": crl_number(content),
-        "entries": len(crl),
-        "this_update": _minute(crl.last_update_utc),
-        "next_update": _minute(crl.next_update_utc),
-    }
-
-
 def _pem(der: bytes) -> bytes:
     return x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM)
 
@@ -164,5 +154,5 @@ def _key_text(key: object) -> str:
     return f"ECDSA P-{key.key_size}" if isinstance(key, ec.EllipticCurvePublicKey) else type(key).__name__
 
 
-def _minute(at: datetime | None) -> str:
-    return "–" if at is None else at.strftime("%Y-%m-%d %H:%M")
+def _minute(at: int) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M")

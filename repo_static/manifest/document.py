@@ -14,7 +14,6 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from cryptography import x509
@@ -24,6 +23,7 @@ from core.database import Rows
 from core.issuers import key_id
 from core.settings import Settings
 from repo_static import roster
+from repo_static.crls import Crl, public_crls
 from repo_static.manifest.lists import iso
 from repo_static.rendering import base_url
 from repo_static.store import Store
@@ -36,49 +36,15 @@ _EDITION = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Crl:
-    """A public CRL; times in POSIX seconds."""
-
-    name: str
-    size: int
-    sha256: str
-    number: int
-    this_update: int
-    next_update: int
-    entries: int
-
-    @property
-    def issuer(self) -> str:
-        """The id of the issuer whose scope it is."""
-        return self.name.removeprefix("crl/").rpartition("-")[0]
-
-    @property
-    def shard(self) -> int:
-        """Its number among the issuer's shards."""
-        return int(self.name.removesuffix(".crl").rpartition("-")[2])
-
-
 class Tree:
-    """Reads what is public; a CRL is parsed once, as long as its file is the same."""
+    """Reads what is public."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._crls: dict[str, tuple[object, Crl]] = {}
 
     def crls(self) -> list[Crl]:
-        """Every public CRL, by its name."""
-        found: dict[str, tuple[object, Crl]] = {}
-        for name in self._store.names("crl"):
-            mark = self._store.mark(name)
-            known = self._crls.get(name)
-            if known is None or known[0] != mark:
-                content = self._store.read(name)
-                assert content is not None  # CRLs are replaced, never taken away
-                known = mark, _crl(name, content)
-            found[name] = known
-        self._crls = found
-        return sorted((crl for _, crl in found.values()), key=lambda each: (each.issuer, each.shard))
+        """Every public CRL, by issuer and shard."""
+        return public_crls(self._store)
 
     def file(self, name: str, base: str) -> dict[str, Any]:
         """What is said of any file: where, how long, its digest."""
@@ -181,17 +147,3 @@ def _told(crl: Crl, crls: Sequence[Crl], rows: Rows, base: str) -> dict[str, Any
 def _shards(rows: Rows, issuer: str) -> int:
     row = rows.one("SELECT crl_shards FROM issuers WHERE id = ?", (issuer,))
     return 1 if row is None else int(row["crl_shards"])
-
-
-def _crl(name: str, content: bytes) -> Crl:
-    crl = x509.load_der_x509_crl(content)
-    assert crl.next_update_utc is not None  # RFC 5280 section 5.1.2.5, and the updater checked it
-    return Crl(
-        name,
-        len(content),
-        hashlib.sha256(content).hexdigest(),
-        crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number,
-        int(crl.last_update_utc.timestamp()),
-        int(crl.next_update_utc.timestamp()),
-        len(crl),
-    )
