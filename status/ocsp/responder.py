@@ -27,7 +27,7 @@ from core.errors import HaltIssuance, Refused, TransientError
 from status.ocsp.answer import INTERNAL_ERROR, MALFORMED, TRY_LATER, UNAUTHORIZED, Answer
 from status.ocsp.index.files import Kept
 from status.ocsp.index.index import Index, newer
-from status.ocsp.index.records import TOLERANCE, answer
+from status.ocsp.index.records import SERIAL_OCTETS, TOLERANCE, answer
 from status.ocsp.issuers import IssuerIndex
 from status.ocsp.live import LiveSignatures
 from status.ocsp.request import CertId, MalformedRequest, read
@@ -42,6 +42,9 @@ _ATTEMPTS = 3
 
 _PATIENCE = 30.0
 """Seconds in which nothing is tried again, after the vault did not renew an answer that is still valid."""
+
+_QUIET = 10.0
+"""Seconds between two lines of the log about what could not be answered: strangers choose how many those are."""
 
 _log = logging.getLogger(__name__)
 
@@ -77,6 +80,8 @@ class Responder:
         self._fresh: OrderedDict[_Key, Kept] = OrderedDict()
         self._signing: dict[_Key, asyncio.Task[Answer]] = {}
         self._no_renewal_before = 0.0
+        self._quiet_until = 0.0
+        self._unsaid = 0
         self._live = live
         self._several = Several(
             signer,
@@ -126,11 +131,27 @@ class Responder:
                 return await self._list(asked, asker)
             return self.at_hand(asked[0]) or await self._answer(asked[0], asker)
         except (TransientError, Refused, HaltIssuance) as error:
-            _log.warning("no OCSP signature for %s: %s", asked[0].serial.hex(), error)
+            self._complain(asked[0], error)
             return TRY_LATER
-        except Exception:
-            _log.exception("OCSP for %s failed", asked[0].serial.hex())
+        except Exception as error:
+            self._complain(asked[0], error, fault=True)
             return INTERNAL_ERROR
+
+    def _complain(self, asked: CertId, error: Exception, *, fault: bool = False) -> None:
+        """Say why there is no answer, and only count those that come soon after."""
+        at = self._clock.monotonic()
+        if at < self._quiet_until:
+            self._unsaid += 1
+            return
+        _log.log(
+            logging.ERROR if fault else logging.WARNING,
+            "no OCSP answer for %s: %s (%d more since the last line)",
+            asked.serial[:SERIAL_OCTETS].hex(),
+            error,
+            self._unsaid,
+            exc_info=error if fault else None,
+        )
+        self._quiet_until, self._unsaid = at + _QUIET, 0
 
     async def _list(self, asked: Sequence[CertId], asker: str | None) -> Answer:
         issuer_id = self._several.issuer_of(asked)

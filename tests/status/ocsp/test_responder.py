@@ -228,6 +228,19 @@ async def test_without_the_vault_an_unsigned_serial_is_try_later(house: Any) -> 
     assert (await house.ask(serial)).certificate_status is GOOD
 
 
+async def test_strangers_do_not_choose_how_long_the_log_gets(
+    house: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    serial = await house.issue()
+    house.vault.away = True
+    for _ in range(50):
+        await house.ask(serial)
+    assert len(caplog.records) == 1
+    house.clock.at += 10
+    await house.ask(serial)
+    assert "(49 more since the last line)" in caplog.records[-1].getMessage()
+
+
 @pytest.mark.clause("BR 4.9.10: nextUpdate not past the responder certificate")
 async def test_next_update_never_passes_the_responder_certificate(house: Any) -> None:
     serial = await house.issue()
