@@ -90,6 +90,7 @@ def run(invocation: Invocation, say: Say, clock: Clock, crash_at: str = "") -> i
     walls = isolation.decide(settings, data)
     isolation.arrange(walls, data)
     _let_the_vault_lock_its_memory()
+    let_all_open_files()
     with alone(data):
         check_ports(settings)
         if not data.hierarchy.exists():
@@ -221,6 +222,17 @@ def _let_the_vault_lock_its_memory() -> None:
     if os.geteuid() == 0:
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+
+def let_all_open_files(most: int = 65536) -> None:
+    """As many as the unit in deploy/ gives, or the hard limit.
+
+    Shells give 1,024, less than limits.connections: and a worker holds one for each segment of the index.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def _start_all(family: Children, settings: Settings, say: Say) -> None:

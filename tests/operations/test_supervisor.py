@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import socket
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,14 @@ from core.data_directory import DataDirectory
 from core.errors import ConfigurationError
 from core.settings import Metrics, Settings, SiteSettings, Vault
 from operations.children import Child, ChildFailed, Children
-from operations.supervisor import Invocation, _start_all, alone, check_ports, check_prerequisites
+from operations.supervisor import (
+    Invocation,
+    _start_all,
+    alone,
+    check_ports,
+    check_prerequisites,
+    let_all_open_files,
+)
 
 
 def test_a_missing_token_library_is_named_with_the_remedy(tmp_path: Path) -> None:
@@ -48,6 +56,18 @@ def test_a_data_directory_has_one_supervisor(tmp_path: Path) -> None:
         assert (data.run / "supervisor.pid").exists()
     with alone(data):
         pass
+
+
+def test_all_may_open_more_files_than_a_shell_lets_them() -> None:
+    _, most = before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1024, most))
+        let_all_open_files(2048)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (2048, most)
+        let_all_open_files(1024)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (2048, most)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def test_the_children_get_absolute_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
