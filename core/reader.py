@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from core.clock import Clock
 from core.errors import ConfigurationError, TransientError
 
 T = TypeVar("T")
@@ -18,6 +19,9 @@ Row = sqlite3.Row
 
 CACHED_STATEMENTS = 512
 """Prepared statements kept per connection: more than there are in the house, so none is parsed twice."""
+
+LOOK_EVERY = 0.2
+"""Seconds between two looks at which file has the database's name: an app that opens another takes longer."""
 
 BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _NOT_NOW = {*BUSY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
@@ -92,13 +96,17 @@ class Reader:
 class PatientReader(Reader):
     """A `Reader` of a database that may be missing or broken: opened when asked, and anew after a fault.
 
-    For a process that has something to give without it.  Raises `TransientError` for all that goes wrong.
+    For a process that has something to give without it, and that may outlive the file: one that was put in
+    its place is read before anything commits in it.  Raises `TransientError` for all that goes wrong.
     """
 
-    def __init__(self, path: Path, busy_timeout: int = 5) -> None:
+    def __init__(self, path: Path, busy_timeout: int, clock: Clock) -> None:
         self._path = path
         self._busy_timeout = busy_timeout
+        self._clock = clock
         self._opened: Reader | None = None
+        self._file: tuple[int, int] | None = None
+        self._looked_at = 0.0
 
     def all(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
         """All rows."""
@@ -116,14 +124,31 @@ class PatientReader(Reader):
 
     def _ask(self, query: Callable[[Reader], T]) -> T:
         try:
-            if self._opened is None:
-                self._opened = Reader(self._path, self._busy_timeout)
-            return query(self._opened)
+            return query(self._current())
         except ConfigurationError as error:
             raise TransientError(str(error)) from error
         except sqlite3.Error as error:
             self.close()
             raise TransientError(f"{self._path} cannot be read: {error}; restore it from a backup") from error
+
+    def _current(self) -> Reader:
+        at = self._clock.monotonic()
+        if self._opened is not None and at - self._looked_at >= LOOK_EVERY:
+            self._looked_at = at
+            if self._which() != self._file:
+                self.close()
+        if self._opened is None:
+            self._file = self._which()
+            self._opened = Reader(self._path, self._busy_timeout)
+        return self._opened
+
+    def _which(self) -> tuple[int, int] | None:
+        """The file that has the name now."""
+        try:
+            status = self._path.stat()
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
 
 
 def connect(path: Path, mode: str, busy_timeout: int) -> sqlite3.Connection:

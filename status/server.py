@@ -42,7 +42,7 @@ async def serve(
 ) -> None:
     """Serve on `settings.repository.listen` until cancelled; `ready()` is called once we do."""
     vault = Vault(data.vault_socket, _SIGN_TIMEOUT, data.vault)
-    reader = PatientReader(data.database, settings.database.busy_timeout)
+    reader = PatientReader(data.database, settings.database.busy_timeout, clock)
     responder = Responder(
         reader,
         vault,
