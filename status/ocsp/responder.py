@@ -44,7 +44,7 @@ _PATIENCE = 30.0
 """Seconds in which nothing is tried again, after the vault did not renew an answer that is still valid."""
 
 _QUIET = 10.0
-"""Seconds between two lines of the log about what could not be answered: strangers choose how many those are."""
+"""Seconds between two lines of the log about what was not answered: strangers choose how many those are."""
 
 _log = logging.getLogger(__name__)
 
