@@ -27,7 +27,7 @@ from core.randomness import Randomness
 from core.settings import SiteSettings
 from core.sites import Site, SiteStatus
 from operations.sites.shelf import NEXT, SHOWN, Held, Shelf
-from operations.subscriber.client import AcmeClient, cert_id, retry_after
+from operations.subscriber.client import AcmeClient, AcmeRefused, cert_id, retry_after
 from operations.subscriber.order import Orders, PrivateKey, Wish
 
 DAY = 86400
@@ -88,6 +88,8 @@ class Keeper:
                 pause = await self.step(site)
                 retry = FIRST_RETRY
             except (CaError, ValueError, OSError) as error:
+                if isinstance(error, AcmeRefused) and error.word == "accountDoesNotExist":
+                    self._forget_account()
                 pause = getattr(error, "retry_after", None) or retry
                 retry = min(2 * retry, LAST_RETRY)
                 _log.warning("%s: %s; tried again in %d s", site.name, error, pause)
@@ -150,17 +152,21 @@ class Keeper:
         if known != serial or now >= again:
             try:
                 reply = await self._client.renewal_info(shown.leaf)
+                if reply is None:
+                    return late
+                earliest, latest = _window(reply.body)
             except CaError as error:
                 _log.warning("%s: no renewal information: %s", site.name, error)
                 return min(late, now + ASK_AGAIN) if now < late else late
-            if reply is None:
-                return late
             again = now + retry_after(reply.headers, ASK_AGAIN, DAY)
-            earliest, latest = _window(reply.body)
             spread = int.from_bytes(self._randomness.octets(8)) % max(latest - earliest, 1)
             renew = earliest + spread
             self._advised[site.name] = serial, renew, again
         return renew if renew <= now else min(renew, again)
+
+    def _forget_account(self) -> None:
+        """A register that was restored from before it has no such account: the same key makes another."""
+        self._client.kid = self._shelf.account.url = ""
 
     async def _account(self) -> None:
         async with self._registering:

@@ -71,13 +71,16 @@ class Fetcher:
                     method, _url(url), data=body, headers=headers, allow_redirects=False
                 ) as response,
             ):
-                octets = b""
+                octets = bytearray()  # a CRL may have 60 MB, and comes in a thousand pieces
                 async for chunk in response.content.iter_chunked(65536):
                     octets += chunk
                     if len(octets) > most:
                         raise Wrong(f"{url}: more than {most} octets", "see what is served there")
                 got = Got(
-                    response.status, CIMultiDict(response.headers), octets, self._clock.monotonic() - began
+                    response.status,
+                    CIMultiDict(response.headers),
+                    bytes(octets),
+                    self._clock.monotonic() - began,
                 )
         except TimeoutError as error:
             raise Wrong(f"{url}: no whole answer within {self.patience:g} s", _AWAY) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,7 +23,7 @@ from core.settings import SiteSettings
 from core.sites import Site, SiteStatus
 from operations.sites.keeper import EXPIRED_FOR, VALID_FOR, Keeper
 from operations.sites.shelf import NEXT, SHOWN, Shelf
-from operations.subscriber.client import AcmeClient, Reply
+from operations.subscriber.client import AcmeClient, AcmeRefused, Reply
 from operations.subscriber.order import Orders, PrivateKey, Wish
 
 T = 1_800_000_000
@@ -38,6 +39,7 @@ class FakeCa:
     clock: FakeClock
     window: tuple[int, int] | None = None
     away: str = ""
+    broken: bool = False
     kid: str = ""
     life: int = 90 * DAY
     wishes: list[Wish] = field(default_factory=list)
@@ -55,6 +57,8 @@ class FakeCa:
     async def obtain(self, wish: Wish, key: PrivateKey) -> str:
         if self.away == "obtain":
             raise TransientError("the CA is away")
+        if self.away == "account":
+            raise AcmeRefused("newOrder", 400, "accountDoesNotExist", "use newAccount", None)
         self.wishes.append(wish)
         now = self.clock.now()
         name = x509.Name([])
@@ -81,7 +85,7 @@ class FakeCa:
         if self.window is None:
             return None
         start, end = (datetime.fromtimestamp(each, UTC).isoformat() for each in self.window)
-        body = json.dumps({"suggestedWindow": {"start": start, "end": end}}).encode()
+        body = json.dumps({"suggestedWindow": {"start": start, "end": "" if self.broken else end}}).encode()
         return Reply(200, CIMultiDictProxy(CIMultiDict({"Retry-After": "21600"})), body)
 
 
@@ -191,6 +195,30 @@ async def test_without_renewal_information_the_valid_one_is_renewed_in_time(desk
     desk.clock.at = T + 4 * DAY
     await desk.keeper.step(VALID)
     assert len(desk.ca.wishes) == 2
+
+
+async def test_a_window_that_cannot_be_read_keeps_no_renewal_waiting(desk: Desk) -> None:
+    desk.ca.life = 6 * DAY
+    await desk.keeper.step(VALID)
+    desk.ca.window = (0, 1)
+    desk.ca.broken = True
+    desk.clock.at = T + 4 * DAY
+    await desk.keeper.step(VALID)
+    assert len(desk.ca.wishes) == 2
+
+
+async def test_a_register_that_was_restored_from_before_the_account_gets_it_anew(desk: Desk) -> None:
+    await desk.keeper.step(VALID)
+    desk.ca.away = "account"
+    desk.clock.at += VALID_FOR
+    keeping = asyncio.create_task(desk.keeper.keep(VALID))
+    while desk.ca.kid:
+        await asyncio.sleep(0)
+    keeping.cancel()
+    desk.ca.away = ""
+    desk.begin()
+    await desk.keeper.step(VALID)
+    assert (desk.ca.registered, len(desk.ca.wishes)) == (2, 2)
 
 
 @pytest.mark.clause("BR 2.2")
