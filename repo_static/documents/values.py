@@ -28,6 +28,7 @@ _RULES_SINCE = int(datetime(2026, 3, 15, tzinfo=UTC).timestamp())
 
 def of(settings: Settings, language: str) -> dict[str, Any]:
     """By the names that the templates use."""
+    status = settings.status
     return {
         "methods": {name: METHODS[name] for name in settings.validation.methods},
         "remotes": settings.validation.perspectives[1:],
@@ -51,6 +52,8 @@ def of(settings: Settings, language: str) -> dict[str, Any]:
         "curves": [_nist(name) for name in CURVES],
         "ct": settings.ct.mode is CtMode.ON,
         "sites": sites(settings),
+        "shards": dict(sorted(status.issuer_crl_shards.items())),
+        "sharded": any(each > 1 for each in (status.crl_shards, *status.issuer_crl_shards.values())),
         "certifies": _certifies(settings),
     }
 

@@ -53,6 +53,7 @@ STATED = [
     "status.crl_refresh=43200",
     "status.crl_delay=60",
     "status.crl_shards=4",
+    "status.issuer_crl_shards.ec-1=16",
     "repository.base_url=http://another.example",
     "repository.manifest_refresh=1800",
     "test_sites.zone=try.example",
