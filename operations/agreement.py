@@ -3,7 +3,7 @@
 Asked before every issuance, so it judges what it has read before; the app, the only writer, lets it read
 again after each approval and publication.
 
-Must never: take a text for approved that differs in an octet.
+Must never: take a text for approved that differs in an octet, or, in production, that nobody approved.
 
 CPS 1.5.4, 2.3; BR 2.2; Mozilla RSP 3.3 (a new version at least every 365 days).
 """
@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 
 from core.database import Rows
 from core.settings import Settings
-from operations.approvals import Standing, standing
+from operations.approvals import NOBODY, Standing, standing
 from repo_static.documents import text
 from repo_static.documents.kinds import Document
 from repo_static.documents.text import Texts
@@ -33,6 +33,7 @@ class Agreement:
     def __init__(self, settings: Settings, drafts: Mapping[Document, Texts]) -> None:
         self._stated = {document: document.version(settings) for document in drafts}
         self._digests = {document: text.digest(texts) for document, texts in drafts.items()}
+        self._production = settings.deployment.production
         self._known: Mapping[Document, Sequence[Standing]] = dict.fromkeys(drafts, ())
 
     def read(self, rows: Rows) -> None:
@@ -65,8 +66,13 @@ class Agreement:
         if found.digest != digest:
             return (
                 f"what this CA does is not what {document} {version} says (`acme-server documents diff "
-                f"--document {document}` shows where): set the settings back, or set {document.setting} to a "
-                "new version, have it approved and published, and start the CA again"
+                f"--document {document}` shows where): set the settings, or the software, back; or set "
+                f"{document.setting} to a new version, have it approved and published, and start the CA again"
+            )
+        if self._production and found.approved_by == NOBODY:
+            return (
+                f"{document} {version} was published without a committee, before this CA was in production: "
+                f"set {document.setting} to a new version, have it approved and published, and start again"
             )
         if not found.published_at:
             return (

@@ -20,6 +20,9 @@ from repo_static.documents.kinds import VERSION, Document
 from repo_static.documents.lint import findings
 from repo_static.documents.text import digest
 
+NOBODY = "nobody: this CA is not in production"
+"""Who approves, and where it is written down, where a try-out starts without a question."""
+
 MAX_WORDS = 1000
 """Characters of a name, a reference or a summary."""
 
@@ -46,6 +49,7 @@ class Standing:
 
     version: str
     digest: bytes
+    approved_by: str
     published_at: int
     effective_at: int
 
@@ -143,12 +147,18 @@ def every(rows: Rows, document: Document) -> list[Approval]:
 def standing(rows: Rows, document: Document) -> list[Standing]:
     """All versions as `every` orders them, without their texts."""
     found = rows.all(
-        "SELECT version, digest, published_at, effective_at FROM document_approvals WHERE document = ?"
-        " ORDER BY published_at IS NULL, published_at, approved_at, version",
+        "SELECT version, digest, approved_by, published_at, effective_at FROM document_approvals"
+        " WHERE document = ? ORDER BY published_at IS NULL, published_at, approved_at, version",
         (document.value,),
     )
     return [
-        Standing(row["version"], bytes(row["digest"]), row["published_at"] or 0, row["effective_at"] or 0)
+        Standing(
+            row["version"],
+            bytes(row["digest"]),
+            row["approved_by"],
+            row["published_at"] or 0,
+            row["effective_at"] or 0,
+        )
         for row in found
     ]
 

@@ -25,7 +25,7 @@ from core.rpc import RpcServer
 from core.settings import Settings
 from operations import approvals
 from operations.agreement import Agreement
-from operations.approvals import Approval
+from operations.approvals import NOBODY, Approval
 from operations.document_calls import (
     APPROVE,
     LIST,
@@ -44,9 +44,6 @@ from repo_static.documents import editions, text
 from repo_static.documents.kinds import Document
 from repo_static.rendering import LANGUAGES
 from repo_static.store import NotPublished, Store
-
-NOBODY = "nobody: this CA is not in production"
-"""Who approves, and where it is written down, where a try-out starts without a question."""
 
 _FIRST = {
     "en": "First version. Published without a committee, because this CA is not in production.",

@@ -18,8 +18,9 @@ from core.database import Database, Reader
 from core.errors import ConfigurationError, HaltIssuance
 from core.settings import Settings
 from operations import approvals, document_pdf, local_api
+from operations.approvals import NOBODY
 from operations.cli import application
-from operations.documents import NOBODY, Documents
+from operations.documents import Documents
 from operations.process import Exit
 from operations.report import documents as said_by_status
 from repo_static.documents import text
@@ -131,6 +132,21 @@ async def test_outside_production_a_changed_practice_is_said_and_a_new_version_s
     async with app.running(replace(changed, ca=replace(changed.ca, cps_version="1.1"))):
         assert app.store.read("cps/cp-cps-1.0.en.md") == before
         assert app.store.read("cps/changes-1.0-1.1.en.html")
+
+
+@pytest.mark.clause("CPS 1.5.4")
+async def test_what_a_try_out_published_without_a_question_suffices_for_no_production(app: App) -> None:
+    async with app.running(TRY_OUT):
+        pass
+    settings = replace(PRODUCTION, ca=replace(PRODUCTION.ca, cps_version="2"))
+    async with app.running(settings) as documents:
+        await app.approve("2", settings)
+        await app.command("publish", "2", settings=settings)
+        trouble = documents.trouble(NOW)
+        assert "terms" in trouble
+        assert "without a committee" in trouble
+        with pytest.raises(HaltIssuance):
+            documents.require(NOW)
 
 
 @pytest.mark.clause("CPS 1.5.4")
