@@ -74,6 +74,7 @@ from signer.ct.log_list import LogLists
 from signer.ct.submission import Logs
 from signer.issuance import Issuance
 from status.crl.updater import CrlUpdater
+from status.ocsp.index.index import Index
 from status.restored.register import RestoredRegister
 from validation.mpic.client import Perspectives
 from validation.mpic.foresight import Foreseer
@@ -114,7 +115,7 @@ async def serve(
         _must_fit(description, settings)
 
         store = Store(data.repository)
-        register = RestoredRegister(database, store, copy, data.restored)
+        register = RestoredRegister(database, store, copy, data.restored, Index(data.answers, clock))
         closing.push_async_callback(register.follow_to_the_end)
         await database.write(lambda tx: record_start(tx, settings))
         closing.push_async_callback(database.write, record_stop, at_any_time=True)

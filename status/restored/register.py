@@ -5,6 +5,7 @@ a person brings something (operations/reconcile.py):
 
     the audit log's copy   every revocation, blocked key and CRL number after the backup, certainly
     the public CRLs        what they revoke, and their numbers
+    the OCSP index         the revocations that were said
     the public manifest    a record of the audit log and a revocation version that were there
     what people bring      CRLs of a mirror or CDN, OCSP answers, manifests
 
@@ -38,8 +39,9 @@ from repo_static.manifest.signature import NotSigned
 from repo_static.manifest.updater import NAME, SIGNED
 from repo_static.store import Store
 from status.crl.scopes import last_published, scopes
+from status.ocsp.index.index import Index
 from status.ocsp.issuers import not_after
-from status.restored import outside
+from status.restored import answers, outside
 from status.restored.outside import Said
 from status.restored.put_back import is_missing, put_all_back
 
@@ -69,12 +71,13 @@ class Taken:
 class RestoredRegister:
     """One in the app process."""
 
-    def __init__(self, database: Database, store: Store, copy: AuditCopy, marker: Path) -> None:
+    def __init__(self, database: Database, store: Store, copy: AuditCopy, marker: Path, index: Index) -> None:
         """`marker` is a file by which a person says, before the start, that something was restored."""
         self._database = database
         self._store = store
         self._copy = copy
         self._marker = marker
+        self._index = index
 
     async def look(self) -> list[gaps.Gap]:
         """Put back what is certain; what is still missing."""
@@ -86,6 +89,7 @@ class RestoredRegister:
         if lost.records or lost.fault:
             await self._replay(lost)
         await self._look_at_the_manifest(lost)
+        await self._look_at_the_answers()
         for scope in scopes(reader):
             content, last = self._store.read(scope.name), last_published(reader, scope)
             if content is None or (last is not None and hashlib.sha256(content).digest() == last.sha256):
@@ -227,6 +231,23 @@ class RestoredRegister:
 
         if not known or said.version > certificates.revocation_version(self._database.reader):
             await self._database.write(unit)
+
+    async def _look_at_the_answers(self) -> None:
+        """A revocation version that the register has not come to tells that it is older."""
+        reader, index = self._database.reader, self._index
+        index.look()
+        if not answers.is_ahead(index, reader) and not gaps.closed(reader):
+            return
+        missing = answers.forgotten(reader, await asyncio.to_thread(answers.revoked, index))
+
+        def unit(tx: Transaction) -> None:
+            gaps.raise_version(tx, index.version)
+            at = max((each.revoked_at or 0 for each in missing), default=0)
+            gaps.revocations_unknown(tx, at, "the index of OCSP answers")
+
+        if missing or answers.is_ahead(index, reader):
+            await self._database.write(unit)
+            await self._enter(missing, "a signed OCSP answer says so")
 
     async def _replay(self, lost: Lost) -> None:
         """Do again what the forgotten records tell of, as far as relying parties may have met it."""

@@ -21,6 +21,7 @@ from operations import reconcile as operator
 from operations.cli import application
 from operations.process import Exit
 from repo_static.store import Store
+from status.ocsp.index.index import Index
 from status.restored.register import RestoredRegister
 from tests.support.database import NOW, opened
 
@@ -45,7 +46,13 @@ def data(tmp_path: Path) -> DataDirectory:
 @pytest.fixture
 async def database(data: DataDirectory) -> AsyncIterator[Database]:
     async with opened(data.root, FakeClock(NOW)) as database:
-        register = RestoredRegister(database, Store(data.repository), AuditCopy(data.audit), data.restored)
+        register = RestoredRegister(
+            database,
+            Store(data.repository),
+            AuditCopy(data.audit),
+            data.restored,
+            Index(data.answers, FakeClock(NOW)),
+        )
         server = local_api.server(database, lambda: None, lambda: None)
         issuance: Any = NoIssuance()
         operator.serve(server, database, register, issuance, lambda: wakes.append("revoked"))
@@ -116,7 +123,13 @@ async def test_a_ca_at_rest_is_closed_from_its_next_start_on(data: DataDirectory
     assert shown.exit_code == Exit.DONE
     assert data.restored.exists()
     async with opened(data.root, FakeClock(NOW)) as database:
-        register = RestoredRegister(database, Store(data.repository), AuditCopy(data.audit), data.restored)
+        register = RestoredRegister(
+            database,
+            Store(data.repository),
+            AuditCopy(data.audit),
+            data.restored,
+            Index(data.answers, FakeClock(NOW)),
+        )
         assert [gap.subject for gap in await register.look()] == ["restored"]
         assert not data.restored.exists()
         assert [gap.subject for gap in await register.look()] == ["restored"]

@@ -19,6 +19,7 @@ from core.database import Database, Reader
 from core.issuers import Issuer, put_issuer
 from core.settings import Settings, Status
 from repo_static.store import Store
+from status.ocsp.index.index import Index
 from status.restored.register import RestoredRegister
 from tests.support.software_vault import SoftwareVault
 
@@ -55,7 +56,9 @@ async def alive(
     for info in vault.description().issuers:
         issuer = Issuer(info.id, str(info.use), info.algorithm, info.certificate, b"", status.crl_shards)
         await database.write(lambda tx, issuer=issuer: put_issuer(tx, issuer))  # type: ignore[misc]
-    register = RestoredRegister(database, Store(data.repository), copy, data.restored)
+    register = RestoredRegister(
+        database, Store(data.repository), copy, data.restored, Index(data.answers, clock)
+    )
     await register.look()
     reader = Reader(data.database)
     house = house_class(data, clock, database, vault, replace(Settings(), status=status), reader)

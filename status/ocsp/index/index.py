@@ -106,6 +106,12 @@ class Index:
         """Answers that lie in tails."""
         return len(self._late)
 
+    @property
+    def version(self) -> int:
+        """The highest revocation version that it was made from."""
+        segments = (each.version for each in self.catalogue.segments)
+        return max(self.catalogue.version, *segments, *(each.version for _, each in self._late.values()), 0)
+
     def tail(self, number: int) -> TailReader | None:
         return next((tail for tail in self._tails if tail.number == number), None)
 

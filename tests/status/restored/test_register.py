@@ -25,6 +25,7 @@ from repo_static import publisher
 from repo_static.manifest.updater import ManifestUpdater
 from repo_static.store import Store
 from tests.support.database import NOW
+from tests.support.keeper import Kept
 from tests.support.restores import STATUS, Alive, alive, back_up, restore
 from tests.support.software_vault import SoftwareVault
 
@@ -133,6 +134,31 @@ async def test_a_full_crl_of_before_there_were_shards_is_put_back(place: Place) 
     async with place.start(Status(crl_shards=4)) as ca:
         assert ca.missing == ["revocations"]
         assert revoked(ca, serials) == [(4, NOW + 3600), None, None, (1, NOW + 3660)]
+
+
+@pytest.mark.clause("BR 4.9.10")
+async def test_the_index_of_answers_tells_of_a_revocation_that_all_else_has_forgotten(place: Place) -> None:
+    async with place.start() as ca:
+        serials = [await ca.house.issue() for _ in range(2)]
+        await ca.house.updater().update()
+    back_up(place.directory, place.backup)
+    async with place.start() as ca:
+        await ca.house.revoke(serials[0], 1)
+        kept = Kept(ca.house)
+        await kept.work()
+        kept.stop()
+    async with place.start() as ca:
+        assert ca.missing == []
+    restore(place.backup, place.directory, "database", "audit", "repository")
+    async with place.start() as ca:
+        assert revoked(ca, serials) == [(1, NOW), None]
+        assert ca.missing == ["revocations"]
+        await ca.register.accept("the mirrors have nothing newer", "operator ann")
+        kept = Kept(ca.house)
+        await kept.work()
+        kept.stop()
+    async with place.start() as ca:
+        assert ca.missing == []
 
 
 async def test_the_revocation_version_goes_on_above_all_that_was_made(place: Place) -> None:
