@@ -21,6 +21,7 @@ ANSWERS = Gauge("acme_ocsp_answers", "OCSP answers signed ahead.", registry=REGI
 AGE = Gauge("acme_ocsp_oldest_seconds", "Age of the oldest of them.", registry=REGISTRY)
 LEFT = Gauge("acme_ocsp_left_seconds", "Until the first of them passes its nextUpdate.", registry=REGISTRY)
 OVERDUE = Gauge("acme_ocsp_overdue", "Those that should have been renewed.", registry=REGISTRY)
+REFUSED = Gauge("acme_ocsp_refused", "Those that the vault does not make or renew.", registry=REGISTRY)
 WAITING = Gauge("acme_ocsp_waiting", "New serials that have no answer yet.", registry=REGISTRY)
 SILENT = Gauge("acme_ocsp_keeper_silent_seconds", "Since the keeper's last word.", registry=REGISTRY)
 
@@ -33,6 +34,7 @@ def measure(data: DataDirectory, now: int) -> None:
         AGE.set(now - state.oldest)
         LEFT.set(state.until - now if state.until else 0)
         OVERDUE.set(state.overdue)
+        REFUSED.set(state.refused)
         WAITING.set(state.waiting)
         SILENT.set(now - state.at)
 
@@ -58,6 +60,7 @@ def report(data: DataDirectory, settings: Settings, now: int) -> dict[str, Any]:
         "oldest": state.oldest,
         "until": state.until,
         "overdue": state.overdue,
+        "refused": state.refused,
         "waiting": state.waiting,
         "says": says,
         "alarm": state.alarm(settings.status, now),

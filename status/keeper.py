@@ -107,6 +107,7 @@ class Keeper:
             oldest=min((each.made_at for each in listed), default=now),
             until=min((each.until for each in listed if each.until), default=0),
             overdue=self.rounds.overdue(now),
+            refused=self.rounds.refused(),
             waiting=self.news.behind,
             signed=self.rounds.signed,
             trouble="; ".join(self._troubles.values()),

@@ -23,8 +23,9 @@ class KeeperState:
     """Times in POSIX seconds.
 
     `oldest`: all answers were made then or later; `until`: the first of them passes its nextUpdate then, 0
-    when there is none.  `overdue` should have been renewed by now; `waiting` are serials that are new and
-    have no answer yet; `signed` answers since the keeper started.  `trouble` is why it does not get on, "".
+    when there is none.  `overdue` should have been renewed by now, `refused` the vault does not make or renew;
+    `waiting` are serials that are new and have no answer yet; `signed` answers since the keeper started.
+    `trouble` is why it does not get on, "".
     """
 
     at: int
@@ -33,6 +34,7 @@ class KeeperState:
     oldest: int
     until: int
     overdue: int
+    refused: int
     waiting: int
     signed: int
     trouble: str
@@ -48,6 +50,8 @@ class KeeperState:
             return f"OCSP ANSWERS END SOON: in {left // 60} min: {self.trouble or 'see keeper.log'}"
         if self.overdue:
             return f"OCSP ANSWERS OVERDUE: {self.overdue} of {self.answers}: {self.trouble or 'catching up'}"
+        if self.refused:
+            return f"OCSP ANSWERS REFUSED: {self.refused} by the vault: see keeper.log before they end"
         return ""
 
 

@@ -44,8 +44,8 @@ class Batches:
 
     async def answers(
         self, standings: Sequence[Standing], *, renew: bool, seconds: float, pause: Pause = asyncio.sleep
-    ) -> tuple[list[Kept], int]:
-        """The answers about `standings` in the order of their keys, and how many of them were signed.
+    ) -> tuple[list[Kept], int, int]:
+        """The answers about `standings` in the order of their keys; how many were signed, how many refused.
 
         `renew` has all of them signed, else those that will not do.  Spread over `seconds`.  What the vault
         refuses keeps the answer that it has, if any.  Raises `TransientError`, `HaltIssuance`.
@@ -67,7 +67,7 @@ class Batches:
             left = seconds / len(batches) - (self._clock.monotonic() - started)
             if left > 0 and len(batches) > 1:
                 await pause(left)
-        return [found[each] for each in every if each in found], signed
+        return [found[each] for each in every if each in found], signed, len(wanted) - signed
 
 
 def missing(batches: Batches, standings: Sequence[Standing]) -> list[Standing]:

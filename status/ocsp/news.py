@@ -89,7 +89,7 @@ class News:
         for at in range(0, len(wanted), AT_ONCE):
             page = wanted[at : at + AT_ONCE]
             self._on_change([each.serial for each in page if each.version], ())
-            answers, count = await self._batches.answers(page, renew=False, seconds=0)
+            answers, count, _ = await self._batches.answers(page, renew=False, seconds=0)
             self._on_change((), self._writer.append(answers))
             self.behind -= len(page)
             signed += count

@@ -131,6 +131,10 @@ class Rounds:
         after = self._settings.ocsp_refresh + 3600
         return sum(each.records for each in self._writer.catalogue.segments if now >= each.made_at + after)
 
+    def refused(self) -> int:
+        """Answers that the vault refused when it was asked for them last."""
+        return sum(each.refused for each in self._writer.catalogue.segments)
+
     async def _make(self, visit: Visit) -> None:
         segments = self._writer.catalogue.segments
         segment = segments[visit.position]
@@ -149,12 +153,12 @@ class Rounds:
         if len(standings) > most:
             rest = start_of(standings[self._serials].serial)
             standings = standings[: self._serials]
-        answers, signed = await self._batches.answers(
+        answers, signed, refused = await self._batches.answers(
             standings, renew=visit.renew, seconds=visit.seconds, pause=self._pause
         )
         # What the vault refuses to renew must not have the others renewed for ever.
         made_at = now if visit.renew else min((record.this_update for _, record in answers), default=now)
-        said = self._writer.replace(visit.position, Piece(answers, made_at, place, tails, rest))
+        said = self._writer.replace(visit.position, Piece(answers, made_at, place, tails, rest, refused))
         self.signed += signed
         self._on_change((), said)
         _log.debug("segment %d: %s, %d answers signed", visit.position, visit.why, signed)

@@ -15,7 +15,7 @@ from core import der, gaps
 from core.answerable import Standing
 from core.clock import Clock
 from core.database import Reader
-from core.errors import Refused, TransientError
+from core.errors import CaError, Refused, TransientError
 from signer.api import Description, OcspList, OcspRequest, Signed
 from signer.ocsp_batch import OcspOutcome
 from status.ocsp.index.files import Kept
@@ -71,13 +71,17 @@ class AnswerSigner:
             raise
 
     async def many(self, wanted: Sequence[Wanted]) -> list[Kept | None]:
-        """Answers in that order; None for what was refused, which is logged.  Raises as `one`."""
+        """Answers in that order; None for what was refused: a line of the log has their number and the first.
+
+        Raises as `one`.
+        """
         requests: dict[Wanted, OcspRequest] = {}
+        refusals: list[tuple[bytes, CaError]] = []
         for each in wanted:
             try:
                 requests[each] = await self._request(each)
             except NoResponder as error:
-                _log.error("no OCSP answer about %s: %s", each[0].serial.hex(), error)
+                refusals.append((each[0].serial, error))
             except NotReconciled as error:
                 _log.debug("no OCSP answer about %s: %s", each[0].serial.hex(), error)
         outcomes = await self._vault.sign_ocsp_batch(tuple(requests.values())) if requests else ()
@@ -88,8 +92,11 @@ class AnswerSigner:
                     raise Refused("status.ocsp-refused", outcome.refused)
                 taken[each] = self._taken(outcome.der, request, each)
             except Refused as refused:
-                _log.error("no OCSP answer about %s: %s", request.serial.hex(), refused)
+                refusals.append((request.serial, refused))
                 self._responders.clear()
+        if refusals:
+            serial, why = refusals[0]
+            _log.error("%d OCSP answers refused, the first about %s: %s", len(refusals), serial.hex(), why)
         return [taken.get(each) for each in wanted]
 
     async def until(self, issuer_id: str, now: int) -> int:

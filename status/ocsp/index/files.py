@@ -52,7 +52,8 @@ class Segment:
 
     `made_at`: all of its answers are of this time or later; `until`: the first of them passes its nextUpdate
     then, 0 for none.  `version` and `row` tell up to which revocation version and row of the register it is
-    complete; `folded` up to which tail it holds all that is in tails.
+    complete; `folded` up to which tail it holds all that is in tails.  `refused` answers were not made or
+    renewed, since the vault refused.
     """
 
     start: bytes
@@ -63,6 +64,7 @@ class Segment:
     version: int = -1
     row: int = -1
     folded: int = 0
+    refused: int = 0
 
 
 @dataclass(frozen=True, slots=True)

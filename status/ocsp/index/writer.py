@@ -33,7 +33,7 @@ class Piece:
     """What becomes a segment: the answers in the order of their keys, complete up to `place`.
 
     `tails`: what lay in tails up to this one is among them.  `rest`: the key at which the remainder of the
-    old segment begins, None when there is none.
+    old segment begins, None when there is none.  `refused`: answers that the vault did not make.
     """
 
     answers: Sequence[Kept]
@@ -41,6 +41,7 @@ class Piece:
     place: Place
     tails: int
     rest: bytes | None = None
+    refused: int = 0
 
 
 class Writer:
@@ -110,6 +111,7 @@ class Writer:
             version=piece.place.version,
             row=piece.place.row,
             folded=piece.tails,
+            refused=piece.refused,
         )
         rest = () if piece.rest is None else (replace(old, start=piece.rest),)
         segments = (*catalogue.segments[:position], made, *rest, *catalogue.segments[position + 1 :])

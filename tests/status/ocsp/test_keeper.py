@@ -13,6 +13,7 @@ from cryptography.x509 import ocsp
 
 from core import answerable, certificates
 from core.errors import TransientError
+from status.keeper_state import KeeperState
 from status.ocsp.index.index import Index
 from status.ocsp.request import read
 from status.ocsp.responder import Responder
@@ -254,6 +255,24 @@ async def test_what_the_vault_refuses_spoils_nothing_else(kept: Kept) -> None:
     before = len(kept.house.vault.ocsp_requests)
     await kept.work()
     assert len(kept.house.vault.ocsp_requests) == before
+
+
+async def test_answers_that_the_vault_does_not_renew_end_in_no_silence(kept: Kept) -> None:
+    good, refused = await kept.house.issue(), await kept.house.issue()
+    await kept.work()
+    assert kept.rounds.refused() == 0
+    kept.house.vault.refuses = {refused}
+    kept.house.clock.at += DAY
+    await kept.work()
+    assert kept.rounds.refused() == 2
+    now, status = kept.house.clock.now(), kept.house.settings.status
+    state = KeeperState(now, 4, 1, now, now + 4 * DAY, 0, kept.rounds.refused(), 0, 0, "")
+    assert "REFUSED: 2 by the vault" in state.alarm(status, now)
+    kept.house.vault.refuses = set()
+    kept.house.clock.at += DAY
+    await kept.work()
+    assert kept.rounds.refused() == 0
+    assert kept.ready(refused).this_update_utc == kept.ready(good).this_update_utc
 
 
 async def test_while_the_vault_is_away_what_is_published_stays(kept: Kept) -> None:
