@@ -23,7 +23,7 @@ class KeeperState:
     """Times in POSIX seconds.
 
     `oldest`: all answers were made then or later; `until`: the first of them passes its nextUpdate then, 0
-    when there is none.  `overdue` should have been renewed by now, `refused` the vault does not make or renew;
+    when there is none.  `overdue` should have been renewed by now, `refused` the vault does not renew;
     `waiting` are serials that are new and have no answer yet; `signed` answers since the keeper started.
     `trouble` is why it does not get on, "".
     """
