@@ -3,10 +3,10 @@
 
     verify_repository.py http://repository.ca.example [--key THUMBPRINT] [--root trust-anchor.pem]
 
-Needs Python 3.11 and the library `cryptography`, and nothing of acme-server.  What it trusts is what you
-give it: the thumbprint of the manifest's key (from the CA, or from an earlier run of your own), and the root
-from your trust store.  Without them it takes those that the manifest names, says so, and what is left is that
-everything fits together.
+Needs Python 3.11 and the library `cryptography`, 42 or newer, and nothing of acme-server.  What it trusts
+is what you give it: the thumbprint of the manifest's key (from the CA, or from an earlier run of your own),
+and the root from your trust store.  Without them it takes those that the manifest names, says so, and what
+is left is that everything fits together.
 
 Exit status: 0 all is well, 1 something is wrong (each fault is a line on standard output), 2 the repository
 cannot be read, or the options are wrong.
