@@ -12,21 +12,29 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from core import metrics, report_rows
 from core.clock import Clock
 from core.database import Database, Rows, Transaction
 from core.errors import CaError
-from core.problem_reports import Report, deadlines
+from core.problem_reports import Report, Step, deadlines
 
 EVERY = 30.0
 """Seconds between two looks."""
 
 ALARMS = (50, 80, 100)
 """Percent of a deadline's time."""
+
+AT_ONCE = 200
+"""Reports in one transaction: others wait for it."""
+
+MOST_LINES = 20
+"""Alarms of one look in the log, each by itself; a flood of reports would drown all else there."""
 
 _ACTOR = "system"
 _log = logging.getLogger(__name__)
@@ -61,10 +69,15 @@ class ReportWatch:
     async def look(self) -> None:
         """Note what is published by now, and raise what is to be raised."""
         now = self._clock.latest()
-        reports = await self._database.read(report_rows.open_ones)
-        if any(_todo(self._database.reader, each, now) for each in reports):
-            for line in await self._database.write(_note, at_any_time=True):
-                _log.error("%s", line)
+        todo = _todo(self._database.reader, now)
+        lines: list[str] = []
+        for first in range(0, len(todo), AT_ONCE):
+            page = todo[first : first + AT_ONCE]
+            lines += await self._database.write(partial(_note, numbers=page), at_any_time=True)
+        for line in lines[:MOST_LINES]:
+            _log.error("%s", line)
+        if len(lines) > MOST_LINES:
+            _log.error("and %d more: acme-server reports list", len(lines) - MOST_LINES)
         found = await self._database.read(lambda rows: standing(rows, now))
         metrics.REPORTS_OPEN.set(found.open)
         metrics.REPORTS_LATE.set(found.late)
@@ -137,18 +150,26 @@ def published(rows: Rows, report: Report) -> int | None:
     return report.decided_at if row["last"] is None else max(row["last"], report.decided_at or 0)
 
 
-def _todo(rows: Rows, report: Report, now: int) -> bool:
-    return _is_public_now(rows, report) or bool(_raised(rows, report, now))
+def _todo(rows: Rows, now: int) -> list[str]:
+    """The numbers of those about which something is to be noted."""
+    raised = report_rows.open_events(rows)
+    return [
+        each.filed.number
+        for each in report_rows.open_ones(rows)
+        if _is_public_now(rows, each) or _to_raise(each, raised, now)
+    ]
 
 
 def _is_public_now(rows: Rows, report: Report) -> bool:
     return bool(report.cause) and report.revoked_at is None and published(rows, report) is not None
 
 
-def _note(tx: Transaction) -> list[str]:
+def _note(tx: Transaction, numbers: Sequence[str]) -> list[str]:
     lines = []
-    for report in report_rows.open_ones(tx):
-        number = report.filed.number
+    for number in numbers:
+        report = report_rows.by_number(tx, number)
+        if report is None or report.closed_at is not None:
+            continue
         if _is_public_now(tx, report):
             at = published(tx, report)
             assert at is not None
@@ -156,8 +177,9 @@ def _note(tx: Transaction) -> list[str]:
             report_rows.add_event(tx, number, _ACTOR, "revocation-published")
             tx.audit("problem-report-revocation-published", _ACTOR, {"number": number, "at": at})
             report = report_rows.by_number(tx, number) or report
-        for step, percent in _raised(tx, report, tx.now):
-            report_rows.add_event(tx, number, _ACTOR, f"alarm {step} {percent}")
+        raised = {(number, each.event) for each in report_rows.events(tx, number)}
+        for step, percent in _to_raise(report, raised, tx.now):
+            report_rows.add_event(tx, number, _ACTOR, _alarm(step, percent))
             tx.audit("problem-report-alarm", _ACTOR, {"number": number, "step": step, "percent": percent})
             lines.append(
                 f"problem report {number}: {percent} % of the time to {step} is over "
@@ -166,15 +188,15 @@ def _note(tx: Transaction) -> list[str]:
     return lines
 
 
-def _raised(rows: Rows, report: Report, now: int) -> list[tuple[str, int]]:
-    """The alarms that are due and were not raised."""
-    due = [
-        (str(each.step), percent)
+def _to_raise(report: Report, raised: Container[tuple[str, str]], now: int) -> list[tuple[Step, int]]:
+    """The alarms that are due and were not `raised`: (number, event)."""
+    return [
+        (each.step, percent)
         for each in deadlines(report)
         for percent in ALARMS
-        if 100 * each.part(now) >= percent
+        if 100 * each.part(now) >= percent and (report.filed.number, _alarm(each.step, percent)) not in raised
     ]
-    if not due:
-        return []
-    raised = {each.event for each in report_rows.events(rows, report.filed.number)}
-    return [(step, percent) for step, percent in due if f"alarm {step} {percent}" not in raised]
+
+
+def _alarm(step: Step, percent: int) -> str:
+    return f"alarm {step} {percent}"

@@ -30,18 +30,19 @@ CREATE TABLE problem_reports (
     channel TEXT NOT NULL CHECK (channel IN ('page', 'mail', 'telephone', 'other')),
     kind TEXT NOT NULL,                     -- what the reporter says it is
     language TEXT NOT NULL,
-    named TEXT NOT NULL,                    -- JSON {serials, keys, names}
-    description TEXT NOT NULL,
-    contact TEXT NOT NULL,
-    proof BLOB,                             -- msgpack core.key_proofs.Proof, whether or not it proved anything
     proven_key BLOB,                        -- SHA-256 of the SubjectPublicKeyInfo whose compromise was proven
     answered_at INTEGER,
-    answer TEXT NOT NULL DEFAULT '',
     decided_at INTEGER,
     cause TEXT NOT NULL DEFAULT '',         -- '' with decided_at: nothing is to be revoked
     run_id TEXT NOT NULL DEFAULT '',        -- of revocation_runs
     revoked_at INTEGER,                     -- when all of it stood on public CRLs
-    closed_at INTEGER
+    closed_at INTEGER,
+    -- What is long comes last: the clocks of all open reports are read without it.
+    answer TEXT NOT NULL DEFAULT '',
+    named TEXT NOT NULL,                    -- JSON {serials, keys, names}
+    description TEXT NOT NULL,
+    contact TEXT NOT NULL,
+    proof BLOB                              -- msgpack core.key_proofs.Proof, whether or not it proved anything
 ) STRICT;
 CREATE INDEX problem_reports_open ON problem_reports (received_at) WHERE closed_at IS NULL;
 

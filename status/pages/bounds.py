@@ -40,6 +40,9 @@ FROM_ALL: Mapping[Act, Rate] = {
 }
 """A proof costs at most a few milliseconds of a core, a report a forced write, a look-up one OCSP answer."""
 
+SITE = 4
+"""So many times what a /64 of IPv6 may, all of a /48 may together: a site has 65536 of the former."""
+
 _MOST_ADDRESSES = 1 << 16
 
 
@@ -61,5 +64,9 @@ class Bounds:
         block = self._addresses.block(client)
         if block is not None:
             spends.append(Spend(f"{act} {block}", FROM_ONE[act]))
+        site = self._addresses.site(client)
+        if site is not None:
+            rate = FROM_ONE[act]
+            spends.append(Spend(f"{act} {site}", Rate(SITE * rate.count, rate.period)))
         buckets = await self._buckets.spend(spends, now)
         return max(each.frees_at for each in buckets) - now

@@ -144,16 +144,18 @@ class ReportPage:
         count = len(found.serials) + len(found.certificates) + len(found.names)
         if values["kind"] not in list(Kind):
             draft.fault("kind", "choose_kind")
-        if draft.certificates.unread:
+        if b"PRIVATE KEY" in form.octets("certificate_file") or "PRIVATE KEY" in values["certificates"]:
+            draft.fault("certificates", "key_elsewhere")
+        elif draft.certificates.unread:
             draft.fault("certificates", "unread", ", ".join(draft.certificates.unread[:5]))
         elif count > MOST_NAMED:
             draft.fault("certificates", "too_many_named", str(MOST_NAMED))
         sent = form.octets("proof") if form.octets("proof").strip() else form.octets("proof_file")
-        if b"PRIVATE KEY" in values["description"].encode() or "PRIVATE KEY" in values["certificates"]:
-            # Not shown again, not kept: there is a field for it.
-            for name in ("description", "certificates"):
-                if "PRIVATE KEY" in values[name]:
-                    values[name] = ""
+        for name in ("certificates", "description", "contact"):
+            if "PRIVATE KEY" in values[name]:
+                # Not shown again, not kept: there is a field for it.
+                values[name] = ""
+                if name != "certificates":
                     draft.fault(name, "key_elsewhere")
         if sent:
             await self._prove(draft, sent, form.text("challenge"), request)

@@ -217,6 +217,21 @@ async def test_alarms_are_raised_at_50_80_and_100_percent_once_each(app: App) ->
     assert "TOO LATE" in report_watch.sentence(found)
 
 
+async def test_a_flood_of_reports_has_its_alarms_in_pages_and_few_lines(
+    app: App, caplog: pytest.LogCaptureFixture
+) -> None:
+    count = report_watch.AT_ONCE + 1
+    for number in range(count):
+        app.spool.put(filed(f"PR-20261123-{number:010}"))
+    assert await app.intake.look() == count
+    app.clock.at = NOW + 13 * 3600
+    for _ in range(2):
+        await app.watch.look()
+    assert len(app.audit("problem-report-alarm")) == 2 * count
+    told = [each.message for each in caplog.records if each.levelno == logging.ERROR]
+    assert told[report_watch.MOST_LINES :] == [f"and {2 * count - 20} more: acme-server reports list"]
+
+
 @pytest.mark.clause("BR 4.9.5")
 async def test_the_clock_of_a_revocation_stops_only_when_it_is_published(app: App) -> None:
     key = ec_key()

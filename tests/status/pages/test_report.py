@@ -217,7 +217,12 @@ async def test_a_private_key_leaves_only_a_signature(
 @pytest.mark.clause("BR 4.9.12")
 async def test_a_private_key_in_another_field_is_neither_kept_nor_shown_again(site: Any) -> None:
     pem = private_pem(ec_key())
-    answer = await site.post("/report/", WORDS | {"description": pem, "certificates": pem})
+    cut = pem.rpartition("-----END")[0]
+    for fields in ({"description": pem, "certificates": pem}, {"certificates": cut}, {"contact": pem[:300]}):
+        answer = await site.post("/report/", WORDS | fields)
+        assert answer.status == 422
+        assert pem.splitlines()[1] not in await answer.text()
+    answer = await site.post("/report/", WORDS, {"certificate_file": cut.encode()})
     assert answer.status == 422
     assert pem.splitlines()[1] not in await answer.text()
     assert site.spool.waiting() == []
@@ -314,6 +319,11 @@ async def test_one_address_may_not_fill_the_spool(site: Any) -> None:
     assert not any(waits[:30])
     assert waits[30] > 0
     assert await bounds.wait(Request("2001:db8::2"), Act.REPORT) > 0  # type: ignore[arg-type]
+    assert await bounds.wait(Request("2001:db8:1::1"), Act.REPORT) == 0  # type: ignore[arg-type]
+    # Nor all of the networks that one site has.
+    of_a_site = [Request(f"2001:db8:2:{number:x}::1") for number in range(200)]
+    waits = [await bounds.wait(each, Act.REPORT) for each in of_a_site]  # type: ignore[arg-type]
+    assert waits.count(0) == 4 * 30
     assert await bounds.wait(Request("2001:db8:1::1"), Act.REPORT) == 0  # type: ignore[arg-type]
 
 
