@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from aiohttp import ClientSession
+from aiohttp import ClientSession, web
 from yarl import URL
 
 from status.ocsp.answer import UNAUTHORIZED, Answer
@@ -39,6 +39,17 @@ class Got:
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+
+class Reports:
+    """A page that says whose report of how many octets came."""
+
+    def add_to(self, router: web.UrlDispatcher) -> None:
+        router.add_post("/report/", self._take)
+
+    async def _take(self, request: web.Request) -> web.Response:
+        octets = await request.content.read()
+        return web.Response(text=f"{len(octets)} {request.headers['X-Forwarded-For']}")
 
 
 @dataclass
@@ -66,7 +77,7 @@ async def cache(tmp_path: Path) -> AsyncIterator[Cache]:
     root = tmp_path / "tree"
     root.mkdir()
     (root / "a.crl").write_bytes(b"crl")
-    pair = await Pair(root, max_age=MAX_AGE, now=int(time.time())).start()
+    pair = await Pair(root, max_age=MAX_AGE, now=int(time.time()), pages=[Reports()]).start()
     server = await asyncio.get_running_loop().create_server(pair.front, "127.0.0.1", 0)
     port = free_port()
     text = CONFIGURATION.read_text()
@@ -154,6 +165,12 @@ async def test_what_is_old_and_has_not_changed_is_asked_for_without_its_octets(c
         await asyncio.sleep(0.05)
     assert found.headers["X-Cache"] == "REVALIDATED"
     assert found.body == cache.answer.der
+
+
+@pytest.mark.clause("BR 4.9.3")
+async def test_a_report_with_certificates_comes_through_and_its_sender_is_named(cache: Cache) -> None:
+    async with cache.client.post(f"{cache.url}/report/", data=b"x" * 60_000) as response:
+        assert (response.status, await response.text()) == (200, "60000 127.0.0.1")
 
 
 async def test_the_repository_is_cached_too(cache: Cache) -> None:

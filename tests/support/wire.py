@@ -23,6 +23,7 @@ from status.http.front import Front
 from status.ocsp.answer import MALFORMED, UNAUTHORIZED, Answer
 from status.ocsp.request import CertId, MalformedRequest, read
 from status.ocsp.responder import Responder
+from status.pages.building import Page
 from tests.support.database import NOW
 
 TICKS = 60
@@ -133,8 +134,15 @@ class Pair:
     """Both servers over one responder."""
 
     def __init__(
-        self, root: Path, limits: Limits | None = None, *, max_age: int = app.MAX_AGE, now: int = NOW
+        self,
+        root: Path,
+        limits: Limits | None = None,
+        *,
+        max_age: int = app.MAX_AGE,
+        now: int = NOW,
+        pages: Sequence[Page] = (),
     ) -> None:
+        self._pages = pages
         self.answers = Answers(now)
         self._root = root
         self._limits = limits or Limits()
@@ -145,7 +153,7 @@ class Pair:
         clock = self._clock
         answers = cast(Responder, self.answers)
         self._runner = web.AppRunner(
-            app.build(answers, self._root, clock, max_age=self._max_age),
+            app.build(answers, self._root, clock, self._pages, max_age=self._max_age),
             access_log=None,
             handle_signals=False,
         )
