@@ -19,6 +19,9 @@ from status.ocsp.request import MAX_OCTETS, unescaped
 MAX_FIELDS = 64
 """More than any client sends; aiohttp takes 128."""
 
+MAX_FIELD = 8000
+"""Octets of a field line; somewhat above aiohttp refuses, and says how."""
+
 MEMO = 1024
 """Blocks of fields that are remembered: of one client every request has the same."""
 
@@ -126,7 +129,7 @@ def fields(block: bytes) -> Fields | None:
     while at < len(block):
         line = _FIELD.match(block, at)
         count += 1
-        if line is None or count > MAX_FIELDS:
+        if line is None or count > MAX_FIELDS or line.end() - at > MAX_FIELD:
             return None
         name = line[1].lower()
         if name in _ODD or (name in _ONCE and name in found):
