@@ -28,7 +28,7 @@ from status.keeper_state import KeeperState
 from status.ocsp import exported
 from status.ocsp.exported import Exported
 from status.ocsp.index.writer import Writer
-from status.ocsp.keeping import Batches
+from status.ocsp.keeping import Batches, Pause
 from status.ocsp.news import News
 from status.ocsp.rounds import Rounds
 from status.ocsp.signing import AnswerSigner
@@ -82,7 +82,7 @@ class Keeper:
             exported.remove(data.ocsp_files)
         change = self._exported.changed if self._exported else lambda gone, made: None
         self.news = News(self._reader, batches, self.writer, clock, change)
-        self.rounds = Rounds(self._reader, batches, signer, self.writer, clock, status, asyncio.sleep, change)
+        self.rounds = Rounds(self._reader, batches, signer, self.writer, clock, status, self._pause, change)
         self._troubles: dict[str, str] = {}
 
     async def run(self) -> None:
@@ -90,8 +90,8 @@ class Keeper:
         if self._exported:
             self._exported.begin()
         async with asyncio.TaskGroup() as loops:
-            loops.create_task(self._repeat("news", self._look))
-            loops.create_task(self._repeat("rounds", self._turn))
+            loops.create_task(self._repeat("news", self._look, asyncio.sleep))
+            loops.create_task(self._repeat("rounds", self._turn, self._pause))
             loops.create_task(self._report())
             if self._exported:
                 loops.create_task(self._sweep(self._exported))
@@ -124,21 +124,31 @@ class Keeper:
     async def _turn(self) -> float:
         return min(await self.rounds.turn(), LONGEST_WAIT)
 
-    async def _repeat(self, name: str, step: Callable[[], Coroutine[None, None, float]]) -> None:
+    async def _pause(self, seconds: float) -> None:
+        """Wait, or until something is urgent."""
+        until = self._clock.monotonic() + seconds
+        await asyncio.sleep(0)
+        while (left := until - self._clock.monotonic()) > 0 and not self.rounds.is_urgent():
+            await asyncio.sleep(min(left, LOOK_EVERY))
+
+    async def _repeat(
+        self, name: str, step: Callable[[], Coroutine[None, None, float]], pause: Pause
+    ) -> None:
         wait = LOOK_EVERY
         while True:
             try:
                 after = await step()
                 self._troubles.pop(name, None)
                 wait = LOOK_EVERY
+                await pause(after)
             except ConfigurationError:
                 raise
             except CaError as error:
-                after = wait = min(wait * 2, LONGEST_WAIT)
+                wait = min(wait * 2, LONGEST_WAIT)
                 if self._troubles.get(name) != str(error):
                     _log.warning("%s: %s; tried again", name, error)
                 self._troubles[name] = str(error)
-            await asyncio.sleep(after)
+                await asyncio.sleep(wait)
 
     async def _report(self) -> None:
         said = ""

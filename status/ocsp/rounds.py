@@ -102,9 +102,8 @@ class Rounds:
         now = self._clock.latest()
         catalogue = self._writer.catalogue
         segments = list(enumerate(catalogue.segments))
-        for position, each in segments:
-            if not each.number or each.row < catalogue.wanted_row or each.version < catalogue.wanted_version:
-                return Visit(position, renew=False, seconds=0, why="incomplete")
+        if (incomplete := self._incomplete()) is not None:
+            return Visit(incomplete, renew=False, seconds=0, why="incomplete")
         for position, each in segments:
             if each.made_at > now + TOLERANCE:
                 return Visit(position, renew=True, seconds=0, why="from the future")
@@ -125,6 +124,10 @@ class Rounds:
         if now >= self._next_slot():
             return Visit(position, renew=True, seconds=self._spread(), why="round")
         return None
+
+    def is_urgent(self) -> bool:
+        """Whether no visit should take its time: the news left more to the rounds than they could sign."""
+        return self._incomplete() is not None
 
     def overdue(self, now: int) -> int:
         """Answers that should have been renewed by now, with an hour's grace."""
@@ -162,6 +165,14 @@ class Rounds:
         self.signed += signed
         self._on_change((), said)
         _log.debug("segment %d: %s, %d answers signed", visit.position, visit.why, signed)
+
+    def _incomplete(self) -> int | None:
+        """The first segment that is not complete up to what is wanted."""
+        catalogue = self._writer.catalogue
+        for position, each in enumerate(catalogue.segments):
+            if not each.number or each.row < catalogue.wanted_row or each.version < catalogue.wanted_version:
+                return position
+        return None
 
     def _complete_up_to(self) -> answerable.Place:
         """Asked before the rows are read.  A register that was restored may be behind what was wanted."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from cryptography.x509 import ocsp
 
 from core import answerable, certificates
 from core.errors import TransientError
+from status.keeper import Keeper
 from status.keeper_state import KeeperState
 from status.ocsp.index.index import Index
 from status.ocsp.request import read
@@ -320,6 +322,23 @@ async def test_many_at_once_are_signed_by_the_rounds_in_segments(
         await kept.house.revoke(serial)
     await kept.work()
     assert all(kept.ready(serial).certificate_status is REVOKED for serial in serials)
+
+
+@pytest.mark.clause("BR 4.9.5")
+async def test_a_visit_takes_no_time_while_many_wait_for_the_rounds(
+    house: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("status.keeper.LOOK_EVERY", 0)
+    with contextlib.closing(Keeper(house.settings, house.data, house.clock, house.vault)) as keeper:
+        await house.issue()
+        await keeper.news.look()
+        assert await keeper.rounds.turn() == 0
+        pausing = asyncio.create_task(keeper.rounds._pause(600))  # type: ignore[arg-type]
+        await asyncio.sleep(0.01)
+        assert not pausing.done()
+        keeper.writer.want(answerable.Place(20_001, "", 0))
+        async with asyncio.timeout(5):
+            await pausing
 
 
 async def test_a_round_spreads_over_the_day_and_is_steady_again_after_an_outage(kept: Kept) -> None:
