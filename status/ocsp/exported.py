@@ -13,7 +13,6 @@ RFC 6960 appendix A.1; RFC 9919 section 5.
 from __future__ import annotations
 
 import base64
-import contextlib
 import logging
 import os
 import shutil
@@ -29,7 +28,7 @@ from status.ocsp.index.index import Index
 from status.ocsp.index.records import Frame, answer, key_of, serial_of
 
 MOST = 100_000
-"""Files: more belong to the responder, which needs none."""
+"""Files: what is more is left to the responder, which needs none."""
 
 EARLY = 3600
 """Seconds before nextUpdate at which a file goes: caches keep what they got for an hour."""
@@ -44,13 +43,17 @@ class Exported:
         self._root = root
         self._index = index
         self._clock = clock
+        self._count = 0
+        self._said = False
 
     def begin(self) -> None:
         """Make the files those of the index: whatever else is there goes."""
+        self._count = len(self._files())
         wanted = {path for each in self._index.all() if (path := self._put(each)) is not None}
         for path in self._files():
             if path not in wanted:
                 path.unlink()
+        self._count = len(wanted)
 
     def changed(self, gone: Iterable[bytes], made: Iterable[Kept]) -> None:
         """What is said of the serials `gone` is not true any more, and `made` is new."""
@@ -74,6 +77,7 @@ class Exported:
             if over:
                 path.unlink(missing_ok=True)
             left += not over
+        self._count = left
         return left
 
     def _put(self, kept: Kept) -> Path | None:
@@ -82,9 +86,14 @@ class Exported:
         if name is None or record.next_update - EARLY <= self._clock.latest():
             return None
         path, octets = self._root / name, answer(frame, record).der
-        with contextlib.suppress(FileNotFoundError):
+        try:
             if path.read_bytes() == octets:
                 return path
+        except FileNotFoundError:
+            if self._count >= MOST:
+                self._complain()
+                return None
+            self._count += 1
         path.parent.mkdir(parents=True, exist_ok=True)
         for made in path.relative_to(self._root).parents:
             (self._root / made).chmod(0o755)  # public, whatever the umask
@@ -97,6 +106,11 @@ class Exported:
         os.utime(temporary, (record.this_update, record.this_update))  # becomes Last-Modified
         os.replace(temporary, path)
         return path
+
+    def _complain(self) -> None:
+        if not self._said:
+            _log.error("status.ocsp_files: %d are there; the responder alone has the other answers", MOST)
+        self._said = True
 
     def _files(self) -> list[Path]:
         return [path for path in self._root.rglob("*") if path.is_file()]

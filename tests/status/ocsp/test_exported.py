@@ -77,6 +77,26 @@ async def test_a_revocation_replaces_the_file_and_without_the_vault_removes_it(k
     assert not path_of(kept, other).exists()
 
 
+async def test_there_are_no_more_files_than_belong_into_a_tree(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(exported, "MOST", 2)
+    first = await exportable(kept)
+    await kept.work()
+    other = await exportable(kept)
+    await kept.work()
+    files: Exported = kept.files  # type: ignore[attr-defined]
+    for _ in range(2):
+        assert said(kept, first).certificate_status is GOOD
+        assert not path_of(kept, other).exists()
+        assert files.sweep() == 2
+        files.begin()
+    assert caplog.text.count("the responder alone") == 1
+    kept.house.clock.at += DAY
+    await kept.work()
+    assert said(kept, first).this_update_utc.timestamp() == kept.house.clock.at
+
+
 async def test_a_renewal_replaces_the_file(kept: Kept) -> None:
     serial = await exportable(kept)
     await kept.work()
