@@ -135,9 +135,12 @@ def of_csr(der: bytes) -> Proof:
         request = x509.load_der_x509_csr(der)
         key = _fit(request.public_key())  # before the signature: a huge key takes long to verify
         names = [str(each.value) for each in request.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+        algorithm = request.signature_hash_algorithm
         valid = request.is_signature_valid
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
         raise NoProof(f"the CSR cannot be read ({error})") from None
+    if not isinstance(algorithm, hashes.SHA256 | hashes.SHA384 | hashes.SHA512):
+        raise NoProof("the CSR must be signed with SHA-256, 384 or 512: weaker hashes can be made to collide")
     if not valid:
         raise NoProof("the signature of the CSR does not verify: make it with the key in question")
     if not any(name.startswith(TITLE) for name in names):

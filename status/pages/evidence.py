@@ -147,7 +147,7 @@ def _private_der(octets: bytearray) -> Any:
 def _csr_der(pem: bytes) -> bytes:
     try:
         return x509.load_pem_x509_csr(pem).public_bytes(Encoding.DER)
-    except (ValueError, UnsupportedAlgorithm):
+    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
         raise NoProof("the CSR cannot be read: send it as PEM or DER") from None
 
 

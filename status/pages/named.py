@@ -29,6 +29,12 @@ _DECIMAL = re.compile(r"[0-9]{1,50}")
 _NAME = re.compile(r"(?:\*\.)?(?:[a-z0-9_](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]")
 _PREFIX = re.compile(r"serial(?: ?number)? ?[:=]\s?", re.IGNORECASE)
 
+UNREADABLE = (
+    *(ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension),
+    *(x509.InvalidVersion, x509.UnsupportedGeneralNameType),
+)
+"""What `x509` raises for what a stranger made up."""
+
 _MOST_SERIAL_OCTETS = 21
 """Content octets of a serial number: 20, and a zero in front of a high bit."""
 
@@ -149,7 +155,7 @@ def _certificate(der: bytes) -> x509.Certificate | None:
         certificate = x509.load_der_x509_certificate(der)
         # What a page shows of it is parsed late: all of it now, or it is no certificate to us.
         certificate.subject, certificate.issuer, certificate.extensions  # noqa: B018
-        certificate.serial_number, certificate.not_valid_after_utc  # noqa: B018
-    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, TypeError):
+        certificate.serial_number, certificate.not_valid_before_utc, certificate.not_valid_after_utc  # noqa: B018
+    except UNREADABLE:
         return None
     return certificate

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
 from repo_static.store import Store
 from status.ocsp.issuers import certid_hashes
@@ -42,7 +42,7 @@ class Issuer:
         """Whether this issuer's key made the certificate."""
         try:
             certificate.verify_directly_issued_by(self.parsed)
-        except (ValueError, TypeError, InvalidSignature):
+        except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
             return False
         return True
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
+from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -203,3 +206,26 @@ def test_a_bent_private_key_raises_nothing_else(form: str, at: int, by: int) -> 
     octets[at % len(octets)] ^= by
     with contextlib.suppress(NoProof):
         proof_of(bytes(octets))
+
+
+def _csr(algorithm: hashes.HashAlgorithm) -> bytes:
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, key_proofs.TITLE)])
+    builder = x509.CertificateSigningRequestBuilder().subject_name(name)
+    return builder.sign(RSA, algorithm).public_bytes(Encoding.DER)
+
+
+def test_a_csr_of_another_version_is_refused_like_any_that_cannot_be_read() -> None:
+    other = _csr(hashes.SHA256()).replace(b"\x02\x01\x00", b"\x02\x01\x05", 1)
+    pem = b"-----BEGIN CERTIFICATE REQUEST-----\n%s\n-----END CERTIFICATE REQUEST-----\n" % b64encode(other)
+    for sent in (other, pem):
+        with pytest.raises(NoProof):
+            proof_of(sent)
+
+
+@pytest.mark.clause("BR 4.9.12")
+def test_a_csr_by_a_hash_that_collides_is_no_proof() -> None:
+    info = x509.load_der_x509_csr(_csr(hashes.SHA256())).tbs_certrequest_bytes
+    by_sha1 = der.algorithm("1.2.840.113549.1.1.5", b"\x05\x00")
+    signature = RSA.sign(info, padding.PKCS1v15(), hashes.SHA1())
+    with pytest.raises(NoProof, match="SHA-256"):
+        proof_of(der.sequence(info, by_sha1, der.bit_string(signature)))

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from base64 import b64encode
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtensionOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from status.pages import named
+from status.pages.published import Issuer
+from tests.support.acme_client import ec_key
 
 
 @pytest.mark.parametrize(
@@ -52,3 +59,27 @@ def test_whatever_a_stranger_repeats_is_read_in_no_time(begin: str, again: str) 
 @given(st.text(max_size=200), st.binary(max_size=200))
 def test_nothing_that_a_stranger_writes_raises(text: str, file: bytes) -> None:
     named.read(text, file)
+
+
+def certificate(*extensions: x509.ExtensionType) -> bytes:
+    key, name = ec_key(), x509.Name([])
+    at = datetime(2026, 11, 23, tzinfo=UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 77, at, at + timedelta(days=1))
+    for each in extensions:
+        builder = builder.add_extension(each, critical=False)
+    return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.DER)
+
+
+def test_a_certificate_that_the_library_reads_and_does_not_like_is_unread() -> None:
+    version = certificate().replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x19", 1)
+    x400 = certificate(x509.UnrecognizedExtension(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, b"\x30\x02\xa3\x00"))
+    for der in (version, x400):
+        assert not named.read("", der).any
+        assert not named.read(b64encode(der).decode()).certificates
+
+
+def test_a_signature_by_an_unknown_algorithm_is_none_of_ours() -> None:
+    ours = certificate()
+    sha256, unknown = bytes.fromhex("2a8648ce3d040302"), bytes.fromhex("2a8648ce3d04037f")
+    (other,) = named.read("", ours.replace(sha256, unknown)).certificates
+    assert not Issuer("ec-1", ours).signed(other)
