@@ -24,6 +24,9 @@ FOLLOWED = 500
 LOOKS = 500
 """Looks in the history: five days at one a quarter of an hour."""
 
+CRLS = 5000
+"""CRLs that are remembered; whoever publishes under ever new names shall not fill our disk."""
+
 VERSION = 1
 
 
@@ -58,6 +61,13 @@ class Memory:
     def add(self, look: Look) -> None:
         """One more look."""
         self.looks = [*self.looks, look][-LOOKS:]
+
+    def saw(self, url: str, seen: SeenCrl) -> None:
+        """A CRL as it is now; those that were not seen for longest are forgotten first."""
+        self.crls.pop(url, None)
+        self.crls[url] = seen
+        while len(self.crls) > CRLS:
+            del self.crls[next(iter(self.crls))]
 
     def know(self, issuer: str, serial: int, ends: int) -> None:
         """A certificate whose end we saw ourselves."""

@@ -25,6 +25,7 @@ from operations.watch import show
 from operations.watch.canary import Canary, fly
 from operations.watch.fetch import Fetcher
 from operations.watch.finding import Finding, State, worst
+from operations.watch.limits import about
 from operations.watch.look import Looking, Wanted
 from operations.watch.memory import Look, load, replace, save
 from operations.watch.scope import Scope
@@ -42,8 +43,14 @@ class Outputs:
     listen: str = ""
 
 
+LONGEST = 1800.0
+"""Seconds of one look, without the canary: a server that lists much and is slow shall not silence us."""
+
+
 class Session:
     """What outlasts a look."""
+
+    longest = LONGEST
 
     def __init__(
         self, wanted: Wanted, canary: Canary | None, outputs: Outputs, clock: Clock, randomness: Randomness
@@ -84,7 +91,13 @@ class Session:
                     Finding("memory", str(self._file), State.WARN, self._damage, "nothing")
                 )
                 self._damage = ""
-            await looking.everything()
+            try:
+                async with asyncio.timeout(self.longest):
+                    await looking.everything()
+            except TimeoutError:
+                seen = f"the look did not end within {about(self.longest)}: the rest was not looked at"
+                remedy = "see what keeps the server busy, and how much it lists"
+                looking.findings.append(Finding("look", self._wanted.repository, State.FAIL, seen, remedy))
             await self._fly(looking, http)
         self._keep(looking.findings)
         return looking.findings

@@ -128,7 +128,7 @@ def compare(crl: ReadCrl, memory: Memory) -> list[int]:
         else [s for s in (int(each, 16) for each in before.serials) if s not in crl.serials]
     )
     kept = followed(crl.serials)
-    memory.crls[crl.url] = SeenCrl(crl.number, crl.this_update, [f"{each:x}" for each in kept])
+    memory.saw(crl.url, SeenCrl(crl.number, crl.this_update, [f"{each:x}" for each in kept]))
     return gone
 
 

@@ -14,7 +14,7 @@ from core.randomness import SystemRandomness
 from operations.watch.canary import Canary
 from operations.watch.finding import State
 from operations.watch.look import Wanted
-from operations.watch.memory import FOLLOWED, LOOKS, Look, Memory, SeenCrl, followed, load, save
+from operations.watch.memory import CRLS, FOLLOWED, LOOKS, Look, Memory, SeenCrl, followed, load, save
 from operations.watch.session import Outputs, Session
 from tests.operations.watch.conftest import Watching
 from tests.support.paper_ca import Page
@@ -42,6 +42,25 @@ async def test_a_look_leaves_a_page_metrics_and_a_memory(watching: Watching, tmp
     assert "acme_watch_worst_state 2.0" in metrics
     memory, damage = load(tmp_path / "state/memory.json")
     assert (len(memory.looks), len(memory.crls), damage) == (1, 2, "")
+
+
+async def test_a_server_that_is_slow_without_end_does_not_silence_the_watch(
+    watching: Watching, tmp_path: Path
+) -> None:
+    under_test = session(watching, outputs(tmp_path))
+    under_test.longest = 0.0
+    found = await under_test.once()
+    assert [(each.check, each.state) for each in found] == [("look", State.FAIL)]
+    assert "did not end within" in (tmp_path / "page.html").read_text()
+
+
+def test_ever_new_names_of_crls_do_not_fill_the_memory() -> None:
+    memory = Memory()
+    for number in range(CRLS + 10):
+        memory.saw("http://ca.example/crl", SeenCrl(7, 1, []))
+        memory.saw(f"http://ca.example/crl/{number}", SeenCrl(1, 1, []))
+    assert len(memory.crls) == CRLS
+    assert "http://ca.example/crl" in memory.crls
 
 
 async def test_the_next_process_remembers_what_the_last_one_saw(watching: Watching, tmp_path: Path) -> None:
