@@ -118,8 +118,11 @@ class Index:
     def _take(self, catalogue: Catalogue) -> None:
         self.catalogue = catalogue
         self._starts = [each.start for each in catalogue.segments]
-        named = {each.number for each in catalogue.segments}
-        self._files = {number: file for number, file in self._files.items() if number in named}
+        # All at once, not when asked for: two generations later the files of this one are removed.
+        named = {each.number for each in catalogue.segments if each.number}
+        self._files = {
+            number: self._files[number] if number in self._files else self._mapped(number) for number in named
+        }
         known = {tail.number: tail for tail in self._tails}
         if not set(known) <= set(catalogue.tails):
             known, self._late = {}, {}  # one is gone: what it held lies in segments now
@@ -136,16 +139,14 @@ class Index:
             self._late[kept[1].key] = best
 
     def _segment(self, position: int) -> SegmentFile | None:
-        number = self.catalogue.segments[position].number
-        if number == 0:
-            return None  # nothing was written yet
-        if number not in self._files:
-            try:
-                self._files[number] = SegmentFile(segment_path(self._directory, number))
-            except Damaged as damaged:
-                _log.error("%s is not used, its answers are signed when asked for: %s", number, damaged)
-                self._files[number] = None
-        return self._files[number]
+        return self._files.get(self.catalogue.segments[position].number)
+
+    def _mapped(self, number: int) -> SegmentFile | None:
+        try:
+            return SegmentFile(segment_path(self._directory, number))
+        except Damaged as damaged:
+            _log.error("%s is not used, its answers are signed when asked for: %s", number, damaged)
+            return None
 
 
 def newer(one: Kept | None, other: Kept | None, latest: int) -> Kept | None:

@@ -94,6 +94,19 @@ def test_a_reader_notices_a_new_generation_and_news(
     writer.close()
 
 
+def test_a_reader_that_is_generations_behind_has_all_that_it_looked_at(
+    tmp_path: Path, clock: FakeClock, opened: Callable[[], Writer]
+) -> None:
+    writer = opened()
+    writer.replace(0, Piece([kept(1)], NOW, HERE, 0))
+    reader = Index(tmp_path / "answers", clock, every=1e9)
+    reader.look()
+    for later in range(1, 5):
+        writer.replace(0, Piece([kept(1, this_update=NOW + later)], NOW, HERE, 0))
+    assert reader.newest(kept(1)[1].key) == kept(1)
+    writer.close()
+
+
 @pytest.mark.clause("BR 4.9.10")
 def test_an_older_answer_never_replaces_a_newer_one(opened: Callable[[], Writer]) -> None:
     writer = opened()
