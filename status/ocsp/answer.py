@@ -10,12 +10,17 @@ from cryptography.x509 import ocsp
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An OCSPResponse, DER.  Times are POSIX seconds, and None for the unsigned errors."""
+    """An OCSPResponse, DER.  Times are POSIX seconds, and None for the unsigned errors.
+
+    `young`: a certificate was revoked, or may have been, so shortly before that a "good" answer has the same
+    thisUpdate.
+    """
 
     der: bytes
     this_update: int | None = None
     next_update: int | None = None
     etag: str = ""
+    young: bool = False
 
 
 def _error(status: ocsp.OCSPResponseStatus) -> Answer:

@@ -55,7 +55,8 @@ def not_modified(answer: Answer, if_none_match: str | None, if_modified_since: s
     if if_none_match is not None:
         tags = [each.strip() for each in if_none_match.split(",")]
         return any(each == "*" or each.removeprefix("W/") == f'"{answer.etag}"' for each in tags)
-    if if_modified_since is not None:
+    # A date is a weak validator (RFC 9110 section 8.8.2.2): two answers of one second look alike to it.
+    if if_modified_since is not None and not answer.young:
         since = _seconds(if_modified_since)
         return since is not None and answer.this_update <= since
     return False

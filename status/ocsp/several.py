@@ -98,7 +98,9 @@ class Several:
             check(signed.der, wanted)
             # As for a single answer: what committed while the vault was busy must be in it.
             if self._looked(issuer_id, asked) == standings:
-                return Answer(signed.der, now, next_update, hashlib.sha256(signed.der).hexdigest())
+                return Answer(
+                    signed.der, now, next_update, hashlib.sha256(signed.der).hexdigest(), young=True
+                )
         raise TransientError("the revocation rows keep changing")
 
     def _looked(self, issuer_id: str, asked: Sequence[CertId]) -> list[Standing | None]:

@@ -13,6 +13,7 @@ from core import certificates, der
 from signer.api import OcspRequest, Signed
 from status.ocsp.answer import UNAUTHORIZED
 from status.ocsp.index.records import NotAnAnswer, taken_apart
+from status.ocsp.representation import http_date, not_modified
 from status.ocsp.request import read
 
 GOOD, REVOKED = ocsp.OCSPCertStatus.GOOD, ocsp.OCSPCertStatus.REVOKED
@@ -47,6 +48,24 @@ async def test_a_revoked_certificate_is_revoked_with_its_time_and_reason(house: 
     assert response.certificate_status is REVOKED
     assert response.revocation_time_utc.timestamp() == revocation.revoked_at
     assert response.revocation_reason.value == "superseded"
+
+
+@pytest.mark.clause("RFC 9110 section 8.8.2.2")
+async def test_who_has_good_is_not_told_that_nothing_was_modified_in_the_second_of_the_revocation(
+    house: Any,
+) -> None:
+    serial = await house.issue()
+    [asked] = read(house.request(serial))
+    good = await house.responder.answer(house.request(serial))
+    date = http_date(good.this_update).decode()
+    assert not_modified(house.responder.at_hand(asked), None, date)
+    await house.revoke(serial)
+    revoked = await house.responder.answer(house.request(serial))
+    assert revoked.this_update == good.this_update
+    assert not not_modified(revoked, None, date)
+    house.clock.at += 2 * 24 * HOUR
+    later = await house.responder.answer(house.request(serial))
+    assert not_modified(later, None, http_date(later.this_update).decode())
 
 
 @pytest.mark.must("rfc8555.7.6.no-reason")
