@@ -15,6 +15,7 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from acme_server.registration import compromise
@@ -89,6 +90,8 @@ class Intake:
 
 def take_up(tx: Transaction, filed: Filed, ca: str) -> bool:
     """The report, and what follows from its proof; False when the register has it already."""
+    # Nor is it believed that the clocks begin later than now.
+    filed = replace(filed, received_at=min(filed.received_at, tx.now))
     if not report_rows.insert(tx, filed, actor=ACTOR):
         return False
     if filed.proof is None:

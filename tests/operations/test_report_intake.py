@@ -188,6 +188,15 @@ async def test_a_clock_that_stepped_back_keeps_no_report_and_no_revocation_waiti
     assert app.state() is State.DECIDED
 
 
+@pytest.mark.clause("BR 4.9.5")
+async def test_the_clocks_begin_at_the_latest_when_the_report_is_taken_up(app: App) -> None:
+    app.spool.put(replace(filed(), received_at=NOW + 10 * DAY))
+    await app.intake.look()
+    report = report_rows.by_number(app.database.reader, NUMBER)
+    assert report is not None
+    assert report.filed.received_at == NOW
+
+
 async def test_reports_that_cannot_be_taken_up_now_do_not_end_the_app(
     app: App, caplog: pytest.LogCaptureFixture
 ) -> None:
