@@ -9,7 +9,7 @@ and the root from your trust store.  Without them it takes those that the manife
 is left is that everything fits together.
 
 Exit status: 0 all is well, 1 something is wrong (each fault is a line on standard output), 2 the repository
-cannot be read, or the options are wrong.
+cannot be read, the options are wrong, or `cryptography` is missing or too old.
 """
 
 from __future__ import annotations
@@ -28,11 +28,19 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from cryptography import x509
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+try:
+    import cryptography
+    from cryptography import x509
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+except ImportError as missing:
+    print(f"the library `cryptography`, 42 or newer, is needed ({missing}): use a venv", file=sys.stderr)
+    sys.exit(2)  # not 1, which says that the repository is wrong
+
+CRYPTOGRAPHY = 42
+"""The first major version whose certificates and CRLs tell their times with the time zone."""
 
 TYP = "acme-server-repository-manifest+json"
 MOST_OCTETS = 256 * 2**20
@@ -282,6 +290,13 @@ def main(arguments: list[str] | None = None) -> int:
         "--no-lists", action="store_true", help="leave the daily lists out: they may be large"
     )
     options = parser.parse_args(joined(sys.argv[1:] if arguments is None else arguments))
+    if int(cryptography.__version__.partition(".")[0]) < CRYPTOGRAPHY:
+        print(
+            f"the library `cryptography` is {cryptography.__version__} here, and {CRYPTOGRAPHY} or newer is "
+            "needed: use a venv",
+            file=sys.stderr,
+        )
+        return 2
     root = None
     try:
         if options.root:

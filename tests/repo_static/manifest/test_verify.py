@@ -89,6 +89,20 @@ async def test_a_stranger_is_told_by_which_key_when_he_trusts_none(served: Repos
     assert thumbprint in err
 
 
+OLD = "import cryptography; cryptography.__version__ = '38.0.4'"
+NONE = "import sys; sys.modules['cryptography'] = None"
+RUN = "import runpy, sys; del sys.argv[0]; runpy.run_path(sys.argv[0], run_name='__main__')"
+
+
+@pytest.mark.parametrize("library", [OLD, NONE], ids=["old", "none"])
+def test_a_library_that_does_not_suffice_is_no_fault_of_the_repository(library: str) -> None:
+    words = [sys.executable, "-c", f"{library}; {RUN}", str(PROGRAM), "http://127.0.0.1:9"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "the library `cryptography`" in done.stderr
+    assert "42 or newer" in done.stderr
+
+
 async def test_another_key_is_a_fault(served: Repository) -> None:
     for key in ("A" * 43, "-" + "A" * 42):
         code, out, _ = await verified(served, "--key", key)
