@@ -1,7 +1,7 @@
 """What somebody sent as proof of a compromise: a signature, a JWS, a CSR, or the private key itself.
 
-A private key is read in memory and signs the challenge at once: what is kept is that signature and the public
-key, the same proof that its holder could have made (core/key_proofs.py).
+A private key is read in memory and signs a challenge of this moment at once: what is kept is that signature
+and the public key, the same proof that its holder could have made (core/key_proofs.py).
 
 Must never: keep, log or show a private key, or put it into an error's message.
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Protocol
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -40,28 +40,33 @@ _UNREADABLE = (
 )
 
 
-def proof_of(
-    sent: bytearray, challenge: str, require_fresh: Callable[[str], None], keys: Iterable[bytes]
-) -> Proof:
+class Challenges(Protocol):
+    """Those of challenge.py."""
+
+    def fresh(self) -> str: ...
+    def require_fresh(self, challenge: str) -> None: ...
+
+
+def proof_of(sent: bytearray, challenge: str, challenges: Challenges, keys: Iterable[bytes]) -> Proof:
     """The proof in what was `sent`; `keys` are the DER SubjectPublicKeyInfos that were named.
 
-    `require_fresh` raises `NoProof` for a stale challenge.  Raises `NoProof` for what proves nothing.
+    `challenge` is what a bare signature is over, "" where none came.  Raises `NoProof`.
     """
     if not sent.isascii():
         octets = sent  # a file in DER, or a signature as it is
     else:
         if b"PRIVATE KEY-----" in sent:
-            return _of_private_key(_private_pem, sent, challenge, require_fresh)
+            return _of_private_key(_private_pem, sent, challenges.fresh())
         if b"CERTIFICATE REQUEST-----" in sent:
             return key_proofs.of_csr(_csr_der(bytes(sent)))
         if bytes(sent[:64]).lstrip().startswith((b"{", b"eyJ")):
             proof, signed = key_proofs.of_jws(sent.decode("ascii"))
-            require_fresh(signed)
+            challenges.require_fresh(signed)
             return proof
         octets = _base64(sent)
     if octets[:1] == b"\x30":
         try:
-            return _of_private_key(_private_der, octets, challenge, require_fresh)
+            return _of_private_key(_private_der, octets, challenges.fresh())
         except NoProof as error:
             if str(error) == _ENCRYPTED:
                 raise
@@ -70,13 +75,15 @@ def proof_of(
         except NoProof as error:
             if "cannot be read" not in str(error):
                 raise
-    return _of_signature(bytes(octets), challenge, require_fresh, keys)
+    return _of_signature(bytes(octets), challenge, challenges, keys)
 
 
-def _of_signature(
-    signature: bytes, challenge: str, require_fresh: Callable[[str], None], keys: Iterable[bytes]
-) -> Proof:
-    require_fresh(challenge)
+def _of_signature(signature: bytes, challenge: str, challenges: Challenges, keys: Iterable[bytes]) -> Proof:
+    if not challenge:
+        raise NoProof(
+            "it came without the challenge that was signed: send that line in the field `challenge`"
+        )
+    challenges.require_fresh(challenge)
     known = list(dict.fromkeys(keys))[:MOST_KEYS]
     if not known:
         raise NoProof(
@@ -96,13 +103,7 @@ def _of_signature(
     )
 
 
-def _of_private_key(
-    load: Callable[[bytearray], Any],
-    octets: bytearray,
-    challenge: str,
-    require_fresh: Callable[[str], None],
-) -> Proof:
-    require_fresh(challenge)
+def _of_private_key(load: Callable[[bytearray], Any], octets: bytearray, challenge: str) -> Proof:
     if len(octets) > MOST_KEY_OCTETS:
         raise NoProof("this is longer than any private key of a certificate of ours: send the key alone")
     try:

@@ -175,7 +175,7 @@ class ReportPage:
             return
         try:
             keys = _keys(draft.certificates)
-            proof = proof_of(sent, challenge, self._challenges.require_fresh, keys)
+            proof = proof_of(sent, challenge, self._challenges, keys)
             key_proofs.check(proof, base_url(self._settings))
         except NoProof as error:
             draft.fault("proof", "no_proof", str(error))

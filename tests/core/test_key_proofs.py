@@ -36,13 +36,19 @@ KEYS: dict[str, Any] = {
 each_key = pytest.mark.parametrize("key", KEYS.values(), ids=KEYS)
 
 
-def any_time(challenge: str) -> None:
+class AnyTime:
     """Every challenge is fresh here."""
+
+    def fresh(self) -> str:
+        return CHALLENGE
+
+    def require_fresh(self, challenge: str) -> None:
+        pass
 
 
 def proof_of(sent: bytes, *keys: Any) -> Proof:
     found = evidence.proof_of(
-        bytearray(sent), CHALLENGE, any_time, [key_proofs.spki_of(k.public_key()) for k in keys]
+        bytearray(sent), CHALLENGE, AnyTime(), [key_proofs.spki_of(k.public_key()) for k in keys]
     )
     key_proofs.check(found, CA)
     return found

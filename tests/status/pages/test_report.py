@@ -203,7 +203,7 @@ async def test_a_private_key_leaves_only_a_signature(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     pem = private_pem(key)
-    fields = {"kind": "key-compromise", "challenge": await site.challenge(), "proof": pem}
+    fields = {"kind": "key-compromise", "proof": pem}  # no challenge: its sender signs nothing
     assert (await site.post("/report/", fields)).status == 303
     filed = only(site)
     assert filed.proof.form is Form.KEY
@@ -247,12 +247,34 @@ async def test_a_wrong_proof_is_no_proof_and_is_not_shown_again(site: Any) -> No
 @pytest.mark.clause("BR 4.9.12")
 async def test_a_challenge_is_good_for_a_day_and_no_longer(site: Any) -> None:
     key, challenge = ec_key(), await site.challenge()
-    fields = {"kind": "key-compromise", "challenge": challenge, "proof": private_pem(key)}
+    signature = base64.b64encode(key.sign(challenge.encode(), ec.ECDSA(hashes.SHA256()))).decode()
+    fields = {
+        "kind": "key-compromise",
+        "certificates": public_pem(key),
+        "challenge": challenge,
+        "proof": signature,
+    }
     site.house.clock.at += 86400
     assert (await site.post("/report/", fields)).status == 303
     site.house.clock.at += 1
     assert (await site.post("/report/", fields)).status == 422
     assert (await site.post("/report/", fields | {"challenge": challenge[:-1] + "~"})).status == 422
+
+
+async def test_a_signature_without_its_challenge_is_told_what_is_missing(site: Any) -> None:
+    fields = {"kind": "key-compromise", "certificates": public_pem(ec_key()), "proof": "AAAA"}
+    answer = await site.post("/report/", fields)
+    assert answer.status == 422
+    assert "without the challenge that was signed" in await answer.text()
+    assert site.spool.waiting() == []
+
+
+@pytest.mark.clause("BR 4.9.12")
+async def test_a_private_key_is_taken_with_whatever_challenge_comes_with_it(site: Any) -> None:
+    fields = {"kind": "key-compromise", "proof": private_pem(ec_key()), "challenge": await site.challenge()}
+    site.house.clock.at += 2 * 86400
+    assert (await site.post("/report/", fields)).status == 303
+    check(only(site).proof, base_url(site.house.settings))
 
 
 async def test_a_full_spool_says_so_and_names_the_contact(site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
