@@ -53,6 +53,10 @@ class Agreement:
             if (newest := _newest(known)) is not None and now - newest.published_at >= REVIEW
         ]
 
+    def says(self, now: int) -> str:
+        """All that a person should hear of it, whether or not it halts issuance; "" when all is well."""
+        return "; ".join(filter(None, (self.trouble(now), *self.review(now))))
+
     def _of(self, document: Document, now: int) -> str:
         version, digest = self._stated[document], self._digests[document]
         found = next((each for each in self._known[document] if each.version == version), None)

@@ -41,10 +41,14 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """All versions; `trouble` says why nothing is issued, "" when all is well."""
+    """All versions; `trouble` says why nothing is issued, "" when all is well.
+
+    `says` tells besides what halts nothing: a practice that differs outside production, a document's age.
+    """
 
     versions: tuple[Standing, ...]
     trouble: str
+    says: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +102,9 @@ PUBLISH = Method("documents-publish", PublishRequest, Done)
 PDF = Method("documents-pdf", PdfRequest, Done)
 
 
-def list_all(data: DataDirectory) -> Page:
+def list_all(data: DataDirectory, timeout: float = local_api.TIMEOUT) -> Page:
     """The command line's side.  Raises `Refused`, or `TransientError` when no app runs here."""
-    return local_api.call(data, LIST, ListRequest())
+    return local_api.call(data, LIST, ListRequest(), timeout)
 
 
 def approve(

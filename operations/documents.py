@@ -98,6 +98,13 @@ class Documents:
         except HaltIssuance as error:
             return str(error)
 
+    @property
+    def _says(self) -> str:
+        try:
+            return self._agreement.says(self._clock.now())
+        except HaltIssuance as error:
+            return str(error)
+
     def trouble(self, now: int) -> str:
         """Why nothing is issued at `now`; "" when practice and documents agree, or outside production."""
         return self._agreement.trouble(now) if self._settings.deployment.production else ""
@@ -113,7 +120,7 @@ class Documents:
         async def page(request: ListRequest) -> Page:
             reader = self._database.reader
             found = (each for document in Document for each in approvals.every(reader, document))
-            return Page(tuple(_standing(each) for each in found), self.halted)
+            return Page(tuple(_standing(each) for each in found), self.halted, self._says)
 
         async def approve(request: ApproveRequest) -> Done:
             drafts = {"en": request.english, "ja": request.japanese}

@@ -40,6 +40,9 @@ class Blocked:
     upgraded: tuple[bytes, ...]
 
 
+TIMEOUT = 30.0
+"""Seconds for the app's answer."""
+
 P = TypeVar("P")
 R = TypeVar("R")
 
@@ -71,11 +74,11 @@ def server(database: Database, on_revocation: Callable[[], None], wake_jobs: Cal
     return answering
 
 
-def call(data: DataDirectory, method: Method[P, R], params: P) -> R:
+def call(data: DataDirectory, method: Method[P, R], params: P, timeout: float = TIMEOUT) -> R:
     """The command line's side of any method.  Raises `Refused`, or `TransientError` when no app runs here."""
 
     async def ask() -> R:
-        client = RpcClient(data.app_socket, owner=data.audit)
+        client = RpcClient(data.app_socket, timeout, owner=data.audit)
         try:
             return await client.call(method, params)
         finally:

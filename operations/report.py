@@ -29,6 +29,7 @@ from operations import (
     bindings,
     children,
     deadlines,
+    document_calls,
     isolation,
     keeper_watch,
     perspective_watch,
@@ -74,6 +75,7 @@ def gather(invocation: Invocation) -> dict[str, Any]:
     walls = isolation.decide(settings, data)
     state = _activation(data)
     now = SystemClock().now()
+    told = practice(data, processes["app"] is not None)
     return {
         "running": all(processes.values()),
         "processes": processes,
@@ -96,6 +98,7 @@ def gather(invocation: Invocation) -> dict[str, Any]:
             *today.refusals(settings, now),
         ],
         **_from_database(settings, data, now),
+        **({} if told is None else {"documents": told}),
     }
 
 
@@ -327,14 +330,22 @@ def _from_database(settings: Settings, data: DataDirectory, now: int) -> dict[st
         reader.close()
 
 
+def practice(data: DataDirectory, up: bool) -> str | None:
+    """What the running app says, whatever settings this command was given; None when none runs."""
+    try:
+        return document_calls.list_all(data, _PATIENCE).says
+    except CaError as error:
+        return f"whether practice and documents agree is not known: {error}" if up else None
+
+
 def documents(settings: Settings, reader: Reader, now: int) -> str:
-    """What this CA does and its documents do not say, or the other way round."""
+    """What these settings do and the documents do not say, or the other way round."""
     try:
         agreement = Agreement(settings, {document: text.drafts(document, settings) for document in Document})
         agreement.read(reader)
     except (CaError, sqlite3.OperationalError) as error:  # a database that no newer app has opened yet
         return str(error)
-    return "; ".join(filter(None, (agreement.trouble(now), *agreement.review(now))))
+    return agreement.says(now)
 
 
 def _count(reader: Reader, table: str) -> int:

@@ -23,6 +23,7 @@ from operations.cli import application
 from operations.documents import Documents
 from operations.process import Exit
 from operations.report import documents as said_by_status
+from operations.report import practice
 from repo_static.documents import text
 from repo_static.documents.kinds import Document
 from repo_static.store import Store
@@ -176,6 +177,28 @@ async def test_in_production_nothing_is_issued_before_both_documents_are_approve
         shown = await app.command("list")
         assert "practice and documents agree" in shown.output
         assert "by the committee; minutes: 2026-11" in shown.output
+
+
+async def test_status_tells_what_the_running_app_says_and_not_what_other_settings_would(app: App) -> None:
+    async def told(*settings: str) -> str:
+        words = ["status", "--json", "--data", str(app.data.root), *settings]
+        shown = await asyncio.to_thread(CliRunner().invoke, application, words)
+        return str(json.loads(shown.output)["documents"])
+
+    changed = replace(TRY_OUT, ca=replace(TRY_OUT.ca, caa_identities=("b.example",)))
+    async with app.running(changed):
+        assert await told() == ""
+    assert "is not what cp-cps 1.0 says" in await told()
+    assert await told("--set", 'ca.caa_identities=["b.example"]') == ""
+    async with app.running(TRY_OUT):
+        assert "is not what cp-cps 1.0 says" in await told("--set", 'ca.caa_identities=["b.example"]')
+        listed = await app.command("list", settings=TRY_OUT)
+        assert "practice and documents agree" in listed.output  # nothing is halted for it
+
+
+def test_what_an_app_that_does_not_answer_would_say_is_not_known(app: App) -> None:
+    assert "is not known: no CA answers in" in (practice(app.data, True) or "")
+    assert practice(app.data, False) is None
 
 
 @pytest.mark.clause("requirements 1.05")
