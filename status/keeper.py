@@ -39,7 +39,11 @@ LOOK_EVERY = 1.0
 REPORT_EVERY = 5.0
 SWEEP_EVERY = 300.0
 LONGEST_WAIT = 60.0
-"""Seconds between two tries while the vault is away, and between two looks for something urgent."""
+"""Seconds between two looks for something urgent."""
+
+LONGEST_BACK_OFF = 10.0
+"""Seconds between two tries while the vault is away: a try is one small call, and when people have opened the
+vault what waits is signed well within a minute."""
 
 _log = logging.getLogger(__name__)
 
@@ -144,7 +148,7 @@ class Keeper:
             except ConfigurationError:
                 raise
             except CaError as error:
-                wait = min(wait * 2, LONGEST_WAIT)
+                wait = min(wait * 2, LONGEST_BACK_OFF)
                 if self._troubles.get(name) != str(error):
                     _log.warning("%s: %s; tried again", name, error)
                 self._troubles[name] = str(error)

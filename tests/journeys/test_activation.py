@@ -124,7 +124,7 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
 async def test_orders_wait_for_two_people_through_kills_a_closing_and_a_halt(site: Site) -> None:
     # Locked from the start: the front is there, one share activates nothing.
     assert "The vault is LOCKED: 2 of 3 people must activate it" in site.ca.log_end()
-    first = await site.order("one.localhost")
+    first, ahead = await site.order("one.localhost"), signed_ahead(site)
     assert "1 of 2 are here to activate it (Beni); 1 more must come" in await site.command("activate", 1)
     assert (await site.status())["locked"]
     # The app looks at the vault from time to time.
@@ -135,6 +135,8 @@ async def test_orders_wait_for_two_people_through_kills_a_closing_and_a_halt(sit
     assert issued.status == "valid"
     assert (await site.ocsp(issued.chain)).certificate_status is ocsp.OCSPCertStatus.GOOD
     await until(lambda: health_of(site, "vault"), "ok")
+    # What the keeper has signed outlasts both vault and status process.
+    await until(lambda: are_signed_ahead(site, before=ahead), True)
 
     # kill -9 of the vault: locked again; what is published stays served, a revocation is taken.
     site.ca.kill9("vault")
@@ -180,6 +182,16 @@ async def test_orders_wait_for_two_people_through_kills_a_closing_and_a_halt(sit
     assert (await asyncio.wait_for(fourth, PATIENCE)).status == "valid"
     audit = await site.command("verify-audit")
     assert "is whole" in audit
+
+
+def signed_ahead(site: Site) -> int:
+    """Answers in the index."""
+    return int(json.loads((site.ca.data / "run/keeper.json").read_text())["answers"])
+
+
+async def are_signed_ahead(site: Site, before: int) -> bool:
+    """Both answers about one more certificate, by SHA-1 and by SHA-256."""
+    return signed_ahead(site) >= before + 2
 
 
 async def is_good(site: Site, chain: bytes) -> bool:
