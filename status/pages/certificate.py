@@ -2,7 +2,7 @@
 
 Nothing is written and nothing kept; every answer is `no-store`.  GET with ?serial= serves links and programs.
 
-Must never: say more of a bare serial number than its status and dates (lookup.py says why).
+Must never: say more of a subscriber's bare serial number than status and dates (lookup.py says why).
 
 RFC 6960; BR 4.9.9, 4.10.
 """
@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives import hashes
 
 from core import key_proofs
 from core.settings import Settings
+from repo_static.publisher import ROOT_ID
 from repo_static.rendering import base_url
 from status.pages import named, reading
 from status.pages.bounds import Act, Bounds
@@ -180,6 +181,8 @@ def certificate_facts(certificate: x509.Certificate) -> dict[str, Any]:
 
 def _text(found: Found) -> str:
     """The word for what the answer means."""
+    if found.answer is Answer.UNDETERMINED and found.issuer is not None and found.issuer.id == ROOT_ID:
+        return "undetermined_root"
     if found.answer is Answer.UNDETERMINED and found.crl is not None:
         return "undetermined_crl"
     return str(found.answer)

@@ -1,6 +1,7 @@
 """How a certificate stands now: what OCSP answers at this moment, what the register has, what the CRL shows.
 
-The word "good" is OCSP's: it is said only where a signed answer, asked for now, says it.  Where the register
+The word "good" is OCSP's: it is said only where a signed answer, asked for now, says it.  Of what the root
+signed, the issuing CAs' certificates, the root's CRL tells, as long as it is fresh.  Where the register
 cannot be read, what is published stands alone, and it is said that it does.  Of a bare serial number only
 status and dates are told; whoever has the certificate has everything that is told besides.
 
@@ -29,6 +30,7 @@ from core.certificates import CertificateStatus
 from core.clock import Clock
 from core.database import Reader
 from core.errors import CaError
+from repo_static.publisher import ROOT_ID
 from status.ocsp.responder import Responder
 from status.pages.named import serial_of
 from status.pages.published import Issuer, Published, Shard
@@ -44,6 +46,7 @@ class Answer(StrEnum):
     UNKNOWN = "unknown"
     NOT_OURS = "not-ours"
     UNDETERMINED = "undetermined"
+    TRUST_ANCHOR = "trust-anchor"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,8 @@ class Lookup:
     async def by_serial(self, serial: bytes) -> Found:
         """The certificate of ours with that serial number."""
         row, register = self._register(serial)
+        if row is None and (authority := self._authority(serial)) is not None:
+            return await self.by_certificate(authority)
         if row is not None:
             issuer = self._published.issuer(row.issuer_id)
             if issuer is not None:
@@ -125,10 +130,47 @@ class Lookup:
         not_after = int(certificate.not_valid_after_utc.timestamp())
         if issuer is None or not serial:
             return Found(Answer.NOT_OURS, serial, None, certificate, not_before, not_after)
+        if issuer.id == ROOT_ID:
+            return await asyncio.to_thread(self._of_root, serial, issuer, certificate)
         row, register = self._register(serial)
         if row is not None and row.issuer_id != issuer.id:
             row = None
         return await self._of(serial, issuer, row, register, certificate)
+
+    def _authority(self, serial: bytes) -> x509.Certificate | None:
+        """The certificate with that serial number of an issuing CA, or the root: it is public."""
+        certificates = (each.parsed for each in self._published.issuers())
+        return next((each for each in certificates if serial_of(each) == serial), None)
+
+    def _of_root(self, serial: bytes, root: Issuer, certificate: x509.Certificate) -> Found:
+        """What the root signed: no register and no OCSP has it, and it has one CRL."""
+        anchor = certificate == root.parsed
+        crl = None if anchor else self._published.shard(ROOT_ID, 0, serial)
+        now, (not_before, not_after) = self._clock.latest(), _dates(None, certificate)
+        assert not_before is not None
+        assert not_after is not None
+        if crl is not None and crl.revoked_at is not None:
+            answer = Answer.REVOKED
+        elif now > not_after:
+            answer = Answer.EXPIRED
+        elif anchor:
+            answer = Answer.TRUST_ANCHOR
+        elif crl is None or now > crl.next_update:
+            answer = Answer.UNDETERMINED
+        else:
+            answer = Answer.GOOD if now >= not_before else Answer.NOT_YET_VALID
+        return Found(
+            answer=answer,
+            serial=serial,
+            issuer=root,
+            certificate=certificate,
+            not_before=not_before,
+            not_after=not_after,
+            revoked_at=None if crl is None else crl.revoked_at,
+            reason="" if crl is None else crl.reason,
+            crl=crl,
+            crl_name="" if anchor else f"crl/{ROOT_ID}-0.crl",
+        )
 
     async def _of(
         self,

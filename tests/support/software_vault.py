@@ -320,8 +320,8 @@ class SoftwareVault:
             builder = builder.add_revoked_certificate(entry)
         return builder.sign(issuer.key, hashes.SHA256()).public_bytes(Encoding.DER)
 
-    def make_root_crl(self, number: int) -> bytes:
-        """The root's CRL, empty."""
+    def make_root_crl(self, number: int, revoked: int | None = None) -> bytes:
+        """The root's CRL, empty but for the serial number `revoked`."""
         builder = (
             x509.CertificateRevocationListBuilder()
             .issuer_name(self.root.certificate.subject)
@@ -329,6 +329,10 @@ class SoftwareVault:
             .next_update(at(CREATED + 180 * DAY))
             .add_extension(x509.CRLNumber(number), critical=False)
         )
+        if revoked is not None:
+            entry = x509.RevokedCertificateBuilder().serial_number(revoked).revocation_date(at(CREATED))
+            entry = entry.add_extension(x509.CRLReason(x509.ReasonFlags.ca_compromise), critical=False)
+            builder = builder.add_revoked_certificate(entry.build())
         return builder.sign(self.root.key, hashes.SHA256()).public_bytes(Encoding.DER)
 
     async def _work(self) -> None:

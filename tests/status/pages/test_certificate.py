@@ -103,6 +103,59 @@ async def test_a_certificate_is_pasted_or_chosen(tree: Any, how: str) -> None:
     assert len(found) == (2 if how == "chain" else 1)
 
 
+def publish(site: Any) -> None:
+    publisher.publish(Store(site.house.data.repository), site.house.vault.description(), site.house.settings)
+
+
+@pytest.mark.clause("BR 4.9.7")
+async def test_an_issuing_ca_stands_as_the_roots_crl_says(tree: Any) -> None:
+    ca = tree.house.vault.issuers["ec1"].certificate
+    pem, serial = ca.public_bytes(Encoding.PEM).decode(), f"{ca.serial_number:02x}"
+    for text in (pem, serial):
+        (found,) = await ask(tree, text)
+        assert (found["status"], found["serial"], found["issuer"]) == ("good", serial, "root")
+        assert (found["ocsp"], found["crl"]["number"], found["crl"]["revoked"]) == (None, 1, False)
+        assert found["crl"]["url"].endswith("/crl/root-0.crl")
+    tree.house.vault.root_crl = tree.house.vault.make_root_crl(2, ca.serial_number)
+    publish(tree)
+    (found,) = await ask(tree, pem)
+    assert (found["status"], found["reason"], found["crl"]["revoked"]) == ("revoked", "cACompromise", True)
+    (other,) = await ask(
+        tree, tree.house.vault.issuers["rsa1"].certificate.public_bytes(Encoding.PEM).decode()
+    )
+    assert other["status"] == "good"
+
+
+@pytest.mark.clause("BR 4.9.7")
+async def test_an_issuing_ca_is_not_called_good_by_a_root_crl_that_is_over_or_not_there(tree: Any) -> None:
+    pem = tree.house.vault.issuers["ec1"].certificate.public_bytes(Encoding.PEM).decode()
+    tree.house.clock.at += 200 * DAY
+    (found,) = await ask(tree, pem)
+    assert found["status"] == "undetermined"
+    assert "Only the root" in await (await tree.post("/status/", {"certificate": pem})).text()
+    (tree.house.data.repository / "crl/root-0.crl").unlink()
+    (found,) = await ask(tree, pem)
+    assert (found["status"], found["crl"]) == ("undetermined", None)
+    tree.house.clock.at += 1000 * DAY
+    (found,) = await ask(tree, pem)
+    assert found["status"] == "expired"
+
+
+@pytest.mark.parametrize(
+    ("language", "sentence"),
+    [("", "Nobody revokes it by a CRL"), ("/ja", "CRL や OCSP で失効することはありません")],
+)
+async def test_of_the_trust_anchor_it_is_said_that_nobody_revokes_it_by_crl(
+    tree: Any, language: str, sentence: str
+) -> None:
+    pem = tree.house.vault.root.certificate.public_bytes(Encoding.PEM).decode()
+    (found,) = await ask(tree, pem)
+    assert (found["status"], found["ocsp"], found["crl"]) == ("trust-anchor", None, None)
+    text = await (await tree.post(f"{language}/status/", {"certificate": pem})).text()
+    assert sentence in text
+    assert "/crl/" not in text
+
+
 async def test_a_certificate_of_another_ca_is_not_ours_whatever_its_serial(tree: Any) -> None:
     serial = await tree.house.issue()
     number, end = int.from_bytes(serial, "big"), tree.house.clock.now() + DAY
