@@ -87,7 +87,8 @@ def arrange(isolation: Isolation, data: DataDirectory) -> None:
         repository     acme-ca-app : acme-ca       0755   public anyway
         repository/ocsp
                        acme-ca-status : acme-ca    0755
-        status         acme-ca-status              0700
+        status, status/answers
+                       acme-ca-status : acme-ca-app  2750   after a restore the app reads what was answered
         sites          acme-ca-sites               0700
         reports        acme-ca-status : acme-ca-app  2770   status writes, the app takes away
         run            root : acme-ca              1770   sockets
@@ -120,6 +121,10 @@ def arrange(isolation: Isolation, data: DataDirectory) -> None:
         path.chmod(0o700)
     _give(data.reports, user_uid(USERS["status"]), user_gid(USERS["app"]))
     data.reports.chmod(0o2770)  # what is made in it belongs to the app's group too
+    data.answers.mkdir(exist_ok=True)
+    _give(data.status, user_uid(USERS["status"]), user_gid(USERS["app"]))
+    for path in (data.status, data.answers):
+        path.chmod(0o2750)
     app = user_uid(USERS["app"])
     _give(data.repository, app, group)
     data.repository.chmod(0o755)

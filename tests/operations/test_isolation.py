@@ -98,7 +98,8 @@ def test_who_serves_the_public_files_can_read_and_not_write_them(monkeypatch: py
         isolation.arrange(Isolation(""), data)
 
         def tried(user: str, *words: str) -> int:
-            options = {"user": uids[user], "group": group, "extra_groups": []}
+            extra = [uids[user]] if user == isolation.USERS["app"] else []
+            options = {"user": uids[user], "group": group, "extra_groups": extra}
             command = ["/bin/sh", "-c", " ".join(words)]
             ran = subprocess.run(command, cwd=data.repository, stderr=subprocess.DEVNULL, **options)  # type: ignore[call-overload]
             return int(ran.returncode)
@@ -117,3 +118,10 @@ def test_who_serves_the_public_files_can_read_and_not_write_them(monkeypatch: py
         ):
             assert tried(status, act) != 0, act
         assert tried(app, "echo x > crl/new.crl") == 0
+        # After a restore the app reads what was answered; it writes nothing there, and no secret is its own.
+        kept, secret = "../status/answers/segment-1", "../status/secret"
+        assert tried(status, f"umask 027; echo x > {kept}; echo x > {secret}; chmod 600 {secret}") == 0
+        assert tried(app, f"cat {kept} >/dev/null") == 0
+        assert tried(isolation.USERS["perspective"], f"cat {kept}") != 0
+        for act in (f"echo x >> {kept}", f"rm -f {kept}", f"cat {secret}"):
+            assert tried(app, act) != 0, act
