@@ -156,7 +156,7 @@ class ManifestUpdater:
         async with self._one_at_a_time:
             mark = self._mark()
             last = self._last()
-            now = self._clock.now()
+            now = self._clock.latest()
             if not force and mark == self._seen and last is not None and not self._is_due(last, now):
                 return False
             if (await self._vault.activation()).locked:

@@ -117,7 +117,7 @@ class Manifests:
                 "manifest.sequence",
                 f"manifest {said.sequence} follows {self._journal.last_manifest}: take the next number",
             )
-        now = self._clock.now()
+        now = self._clock.latest()
         this_update, next_update = said.this_update.timestamp(), said.next_update.timestamp()
         if abs(this_update - now) > _TOLERANCE or not 0 < next_update - this_update <= LONGEST:
             raise Refused("manifest.time", "a manifest is of now, and valid for 30 days at most")

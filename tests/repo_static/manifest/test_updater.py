@@ -335,3 +335,12 @@ def test_the_words_that_are_signed_are_those_that_the_vault_writes() -> None:
     from signer.vault.status import manifests
 
     assert signature.TYP == manifests.TYP
+
+
+@pytest.mark.clause("requirements 1.06")
+async def test_a_clock_that_stepped_back_stops_no_manifest(repository: Repository) -> None:
+    before = await repository.published()
+    repository.house.clock.at -= 3600
+    after = await repository.published()
+    assert after["sequence"] > before["sequence"]
+    assert after["this_update"] == before["this_update"]
