@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 from base64 import urlsafe_b64decode
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,9 @@ class SoftwareToken(TokenThreads):
 
     def __init__(self) -> None:
         self._login = SoftwareKeeper()
+
+    async def sign_all(self, key: Key, data: Sequence[bytes]) -> list[bytes]:
+        return [await self.sign(key, one) for one in data]
 
     async def sign(self, key: Key, data: bytes) -> bytes:
         keeper = self._login
