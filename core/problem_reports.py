@@ -29,6 +29,9 @@ MOST_DESCRIPTION = 10_000
 MOST_CONTACT = 320
 """Characters; the longest mail address has 320."""
 
+MOST_CERTIFIED = 24_000
+"""Octets of the certificates that go with a proof: several of ours, and less than the spool holds."""
+
 MOST_NAMED = 100
 """Certificates, keys or names in one report; whoever has more writes that, and is asked for the list."""
 
@@ -89,6 +92,8 @@ class Filed:
 
     `serials` and `keys` (SHA-256 of a SubjectPublicKeyInfo) are hexadecimal, `names` domains.  `contact` and
     `description` may hold personal data: they are shown to operators, and stay out of logs and public pages.
+    `certified` are the DER certificates that were named and have the proven key: they go from the page to the
+    app, which needs those whose key the register does not know, and are not kept.
     """
 
     number: str
@@ -102,6 +107,7 @@ class Filed:
     description: str
     contact: str
     proof: Proof | None = None
+    certified: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,13 +19,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from acme_server.registration import compromise
-from core import key_proofs, report_rows
+from core import certificates, key_proofs, report_rows
 from core.causes import Cause
 from core.database import Database, Transaction
-from core.errors import CaError
+from core.errors import CaError, Refused
 from core.key_proofs import NoProof
 from core.problem_reports import Filed
 from core.report_spool import Spool
+from status.restored import outside, put_back
 
 EVERY = 1.0
 """Seconds between two looks at a directory that is nearly always empty: some microseconds each."""
@@ -105,6 +106,8 @@ def take_up(tx: Transaction, filed: Filed, ca: str) -> bool:
         return True
     spki_sha256 = hashlib.sha256(filed.proof.spki).digest()
     cause = f"key compromise proven by problem report {filed.number} ({filed.proof.form})"
+    for der in filed.certified:
+        _bring_in(tx, der, filed.proof.spki, cause)
     found = compromise.prove(tx, spki_sha256, cause, actor=ACTOR)
     report_rows.prove(tx, filed.number, spki_sha256)
     report_rows.decide(tx, filed.number, Cause.KEY_COMPROMISE, "")
@@ -122,3 +125,19 @@ def take_up(tx: Transaction, filed: Filed, ca: str) -> bool:
         },
     )
     return True
+
+
+def _bring_in(tx: Transaction, der: bytes, spki: bytes, cause: str) -> None:
+    """A certificate with the proven key, of which the register may know the serial number alone, or nothing.
+
+    So it is with what was put back after a restore.  It counts if one of our issuers signed it.
+    """
+    try:
+        said, its_key = outside.certificate(tx, der, tx.now)
+    except Refused:
+        return
+    if its_key != spki or said.until < tx.now:
+        return
+    if certificates.status_of(tx, said.serial) is None:
+        put_back.put_back(tx, said, cause)
+    put_back.learn_key(tx, said.serial, hashlib.sha256(spki).digest())

@@ -64,6 +64,20 @@ def scopes(rows: Rows) -> list[Scope]:
     ]
 
 
+def named_by(certificate: x509.Certificate, issuer_id: str) -> int | None:
+    """The shard in the CRL distribution point of a certificate; None where it names none of that issuer's."""
+    try:
+        points = certificate.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
+    except x509.ExtensionNotFound:
+        return None
+    for point in points:
+        for name in point.full_name or ():
+            tail = str(name.value).rpartition(f"/crl/{issuer_id}-")[2]
+            if tail.endswith(".crl") and tail[:-4].isdecimal():
+                return int(tail[:-4])
+    return None
+
+
 def last_published(rows: Rows, scope: Scope) -> Published | None:
     """The scope's newest CRL that was recorded as published."""
     row = rows.one(

@@ -31,6 +31,7 @@ from core.clock import Clock
 from core.database import Reader
 from core.errors import CaError
 from repo_static.publisher import ROOT_ID
+from status.crl import scopes
 from status.ocsp.responder import Responder
 from status.pages.named import serial_of
 from status.pages.published import Issuer, Published, Shard
@@ -297,16 +298,7 @@ def _shard_number(
         return row.crl_shard
     if certificate is None:
         return None
-    try:
-        points = certificate.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
-    except x509.ExtensionNotFound:
-        return None
-    for point in points:
-        for name in point.full_name or ():
-            tail = str(name.value).rpartition(f"/crl/{issuer_id}-")[2]
-            if tail.endswith(".crl") and tail[:-4].isdecimal():
-                return int(tail[:-4])
-    return None
+    return scopes.named_by(certificate, issuer_id)
 
 
 def _logs(certificate: x509.Certificate | None) -> tuple[Logged, ...]:

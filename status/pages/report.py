@@ -20,11 +20,13 @@ from functools import partial
 from typing import Any
 
 from aiohttp import web
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from core import key_proofs
 from core.clock import Clock
 from core.key_proofs import NoProof, Proof
 from core.problem_reports import (
+    MOST_CERTIFIED,
     MOST_CONTACT,
     MOST_DESCRIPTION,
     MOST_NAMED,
@@ -203,6 +205,7 @@ class ReportPage:
             description=draft.values["description"],
             contact=draft.values["contact"].replace("\n", " "),
             proof=draft.proof,
+            certified=_certified(found, draft.proof),
         )
 
     def _answer_faults(self, request: web.Request, language: str, draft: _Draft) -> web.Response:
@@ -248,6 +251,19 @@ def _keys(found: named.Named) -> list[bytes]:
         if public is not None:
             keys.append(public)
     return keys
+
+
+def _certified(found: named.Named, proof: Proof | None) -> tuple[bytes, ...]:
+    """The named certificates (DER) that have the proven key, as many as fit."""
+    if proof is None:
+        return ()
+    certified: list[bytes] = []
+    for each in found.certificates:
+        der = each.public_bytes(Encoding.DER)
+        fits = sum(map(len, certified)) + len(der) <= MOST_CERTIFIED
+        if fits and der not in certified and key_proofs.spki_in(each) == proof.spki:
+            certified.append(der)
+    return tuple(certified)
 
 
 async def _with_slash(path: str, request: web.Request) -> web.Response:

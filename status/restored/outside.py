@@ -1,4 +1,4 @@
-"""What others than the register say of a serial number: a CRL, an OCSP answer, a record of the audit log.
+"""What others than the register say of a serial number: a CRL, an OCSP answer, a certificate, the audit log.
 
 Each is believed only where our own issuer's signature, or the audit log's chain, holds it.
 
@@ -16,19 +16,29 @@ from typing import Any
 
 import msgspec
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from core import certificates
 from core.audit import Head
 from core.database import Rows
+from core.der import integer_content
 from core.errors import Refused
-from status.crl import forgotten
+from core.issuers import issuers
+from status.crl import forgotten, scopes
 from status.crl.check import number_of
 from status.crl.scopes import Scope
 from status.ocsp.issuers import certid_hashes, not_after
+
+_UNREADABLE = (
+    *(ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension),
+    *(x509.InvalidVersion, x509.UnsupportedGeneralNameType),
+)
+"""What `x509` raises for what a stranger made up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +89,36 @@ def crl(known: Sequence[Scope], der: bytes) -> Crl:
         f"the CRL of {loaded.issuer.rfc4514_string()} is signed by no issuing CA of this register, or is of "
         "a shard that it does not have: start the CA once with its newest vault, which names the issuers",
     )
+
+
+def certificate(rows: Rows, der: bytes, revoked_at: int) -> tuple[Said, bytes]:
+    """A DER certificate that one of our issuers signed, and its DER SubjectPublicKeyInfo.
+
+    What is said is that its key is compromised, which the caller has seen proven.  Raises `Refused`.
+    """
+    try:
+        loaded = x509.load_der_x509_certificate(der)
+        spki = loaded.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        serial = integer_content(loaded.serial_number)
+        until = int(loaded.not_valid_after_utc.timestamp())
+        for issuer in issuers(rows):
+            if _signed(issuer.certificate, loaded):
+                shard = scopes.named_by(loaded, issuer.id) or 0  # a short-lived one names none
+                said = Said(serial, issuer.id, shard, revoked_at, certificates.KEY_COMPROMISE, until)
+                return said, spki
+    except _UNREADABLE as error:
+        raise Refused("outside.certificate", f"this is no certificate of ours: {error}") from error
+    raise Refused(
+        "outside.certificate-foreign", "the certificate is signed by no issuing CA of this register"
+    )
+
+
+def _signed(issuer: bytes, loaded: x509.Certificate) -> bool:
+    try:
+        loaded.verify_directly_issued_by(x509.load_der_x509_certificate(issuer))
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+        return False
+    return True
 
 
 def _is_of(loaded: x509.CertificateRevocationList, scope: Scope) -> bool:

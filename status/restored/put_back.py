@@ -46,6 +46,16 @@ def put_back(tx: Transaction, said: Said, cause: str) -> None:
         certificates.upgrade_reason(tx, said.serial, cause)
 
 
+def learn_key(tx: Transaction, serial: bytes, spki_sha256: bytes) -> None:
+    """The key of a certificate that was put back without one, for nobody knew it."""
+    learnt = tx.execute(
+        "UPDATE certificates SET spki_sha256 = ? WHERE serial = ? AND spki_sha256 = x''",
+        (spki_sha256, serial),
+    )
+    if learnt.rowcount:
+        tx.audit("reconciled-key", "system", {"serial": serial.hex(), "spki_sha256": spki_sha256.hex()})
+
+
 def _reservation(said: Said, now: int) -> Reservation:
     return Reservation(
         id=f"restored:{said.serial.hex()}",

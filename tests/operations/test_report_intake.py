@@ -11,21 +11,28 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from core import blocked_keys, certificates, key_proofs, report_rows
 from core.clock import FakeClock
 from core.data_directory import DataDirectory
-from core.database import Database
+from core.database import Database, Transaction
+from core.issuers import Issuer, put_issuer
 from core.key_proofs import Form, Proof, beginning
 from core.problem_reports import Channel, Filed, Kind, State
 from core.report_spool import MOST_OCTETS, Spool
 from operations import report_watch
 from operations.report_intake import Intake
 from operations.report_watch import ReportWatch
+from status.restored import put_back
+from status.restored.outside import Said
 from tests.operations.reporting import issue
 from tests.support.acme_client import ec_key
 from tests.support.database import NOW, opened
+from tests.support.software_vault import Pair, SoftwareVault, at
 
 CA = "http://ca.test"
 NUMBER = "PR-20261123-0123456789"
@@ -118,6 +125,68 @@ async def test_the_app_believes_no_proof_that_it_has_not_checked(app: App, bent:
     assert blocked_keys.all_blocked(app.database.reader) == []
     assert app.state() is State.RECEIVED
     assert len(app.audit("problem-report-no-proof")) == 1
+
+
+def issued(key: ec.EllipticCurvePrivateKey, serial: bytes, by: Pair) -> bytes:
+    """DER, by the software issuer or by a stranger with its name."""
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([]))
+        .issuer_name(by.certificate.subject)
+        .public_key(key.public_key())
+        .serial_number(int.from_bytes(serial))
+        .not_valid_before(at(NOW))
+        .not_valid_after(at(NOW + 90 * DAY))
+    )
+    return builder.sign(by.key, hashes.SHA256()).public_bytes(Encoding.DER)
+
+
+async def put_back_without_its_key(app: App, issuer: Pair, serial: bytes, known: bool) -> None:
+    said = Said(serial, "ec9", 0, NOW - 60, 4, NOW + 365 * DAY)
+
+    def unit(tx: Transaction) -> None:
+        put_issuer(tx, Issuer("ec9", "issuing", "ec-p256", issuer.der, b"", 1))
+        if known:
+            put_back.put_back(tx, said, "a CRL")
+
+    await app.database.write(unit)
+
+
+@pytest.mark.clause("BR 4.9.12")
+@pytest.mark.clause("CPS 5.7.4")
+@pytest.mark.parametrize("known", [True, False])
+async def test_the_certificate_itself_suffices_where_the_register_lost_its_key(app: App, known: bool) -> None:
+    key, issuer, serial, other = ec_key(), SoftwareVault().issuers["ec1"], b"\x0a\x0b", b"\x0a\x0c"
+    await put_back_without_its_key(app, issuer, serial, known)
+    await put_back_without_its_key(app, issuer, other, known=True)
+    app.spool.put(replace(filed(proof=proof(key)), certified=(issued(key, serial, issuer),)))
+    assert await app.intake.look() == 1
+    revocation = certificates.revocation_of(app.database.reader, serial)
+    assert revocation is not None
+    assert revocation.reason == certificates.KEY_COMPROMISE
+    assert revocation.revoked_at == (NOW - 60 if known else NOW)
+    spared = certificates.revocation_of(app.database.reader, other)
+    assert spared is not None
+    assert spared.reason == 4
+    assert serial.hex() in app.audit("reconciled-key")[0]
+
+
+@pytest.mark.clause("BR 4.9.12")
+@pytest.mark.parametrize("wrong", ["issuer", "key", "octets"])
+async def test_the_app_believes_no_certificate_that_the_page_only_claims(app: App, wrong: str) -> None:
+    key, issuer, serial = ec_key(), SoftwareVault().issuers["ec1"], b"\x0a\x0b"
+    await put_back_without_its_key(app, issuer, serial, known=True)
+    der = {
+        "issuer": issued(key, serial, Pair(issuer.certificate, ec_key())),
+        "key": issued(ec_key(), serial, issuer),
+        "octets": b"no certificate",
+    }[wrong]
+    app.spool.put(replace(filed(proof=proof(key)), certified=(der,)))
+    assert await app.intake.look() == 1
+    revocation = certificates.revocation_of(app.database.reader, serial)
+    assert revocation is not None
+    assert revocation.reason == 4
+    assert app.audit("reconciled-key") == []
 
 
 async def test_a_report_is_taken_up_once_whenever_the_app_was_killed(app: App) -> None:

@@ -25,6 +25,7 @@ from operations.report_watch import ReportWatch
 from repo_static.rendering import base_url
 from tests.support.acme_client import ec_key
 from tests.support.database import NOW
+from tests.support.software_vault import certificate
 
 WORDS = {"kind": "misuse", "description": "It serves a phishing page at www.ca.example."}
 PEM, PKCS8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
@@ -212,6 +213,21 @@ async def test_a_private_key_leaves_only_a_signature(
     secret = pem.splitlines()[1]
     for where in (path.read_text(), caplog.text, base64.b64encode(filed.proof.signed).decode()):
         assert secret not in where
+
+
+@pytest.mark.clause("BR 4.9.12")
+async def test_with_a_proof_go_the_certificates_that_have_its_key_and_no_others(site: Any) -> None:
+    end = NOW + 86400
+    made = [certificate("It", None, "ec", end, number, ca=False, ocsp_signing=False) for number in (1, 2)]
+    other = certificate("Another", None, "ec", end, 3, ca=False, ocsp_signing=False)
+    named = b"".join(each.certificate.public_bytes(PEM) for each in (*made, other, made[0])).decode()
+    fields = {"kind": "key-compromise", "certificates": named}
+    assert (await site.post("/report/", fields | {"proof": private_pem(made[0].key)})).status == 303
+    found = [x509.load_der_x509_certificate(each).serial_number for each in only(site).certified]
+    assert found == [1, 2]
+    site.spool.remove(only(site).number)
+    assert (await site.post("/report/", fields | {"description": "no proof"})).status == 303
+    assert only(site).certified == ()
 
 
 @pytest.mark.clause("BR 4.9.12")
