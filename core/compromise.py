@@ -59,7 +59,9 @@ def prove_of_certificate(tx: Transaction, serial: bytes, cause: str, *, actor: s
     elif existing.reason != certificates.KEY_COMPROMISE:
         certificates.upgrade_reason(tx, serial, cause, actor=actor)
     cause = f"keyCompromise of certificate {serial.hex()}: {cause}"
-    followed = prove(tx, key_of(tx, serial), cause, actor=actor)
+    key = key_of(tx, serial)
+    # What was put back after a restore has no key: it stands alone, and not for all others without one.
+    followed = prove(tx, key, cause, actor=actor) if key else Consequences(False, (), ())
     revocation = certificates.revocation_of(tx, serial)
     assert revocation is not None
     if revocation == existing and not followed.any:
@@ -81,7 +83,7 @@ def unexpired(rows: Rows, spki_sha256: bytes, at: int) -> list[bytes]:
 
 
 def key_of(rows: Rows, serial: bytes) -> bytes:
-    """SHA-256 over the SubjectPublicKeyInfo of a certificate that is in the register."""
+    """SHA-256 over the SubjectPublicKeyInfo of a certificate in the register; b"" where nobody knows it."""
     row = rows.one("SELECT spki_sha256 FROM certificates WHERE serial = ?", (serial,))
     assert row is not None
     return bytes(row["spki_sha256"])

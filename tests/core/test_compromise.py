@@ -100,3 +100,17 @@ async def test_the_certificate_that_was_named_is_revoked_even_when_it_has_expire
     expired = await issue(register, 1, spki_sha256=KEY, not_before=NOW - DAY, not_after=NOW - 1)
     await register.write(lambda tx: compromise.prove_of_certificate(tx, expired, "shown"))
     assert reason(register, expired) == 1
+
+
+@pytest.mark.clause("CPS 5.7.4")
+async def test_of_a_certificate_whose_key_a_restore_lost_nothing_follows_for_others_without_one(
+    register: Database,
+) -> None:
+    one, other = [await issue(register, number, spki_sha256=b"") for number in (1, 2)]
+    for serial in (one, other):
+        await register.write(lambda tx, serial=serial: certificates.revoke(tx, serial, 4, "a CRL"))
+    await register.write(lambda tx: compromise.prove_of_certificate(tx, one, "an operator's finding"))
+    assert (reason(register, one), reason(register, other)) == (1, 4)
+    assert blocked_keys.all_blocked(register.reader) == []
+    with pytest.raises(certificates.AlreadyRevoked):
+        await register.write(lambda tx: compromise.prove_of_certificate(tx, one, "again"))
