@@ -26,6 +26,7 @@ import msgspec
 
 from core import audit
 from core.audit import Head
+from core.durable import sync_directory
 from core.errors import CaError
 from core.reader import Rows
 
@@ -184,7 +185,7 @@ class AuditCopy:
         path = self._directory / name
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._octets = os.fstat(self._file).st_size
-        _sync(self._directory)
+        sync_directory(self._directory)
 
     def _close(self) -> None:
         if self._file is not None:
@@ -252,14 +253,6 @@ def _last_line(path: Path) -> bytes:
         if end < len(tail):
             file.truncate(start + end)
     return tail[begin:end]
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 _decoder = msgspec.json.Decoder(Record)

@@ -9,6 +9,7 @@ import os
 import stat
 from pathlib import Path
 
+from core.durable import sync_directory
 from core.errors import ConfigurationError
 
 
@@ -32,8 +33,4 @@ def write(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    sync_directory(path.parent)

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import msgspec
 
+from core.durable import sync_directory
 from core.errors import CaError
 from core.problem_reports import Filed, is_number
 
@@ -64,7 +65,7 @@ class Spool:
         except BaseException:
             new.unlink(missing_ok=True)
             raise
-        self._sync()
+        sync_directory(self._directory)
 
     def waiting(self) -> list[str]:
         """The receipt numbers that wait, the oldest day first."""
@@ -90,7 +91,7 @@ class Spool:
     def remove(self, number: str) -> None:
         """It is in the register now."""
         self._path(number).unlink(missing_ok=True)
-        self._sync()
+        sync_directory(self._directory)
 
     def set_aside(self, number: str) -> None:
         """It cannot be read: keep it for a person, under a name that is not looked at again."""
@@ -107,13 +108,6 @@ class Spool:
         if not is_number(number):
             raise ValueError(f"{number!r} is no receipt number")
         return self._directory / f"{number}.json"
-
-    def _sync(self) -> None:
-        descriptor = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _octets(path: Path) -> bytes | None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from core import gaps
 from core.data_directory import DataDirectory
 from core.database import Database
+from core.durable import sync_directory
 from core.errors import HaltIssuance, Refused, TransientError
 from core.rpc import Method, RpcServer
 from operations import local_api
@@ -167,3 +168,4 @@ def _mark(data: DataDirectory) -> None:
     descriptor = os.open(data.restored, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     os.fsync(descriptor)
     os.close(descriptor)
+    sync_directory(data.restored.parent)

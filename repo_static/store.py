@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from core.durable import sync_directory
 from core.errors import CaError
 
 Guard = Callable[[bytes | None], None]
@@ -90,7 +91,7 @@ class Store:
             variant = path.parent / f"{path.name}{VARIANT}"
             if variant.exists():
                 variant.unlink()
-                _sync_directory(path.parent)
+                sync_directory(path.parent)
             _make_directories(self.root, path.parent)
             with _written_durably(path) as file:
                 file.write(content)
@@ -187,7 +188,7 @@ def _make_directories(root: Path, directory: Path) -> None:
     for path in reversed(missing):
         path.mkdir()
         path.chmod(0o755)  # public whatever the umask says: nginx runs as another user
-        _sync_directory(path.parent)
+        sync_directory(path.parent)
 
 
 @contextmanager
@@ -203,12 +204,4 @@ def _written_durably(path: Path) -> Iterator[BinaryIO]:
         os.fchmod(file.fileno(), 0o644)  # public, like its directory
         os.fsync(file.fileno())
     os.replace(temporary, path)
-    _sync_directory(path.parent)
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_directory(path.parent)

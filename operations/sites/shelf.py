@@ -16,7 +16,8 @@ from pathlib import Path
 
 from cryptography import x509
 
-from operations.subscriber.account import Account, force, pem, write
+from core.durable import sync_directory
+from operations.subscriber.account import Account, pem, write
 
 SHOWN, NEXT = "shown.pem", "next.pem"
 
@@ -68,4 +69,4 @@ class Shelf:
     def show(self, name: str) -> None:
         """What came next is shown from now on."""
         (self._root / name / NEXT).rename(self._root / name / SHOWN)
-        force(self._root / name)
+        sync_directory(self._root / name)

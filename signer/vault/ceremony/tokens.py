@@ -17,6 +17,7 @@ import shutil
 from pathlib import Path
 
 from core.data_directory import DataDirectory
+from core.durable import sync_directory
 from core.errors import ConfigurationError, Refused
 from core.people import Identity
 from core.randomness import Randomness, token
@@ -222,8 +223,8 @@ def save_shares(directory: Path, splitting: shares.Splitting) -> None:
         share.save(aside)
         _sync(aside)
         aside.rename(path)
-    chain.sync_directory(directory)
-    chain.sync_directory(directory.parent)
+    sync_directory(directory)
+    sync_directory(directory.parent)
 
 
 def write(path: Path, content: bytes, mode: int) -> None:
@@ -238,7 +239,7 @@ def write(path: Path, content: bytes, mode: int) -> None:
     finally:
         os.close(file)
     aside.rename(path)
-    chain.sync_directory(path.parent)
+    sync_directory(path.parent)
 
 
 def _share(directory: Path, holder: str) -> shares.Share | None:

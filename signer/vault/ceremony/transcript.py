@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from core.clock import Clock
+from core.durable import sync_directory
 from core.errors import HaltIssuance, Refused
 from core.people import Person
 from signer.api import LintRecord
@@ -184,7 +185,7 @@ class Transcript:
             if torn:
                 os.ftruncate(self._file, len(kept))
             if new:
-                chain.sync_directory(path.parent)
+                sync_directory(path.parent)
         except BaseException:
             os.close(self._file)
             raise

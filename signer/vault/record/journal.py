@@ -25,6 +25,7 @@ from typing import NamedTuple
 import msgspec
 
 from core.clock import Clock
+from core.durable import sync_directory
 from core.errors import HaltIssuance
 from signer.api import JournalEntry, LintRecord, Recalled
 from signer.vault.record import chain
@@ -111,7 +112,7 @@ class Journal:
             os.close(self._file)
             raise
         self._durable = self.sequence
-        chain.sync_directory(path.parent)
+        sync_directory(path.parent)
         self._thread = threading.Thread(target=self._write_all, name="journal", daemon=True)
         self._thread.start()
         if torn:

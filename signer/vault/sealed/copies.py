@@ -18,6 +18,7 @@ from pathlib import Path
 
 import msgspec
 
+from core.durable import sync_directory
 from core.errors import ConfigurationError, Refused
 from signer.vault.record import chain
 from signer.vault.sealed.seal import CopiedKey as CopiedKey
@@ -62,7 +63,7 @@ def describe(
     aside.unlink(missing_ok=True)
     _write(aside, content)
     aside.rename(place / MANIFEST)
-    chain.sync_directory(place)
+    sync_directory(place)
     return SealedCopy(id, token, serial, str(place), made_at, keys, hashlib.sha256(content).digest(), second)
 
 

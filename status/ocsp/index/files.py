@@ -26,6 +26,7 @@ from struct import Struct
 
 import msgspec
 
+from core.durable import sync_directory
 from status.ocsp.index.records import KEY_OCTETS, Frame, Record, packed, packed_octets, unpacked
 
 CATALOGUE = "catalogue"
@@ -267,14 +268,6 @@ def write_durably(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
     os.replace(temporary, path)
     sync_directory(path.parent)
-
-
-def sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def is_whole(path: Path) -> bool:
