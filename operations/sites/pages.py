@@ -11,17 +11,14 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
-import tomllib
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
 from core.settings import Settings
 from core.sites import Site
+from operations import templates
 from operations.sites.shelf import Held
 
 CONTENT = Path(__file__).parent / "content"
@@ -52,7 +49,7 @@ def page(site: Site, held: Held, settings: Settings) -> bytes:
     """The page (HTML, UTF-8) of a site that shows `held`."""
     leaf = held.leaf
     return (
-        _environment()
+        templates.environment(CONTENT)
         .get_template("page.html.j2")
         .render(
             site=site,
@@ -64,7 +61,7 @@ def page(site: Site, held: Held, settings: Settings) -> bytes:
             chain=[each.issuer.rfc4514_string() for each in held.chain],
             pem=leaf.public_bytes(Encoding.PEM).decode(),
             style=Markup(STYLE),
-            words=_words(),
+            words=templates.words(CONTENT),
         )
         .encode()
     )
@@ -87,17 +84,3 @@ async def answer(content: bytes, reader: asyncio.StreamReader, writer: asyncio.S
     lines = (f"HTTP/1.1 {status}", *_HEADERS, f"Content-Length: {len(content)}", "", "")
     writer.write("\r\n".join(lines).encode() + (b"" if method == b"HEAD" else content))
     await writer.drain()
-
-
-@cache
-def _environment() -> Environment:
-    return Environment(
-        loader=FileSystemLoader(CONTENT),
-        autoescape=select_autoescape(("html.j2",)),
-        undefined=StrictUndefined,
-    )
-
-
-@cache
-def _words() -> dict[str, Any]:
-    return tomllib.loads((CONTENT / "words.toml").read_text(encoding="utf-8"))

@@ -6,16 +6,14 @@ Must never: hand on octets of a stranger that drive a terminal or a browser.
 from __future__ import annotations
 
 import json
-import tomllib
 from dataclasses import asdict
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
+from operations import templates
 from operations.watch.finding import Finding, State, worst
 from operations.watch.memory import Look, Memory
 
@@ -90,7 +88,7 @@ def page(findings: list[Finding], memory: Memory, at: int, repository: str) -> s
     """One HTML page in both languages, which loads nothing."""
     counted = sorted(findings, key=lambda found: -found.state.rank)
     return (
-        _environment()
+        templates.environment(CONTENT)
         .get_template("page.html.j2")
         .render(
             findings=counted,
@@ -98,7 +96,7 @@ def page(findings: list[Finding], memory: Memory, at: int, repository: str) -> s
             at=_time(at),
             repository=repository,
             looks=[_look(each) for each in memory.looks[-SHOWN_LOOKS:][::-1]],
-            words=_words(),
+            words=templates.words(CONTENT),
             languages=LANGUAGES,
         )
     )
@@ -110,17 +108,3 @@ def _look(look: Look) -> dict[str, Any]:
 
 def _time(at: int) -> str:
     return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC"
-
-
-@cache
-def _environment() -> Environment:
-    return Environment(
-        loader=FileSystemLoader(CONTENT),
-        autoescape=select_autoescape(("html.j2",)),
-        undefined=StrictUndefined,
-    )
-
-
-@cache
-def _words() -> dict[str, Any]:
-    return tomllib.loads((CONTENT / "words.toml").read_text(encoding="utf-8"))
