@@ -11,7 +11,7 @@ import pytest
 from tests.fuzz.targets import TARGETS
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "fuzz"
-SECONDS = 8
+SECONDS = 4
 CORPUS = [(file.parent.name, file) for file in sorted(VECTORS.glob("*/*"))]
 
 

@@ -374,7 +374,7 @@ async def test_over_a_year_of_issuing_revoking_and_outages_nothing_served_is_sta
         house.clock.at += 6 * HOUR
         if step % 20 == 0:
             house.vault.renew_responders(house.clock.now() + 14 * DAY)
-        if step % 3 == 0:
+        if step % 6 == 0:
             living.append((await house.issue(days=chance.choice((6, 30, 90))), house.clock.now()))
         if living and chance.random() < 0.1:
             serial = chance.choice(living)[0]
