@@ -10,6 +10,7 @@ from typing import cast
 
 import dns.message
 
+from tests.world.addresses import free_port
 from validation.dns.resolver import Answer, LookupFailure, Type
 
 Entry = Exception | Iterable[str | bytes] | None
@@ -74,13 +75,12 @@ class ScriptedServer:
     async def __aenter__(self) -> ScriptedServer:
         loop = asyncio.get_running_loop()
         self._stream: asyncio.Server | None = None
+        self.port = free_port()
         if self._tcp:
-            self._stream = await asyncio.start_server(self._serve_stream, "127.0.0.1", 0)
-            self.port = self._stream.sockets[0].getsockname()[1]
+            self._stream = await asyncio.start_server(self._serve_stream, "127.0.0.1", self.port)
         self._datagrams, _ = await loop.create_datagram_endpoint(
             lambda: _Datagrams(self), local_addr=("127.0.0.1", self.port)
         )
-        self.port = self._datagrams.get_extra_info("sockname")[1]
         return self
 
     async def __aexit__(self, *_: object) -> None:

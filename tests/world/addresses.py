@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import socket
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,23 +67,32 @@ ATTACKER_WEB = "11.66.0.1"
 """Where the attacker's own hosts are."""
 
 
+_FROM = 20_000
+_EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_taken: set[int] = set()
+
+
 def free_port(*addresses: str) -> int:
-    """A port that is free now for TCP and UDP on all `addresses` (default: 127.0.0.1)."""
+    """A port that is free now for TCP and UDP on all `addresses` (default: 127.0.0.1).
+
+    It lies below those that the kernel gives to clients: one of them could take it before its server does.
+    No port is given out twice in a process.
+    """
     wanted = addresses or ("127.0.0.1",)
-    for _ in range(50):
-        held: list[socket.socket] = []
-        port = 0
-        try:
-            for address in wanted:
-                for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
-                    sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, kind)
-                    held.append(sock)
-                    sock.bind((address, port))
-                    port = sock.getsockname()[1]
+    for _ in range(200):
+        port = random.SystemRandom().randrange(_FROM, int(_EPHEMERAL.read_text().split()[0]))
+        if port not in _taken and all(_is_free(address, port) for address in wanted):
+            _taken.add(port)
             return port
-        except OSError:
-            continue
-        finally:
-            for sock in held:
-                sock.close()
     raise RuntimeError(f"no port is free on {', '.join(wanted)}")
+
+
+def _is_free(address: str, port: int) -> bool:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+        with socket.socket(family, kind) as sock:
+            try:
+                sock.bind((address, port))
+            except OSError:
+                return False
+    return True
