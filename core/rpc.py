@@ -4,7 +4,11 @@ A frame is a 32-bit big-endian length and one msgpack array: `[id, method, param
 `[id, kind, body]` from the server, where kind is 0 (result), 1 (refused), 2 (transient) or 3 (halt).
 Calls made in one turn of the event loop leave in one write, and so do their answers.
 
-Must never: carry a Python object that is not one of the dataclasses named by a `Method`.
+A field `actor` of a request is what its sender calls itself.  A handler finds there who the sender is by the
+kernel's word, with that claim beside it (core/caller.py): none can forget to ask.
+
+Must never: carry a Python object that is not one of the dataclasses named by a `Method`; let a handler take
+a claim for its caller.
 """
 
 from __future__ import annotations
@@ -15,12 +19,13 @@ import os
 import socket
 import struct
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
 import msgspec
 
+from core import caller
 from core.errors import HaltIssuance, Refused, TransientError
 
 P = TypeVar("P")
@@ -28,6 +33,9 @@ R = TypeVar("R")
 
 MAX_FRAME = 128 * 1024 * 1024
 """Octets. A full CRL of a million entries is 45 MB (docs/adr/0003); anything larger is a fault."""
+
+ACTOR = "actor"
+"""The field of a request that says who asks."""
 
 _LENGTH = struct.Struct(">I")
 _PEERCRED = struct.Struct("3i")
@@ -59,6 +67,7 @@ class Peer:
 
 Allow = Callable[[Peer, str], bool]
 OnRefusal = Callable[[Peer, str], Awaitable[None]]
+_Handler = Callable[[Peer, bytes], Awaitable[bytes]]
 
 
 class _Frames(asyncio.Protocol):
@@ -115,7 +124,7 @@ class RpcServer:
         self._allow = allow
         self._on_refusal = on_refusal
         self._refused: set[tuple[int, str]] = set()
-        self._handlers: dict[str, Callable[[bytes], Awaitable[bytes]]] = {}
+        self._handlers: dict[str, _Handler] = {}
         self._server: asyncio.Server | None = None
         self._connections: set[_ServerConnection] = set()
 
@@ -123,9 +132,13 @@ class RpcServer:
         """Serve `method` by `handler`."""
         decoder = msgspec.msgpack.Decoder(method.params)
         encode = msgspec.msgpack.Encoder().encode
+        by_actor = is_dataclass(method.params) and ACTOR in {each.name for each in fields(method.params)}
 
-        async def call(params: bytes) -> bytes:
-            return encode(await handler(decoder.decode(params)))
+        async def call(peer: Peer, octets: bytes) -> bytes:
+            params: Any = decoder.decode(octets)
+            if by_actor:
+                params = replace(params, actor=caller.named(peer.uid, peer.pid, params.actor))
+            return encode(await handler(params))
 
         self._handlers[method.name] = call
 
@@ -163,7 +176,7 @@ class RpcServer:
 class _ServerConnection(_Frames):
     def __init__(
         self,
-        handlers: dict[str, Callable[[bytes], Awaitable[bytes]]],
+        handlers: dict[str, _Handler],
         must_be_allowed: OnRefusal,
         connections: set[_ServerConnection],
     ) -> None:
@@ -200,7 +213,7 @@ class _ServerConnection(_Frames):
             if name not in self._handlers:
                 raise Refused("rpc.unknown", f"no method {name!r} here")
             await self._must_be_allowed(self._peer, name)
-            kind, body = _RESULT, msgspec.Raw(await self._handlers[name](params))
+            kind, body = _RESULT, msgspec.Raw(await self._handlers[name](self._peer, params))
         except Refused as error:
             kind, body = _REFUSED, [error.code, error.detail]
         except msgspec.MsgspecError as error:

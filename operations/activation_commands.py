@@ -11,15 +11,14 @@ BR 6.2.8, 6.2.9; CPS 6.2.8, 6.2.9, 6.4; docs/operations.md.
 from __future__ import annotations
 
 import asyncio
-import getpass
 import json
-import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from core import caller
 from core.data_directory import DataDirectory
 from core.errors import ConfigurationError, Refused, TransientError
 from core.people import Identity
@@ -101,7 +100,9 @@ def deactivate(
 
         async def call(vault: Vault) -> ActivationState:
             state = await vault.activation()
-            return await vault.deactivate(consent.consent(person, consent.DEACTIVATE, _actor(), state))
+            return await vault.deactivate(
+                consent.consent(person, consent.DEACTIVATE, caller.claimed(), state)
+            )
 
         return _tell(_ask(directory, call), json_)
 
@@ -122,7 +123,7 @@ def halt(
 
     def stop() -> int:
         directory = invocation(config, data, set_).directory()
-        return _tell(_ask(directory, lambda vault: vault.halt(_actor(), reason)), json_)
+        return _tell(_ask(directory, lambda vault: vault.halt(caller.claimed(), reason)), json_)
 
     exit_with(stop)
 
@@ -146,9 +147,9 @@ def resume(
 
         async def call(vault: Vault) -> ActivationState:
             if person is None:
-                return await vault.resume(ConsentRequest(_actor()))
+                return await vault.resume(ConsentRequest(caller.claimed()))
             state = await vault.activation()
-            return await vault.resume(consent.consent(person, consent.RESUME, _actor(), state))
+            return await vault.resume(consent.consent(person, consent.RESUME, caller.claimed(), state))
 
         return _tell(_ask(directory, call), json_)
 
@@ -212,8 +213,3 @@ def _share(chosen: Path | None, directory: DataDirectory, person: Identity, stat
     raise ConfigurationError(
         f"no share of {person.person.name} ({id}) lies in {directory.shares}: name its file with --share"
     )
-
-
-def _actor() -> str:
-    """Who types, by the operating system's word, behind `sudo` too."""
-    return os.environ.get("SUDO_USER") or getpass.getuser()

@@ -10,7 +10,6 @@ RFC 8555 section 7.3.4.
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -20,6 +19,7 @@ from acme_server.registration.deactivate import revoke_account
 from acme_server.store import accounts, bindings
 from acme_server.store.bindings import BindingKey
 from acme_server.urls import Urls
+from core import caller
 from core.clock import Clock
 from core.data_directory import DataDirectory
 from core.database import Database, Rows, Transaction
@@ -173,7 +173,7 @@ def serve(
 
 def add(data: DataDirectory, label: str, reusable: bool, expires_at: int | None) -> Added:
     """The command line's side.  Raises `Refused`, or `TransientError` when no app runs here."""
-    return local_api.call(data, ADD, AddRequest(label, reusable, expires_at, getpass.getuser()))
+    return local_api.call(data, ADD, AddRequest(label, reusable, expires_at, caller.claimed()))
 
 
 def list_all(data: DataDirectory) -> list[Listed]:
@@ -195,7 +195,7 @@ def withdraw(
     """
     newly, ended = False, 0
     while True:
-        request = WithdrawRequest(kid, end_accounts, getpass.getuser())
+        request = WithdrawRequest(kid, end_accounts, caller.claimed())
         done = local_api.call(data, WITHDRAW, request)
         newly, ended = newly or done.newly, ended + done.ended
         if not done.left or not end_accounts:

@@ -5,9 +5,9 @@ Must never: let the app guess what was meant: the texts themselves travel.
 
 from __future__ import annotations
 
-import getpass
 from dataclasses import dataclass
 
+from core import caller
 from core.data_directory import DataDirectory
 from core.errors import Refused
 from core.rpc import Method
@@ -127,7 +127,7 @@ def approve(
             "--config that states it",
         )
     drafts = text.drafts(document, settings)
-    english, japanese, actor = drafts["en"], drafts["ja"], getpass.getuser()
+    english, japanese, actor = drafts["en"], drafts["ja"], caller.claimed()
     request = ApproveRequest(
         document, version, english, japanese, sha256, by, minutes, summary_en, summary_ja, actor
     )
@@ -136,13 +136,13 @@ def approve(
 
 def publish(data: DataDirectory, document: Document, version: str, effective_at: int) -> Done:
     """The command line's side.  Raises as `list_all`."""
-    request = PublishRequest(document, version, effective_at, getpass.getuser())
+    request = PublishRequest(document, version, effective_at, caller.claimed())
     return local_api.call(data, PUBLISH, request)
 
 
 def add_pdf(data: DataDirectory, document: Document, version: str, language: str, content: bytes) -> Done:
     """The command line's side.  Raises as `list_all`."""
-    return local_api.call(data, PDF, PdfRequest(document, version, language, content, getpass.getuser()))
+    return local_api.call(data, PDF, PdfRequest(document, version, language, content, caller.claimed()))
 
 
 def public_text(data: DataDirectory, document: Document, version: str, language: str) -> str:

@@ -7,7 +7,6 @@ BR 4.2.1; CPS 5.2.1.
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,6 +14,7 @@ from acme_server.registration import holds as rules
 from acme_server.store import accounts, orders
 from acme_server.store import holds as rows
 from acme_server.store.holds import Decision, Hold
+from core import caller
 from core.data_directory import DataDirectory
 from core.database import Database, Reader, Transaction
 from core.errors import Refused
@@ -127,7 +127,7 @@ def decide(data: DataDirectory, order: str, decision: Decision, note: str) -> tu
     """The command line's side; `order` is an id or a URL.  The order's names.  Raises as `list_all`."""
     order_id = order.rstrip("/").rpartition("/")[2]
     approved = decision is Decision.APPROVED
-    return local_api.call(data, DECIDE, DecideRequest(order_id, approved, note, getpass.getuser())).names
+    return local_api.call(data, DECIDE, DecideRequest(order_id, approved, note, caller.claimed())).names
 
 
 def _waiting(reader: Reader, held: Hold) -> Waiting:

@@ -8,7 +8,6 @@ RFC 9773 section 4.2; BR 5.7.1.2.
 
 from __future__ import annotations
 
-import getpass
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from acme_server.registration.incident import Page
 from acme_server.store import incidents
 from acme_server.store.incidents import Fate, Incident
 from acme_server.store.selection import Selection
+from core import caller
 from core.clock import Clock
 from core.data_directory import DataDirectory
 from core.database import Database, Rows
@@ -156,7 +156,7 @@ class Operator:
 
     def __init__(self, data: DataDirectory) -> None:
         self._client = RpcClient(data.app_socket, owner=data.audit)
-        self._actor = getpass.getuser()
+        self._actor = caller.claimed()
 
     async def close(self) -> None:
         """Close the connection."""

@@ -7,7 +7,6 @@ RFC 8555 section 6.6; docs/adr/0022.
 
 from __future__ import annotations
 
-import getpass
 from dataclasses import dataclass
 
 from acme_server.context import Context
@@ -15,6 +14,7 @@ from acme_server.registration import rates, standing
 from acme_server.registration.rates import Limit
 from acme_server.store import accounts, bindings, overrides
 from acme_server.store.overrides import Override
+from core import caller
 from core.data_directory import DataDirectory
 from core.database import Rows, Transaction
 from core.ephemeral import LONGEST_PERIOD, MOST_COUNT
@@ -157,12 +157,12 @@ def set_override(
     data: DataDirectory, subject: str, limit: str, count: int, period: int, note: str
 ) -> Override:
     """The command line's side: what is in force now.  Raises as `list_all`."""
-    return local_api.call(data, SET, SetRequest(subject, limit, count, period, note, getpass.getuser()))
+    return local_api.call(data, SET, SetRequest(subject, limit, count, period, note, caller.claimed()))
 
 
 def clear(data: DataDirectory, subject: str, limit: str) -> tuple[Override, ...]:
     """The command line's side: what has ended.  Raises as `list_all`."""
-    return local_api.call(data, CLEAR, ClearRequest(subject, limit, getpass.getuser())).found
+    return local_api.call(data, CLEAR, ClearRequest(subject, limit, caller.claimed())).found
 
 
 def show(data: DataDirectory, account: str, names: tuple[str, ...]) -> Shown:

@@ -8,7 +8,6 @@ Must never: be reachable from a network.
 from __future__ import annotations
 
 import asyncio
-import getpass
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from acme_server.registration import compromise
+from core import caller
 from core.data_directory import DataDirectory
 from core.database import Database
 from core.errors import Refused, TransientError
@@ -103,7 +103,7 @@ async def block_key(data: DataDirectory, spki_sha256: bytes, cause: str) -> Bloc
     """The command line's side.  Raises `Refused`, or `TransientError` when no app runs here."""
     client = RpcClient(data.app_socket, owner=data.audit)
     try:
-        return await client.call(BLOCK_KEY, BlockRequest(spki_sha256, cause, getpass.getuser()))
+        return await client.call(BLOCK_KEY, BlockRequest(spki_sha256, cause, caller.claimed()))
     finally:
         await client.close()
 

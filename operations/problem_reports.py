@@ -7,14 +7,13 @@ BR 4.9.3, 4.9.5; CPS 1.5.2; requirements 2.55-2.57.
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 from acme_server.registration import revocation_run
 from acme_server.store import accounts, revocation_runs
 from acme_server.store.revocation_runs import Phase, Run
-from core import certificates, compromise, report_rows
+from core import caller, certificates, compromise, report_rows
 from core.causes import Cause, reason_of
 from core.data_directory import DataDirectory
 from core.database import Database, Rows, Transaction
@@ -177,20 +176,20 @@ def show(data: DataDirectory, number: str) -> Shown:
 
 def answer(data: DataDirectory, number: str, text: str, told: str) -> Line:
     """The preliminary report was given."""
-    return local_api.call(data, ANSWER, AnswerRequest(number, text, told, getpass.getuser()))
+    return local_api.call(data, ANSWER, AnswerRequest(number, text, told, caller.claimed()))
 
 
 def decide(
     data: DataDirectory, number: str, cause: str, serials: tuple[bytes, ...], run_id: str, note: str
 ) -> Shown:
     """What is to be done."""
-    request = DecideRequest(number, cause, serials, run_id, note, getpass.getuser())
+    request = DecideRequest(number, cause, serials, run_id, note, caller.claimed())
     return local_api.call(data, DECIDE, request)
 
 
 def close(data: DataDirectory, number: str, note: str) -> Line:
     """Nothing more is to be done."""
-    return local_api.call(data, CLOSE, CloseRequest(number, note, getpass.getuser()))
+    return local_api.call(data, CLOSE, CloseRequest(number, note, caller.claimed()))
 
 
 def add(
@@ -204,7 +203,7 @@ def add(
     contact: str,
 ) -> Line:
     """A report that came otherwise."""
-    actor = getpass.getuser()
+    actor = caller.claimed()
     request = AddRequest(received_at, channel, kind, serials, names, description, contact, actor)
     return local_api.call(data, ADD, request)
 

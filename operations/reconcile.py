@@ -7,12 +7,11 @@ CPS 5.7.2, 5.7.4.
 
 from __future__ import annotations
 
-import getpass
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from core import gaps
+from core import caller, gaps
 from core.data_directory import DataDirectory
 from core.database import Database
 from core.durable import sync_directory
@@ -146,14 +145,14 @@ def bring(data: DataDirectory, kind: str, der: bytes) -> PutBack:
 
 def accept(data: DataDirectory, reason: str) -> Accepted:
     """Answer for what is missing."""
-    return local_api.call(data, ACCEPT, Word(reason, getpass.getuser()))
+    return local_api.call(data, ACCEPT, Word(reason, caller.claimed()))
 
 
 def begin(data: DataDirectory) -> bool:
     """Close the CA: at once where it runs (True), else at its next start."""
     if data.app_socket.exists():
         try:
-            local_api.call(data, BEGIN, Word("", getpass.getuser()))
+            local_api.call(data, BEGIN, Word("", caller.claimed()))
         except TransientError:
             _mark(data)
         else:

@@ -10,7 +10,6 @@ BR 4.9.1.1, 4.9.5; CPS 5.7.3.
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -19,7 +18,7 @@ from acme_server.registration import revocation_run
 from acme_server.store import revocation_runs, selection
 from acme_server.store.revocation_runs import Counts, Phase, Run
 from acme_server.store.selection import Selection
-from core import certificates
+from core import caller, certificates
 from core.causes import Cause, reason_of
 from core.clock import Clock
 from core.data_directory import DataDirectory
@@ -81,13 +80,12 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Why, and by whom; `reason` None for the cause's own, `learned_at` None for now (POSIX seconds)."""
+    """Why; `reason` None for the cause's own, `learned_at` None for now (POSIX seconds)."""
 
     cause: Cause
     reason: int | None
     note: str
     learned_at: int | None
-    actor: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +95,7 @@ class BeginRequest:
     decision: Decision
     selection: Selection | None
     until: int
+    actor: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +188,7 @@ def serve(
                 selection=request.selection,
                 learned_at=learned_at,
                 began_at=tx.now,
-                began_by=decision.actor,
+                began_by=request.actor,
                 phase=Phase.GATHERING,
                 cursor=0,
                 until=request.until,
@@ -259,11 +258,11 @@ class Operator:
 
     async def begin(self, decision: Decision, chosen: Selection, until: int) -> RunState:
         """Begin a run over what was counted up to row `until`; the app goes on whatever happens here."""
-        return await self._client.call(BEGIN, BeginRequest(decision, chosen, until))
+        return await self._client.call(BEGIN, BeginRequest(decision, chosen, until, caller.claimed()))
 
     async def begin_with(self, decision: Decision, serials: Sequence[bytes]) -> RunState:
         """The same over serial numbers: nothing is revoked before all of them are there."""
-        run = await self._client.call(BEGIN, BeginRequest(decision, None, 0))
+        run = await self._client.call(BEGIN, BeginRequest(decision, None, 0, caller.claimed()))
         await self._name(run.run_id, serials)
         return await self._client.call(START, RunId(run.run_id))
 
@@ -286,11 +285,6 @@ class Operator:
                 total.expired + page.expired,
             )
         return total
-
-
-def decided(cause: Cause, reason: int | None, note: str, learned_at: int | None) -> Decision:
-    """The decision of whoever types."""
-    return Decision(cause, reason, note, learned_at, getpass.getuser())
 
 
 def _known(rows: Rows, serials: Sequence[bytes], now: int) -> Known:

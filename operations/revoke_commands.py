@@ -132,7 +132,7 @@ def revoke(
     """
 
     def ask() -> int:
-        from operations.revoke import decided
+        from operations.revoke import Decision
 
         given = invocation(config, data, set_)
         named = words.serials(serials or [], serials_file)
@@ -141,7 +141,7 @@ def revoke(
         if cause is None and not dry_run:
             raise ConfigurationError(f"--cause says why (it sets reason and deadline): {', '.join(Cause)}")
         since = words.time("--learned-at", learned_at) if learned_at else None
-        decision = None if cause is None else decided(cause, _code(reason), note, since)
+        decision = None if cause is None else Decision(cause, _code(reason), note, since)
 
         async def work(operator: Operator) -> int:
             count = await (_known(operator, named) if named else _chosen(operator, chosen))

@@ -354,7 +354,7 @@ class ActivateRequest:
 class ConsentRequest:
     """A person's signed word that the vault be locked, or that issuance go on (signer/consent.py).
 
-    Where the PIN lies in a file there is nobody to sign: then `actor` alone says who asks.
+    Where the PIN lies in a file there is nobody to sign: then `actor` alone says who asks (core/rpc.py).
     """
 
     actor: str

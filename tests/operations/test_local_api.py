@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -63,6 +64,22 @@ async def app(database: Database, data: DataDirectory) -> AsyncIterator[None]:
     await server.listen(data.app_socket)
     yield
     await server.close()
+
+
+@pytest.mark.usefixtures("app")
+@pytest.mark.clause("BR 5.4.1")
+async def test_who_sets_another_name_is_in_the_audit_log_with_its_uid_and_that_name_as_a_claim(
+    database: Database, data: DataDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SUDO_USER", raising=False)
+    monkeypatch.setenv("LOGNAME", "the head of the CA")
+    await local_api.block_key(data, b"k" * 32, "found on the net")
+    row = database.reader.one("SELECT subject FROM audit WHERE kind = 'key-blocked'")
+    assert row is not None
+    told, _, claim = row["subject"].rpartition(", ")
+    assert told.startswith("operator ")
+    assert f"uid {os.getuid()}" in told
+    assert claim == 'who says "the head of the CA"'
 
 
 @pytest.mark.usefixtures("app")

@@ -233,7 +233,7 @@ async def test_what_is_issued_after_the_count_is_not_revoked_with_it(
     chosen = Selection(issuer_id="ec-1")
     counted = await operator.count(chosen, lambda looked, rows: None)
     await database.write(lambda tx: put(tx, 9))
-    decision = revoke.decided(Cause.MISISSUANCE, None, "", None)
+    decision = revoke.Decision(Cause.MISISSUANCE, None, "", None)
     run = await operator.begin(decision, chosen, counted.until)
     while run.ended_at is None:
         await asyncio.sleep(0.01)
