@@ -55,7 +55,14 @@ PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
 
 
 class NoProof(CaError):
-    """It proves nothing; the message says why, and what would."""
+    """It proves nothing; the message says why, and what would.
+
+    `word` names the message for pages that say it in another language (status/pages/content/words.toml).
+    """
+
+    def __init__(self, word: str, message: str) -> None:
+        super().__init__(message)
+        self.word = word
 
 
 class Form(StrEnum):
@@ -95,18 +102,20 @@ def check(proof: Proof, ca: str) -> None:
     if proof.form is Form.CSR:
         found = of_csr(proof.signed)
         if found.spki != proof.spki:
-            raise NoProof("the CSR is another key's")
+            raise NoProof("other-key", "the CSR is another key's")
         return
     if proof.form is Form.JWS:
         found, challenge = _of_jws_parts(proof.signed, proof.signature)
         if found.spki != proof.spki:
-            raise NoProof("the JWS is another key's")
+            raise NoProof("other-key", "the JWS is another key's")
     else:
         challenge = proof.signed
         if not _verifies(key, proof.signature, challenge):
-            raise NoProof("the signature does not verify")
+            raise NoProof("signature", "the signature does not verify")
     if not challenge.decode("ascii", "replace").startswith(beginning(ca)):
-        raise NoProof(f"what was signed is no challenge of this CA: it begins with {beginning(ca)!r}")
+        raise NoProof(
+            "other-ca", f"what was signed is no challenge of this CA: it begins with {beginning(ca)!r}"
+        )
 
 
 def of_signature(key: PublicKey, challenge: str, signature: bytes) -> Proof | None:
@@ -130,7 +139,7 @@ def of_private_key(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey, challeng
 def of_csr(der: bytes) -> Proof:
     """The proof that a DER CSR is.  Raises `NoProof`."""
     if len(der) > MOST_OCTETS:
-        raise NoProof("the CSR is longer than any that is needed: put only the common name in it")
+        raise NoProof("csr-size", "the CSR is longer than any that is needed: put only the common name in it")
     try:
         request = x509.load_der_x509_csr(der)
         key = _fit(request.public_key())  # before the signature: a huge key takes long to verify
@@ -138,14 +147,20 @@ def of_csr(der: bytes) -> Proof:
         algorithm = request.signature_hash_algorithm
         valid = request.is_signature_valid
     except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
-        raise NoProof(f"the CSR cannot be read ({error})") from None
+        raise NoProof("csr-unreadable", f"the CSR cannot be read ({error})") from None
     if not isinstance(algorithm, hashes.SHA256 | hashes.SHA384 | hashes.SHA512):
-        raise NoProof("the CSR must be signed with SHA-256, 384 or 512: weaker hashes can be made to collide")
+        raise NoProof(
+            "csr-hash",
+            "the CSR must be signed with SHA-256, 384 or 512: weaker hashes can be made to collide",
+        )
     if not valid:
-        raise NoProof("the signature of the CSR does not verify: make it with the key in question")
+        raise NoProof(
+            "csr-signature", "the signature of the CSR does not verify: make it with the key in question"
+        )
     if not any(name.startswith(TITLE) for name in names):
         raise NoProof(
-            f"the common name of the CSR must begin with {TITLE!r}: anybody may publish another CSR"
+            "csr-name",
+            f"the common name of the CSR must begin with {TITLE!r}: anybody may publish another CSR",
         )
     return Proof(Form.CSR, spki_of(key), der, b"")
 
@@ -156,17 +171,19 @@ def of_jws(text: str) -> tuple[Proof, str]:
     The caller judges the challenge's age; that it is one of ours is for `check`.  Raises `NoProof`.
     """
     if len(text) > MOST_OCTETS:
-        raise NoProof("the JWS is longer than any that is needed")
+        raise NoProof("jws-size", "the JWS is longer than any that is needed")
     text = text.strip()
     if text.startswith("{"):
         members = _json(text, "the JWS")
         if set(members) != {"protected", "payload", "signature"}:
-            raise NoProof("a flattened JWS has exactly the members protected, payload and signature")
+            raise NoProof(
+                "jws-form", "a flattened JWS has exactly the members protected, payload and signature"
+            )
         parts = [str(members[name]) for name in ("protected", "payload", "signature")]
     else:
         parts = text.split(".")
     if len(parts) != 3:
-        raise NoProof("a JWS in compact form has three parts with dots between them")
+        raise NoProof("jws-form", "a JWS in compact form has three parts with dots between them")
     head, payload, signature = parts
     proof, challenge = _of_jws_parts(f"{head}.{payload}".encode(), _base64url(signature, "the signature"))
     return proof, challenge.decode("ascii", "replace").rstrip("\n")
@@ -177,7 +194,7 @@ def public_key(spki: bytes) -> PublicKey:
     try:
         return _fit(serialization.load_der_public_key(spki))
     except (ValueError, UnsupportedAlgorithm):
-        raise NoProof("the public key cannot be read") from None
+        raise NoProof("key-unreadable", "the public key cannot be read") from None
 
 
 def spki_of(key: PublicKey) -> bytes:
@@ -206,8 +223,9 @@ def _fit(key: object) -> PublicKey:
     elif isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name in CURVES:
         return key
     raise NoProof(
+        "key-kind",
         "this CA certifies RSA keys of 2048, 3072 and 4096 bits and keys on P-256, P-384 and P-521: no "
-        "certificate of ours has this key"
+        "certificate of ours has this key",
     )
 
 
@@ -239,16 +257,18 @@ def _of_jws_parts(signing_input: bytes, signature: bytes) -> tuple[Proof, bytes]
     )
     jwk, alg = header.get("jwk"), str(header.get("alg"))
     if {"crit", "b64"} & header.keys() or not isinstance(jwk, dict):
-        raise NoProof("the protected header holds alg and jwk, and neither crit nor b64")
+        raise NoProof("jws-header", "the protected header holds alg and jwk, and neither crit nor b64")
     if _PRIVATE & jwk.keys():
-        raise NoProof("the jwk holds the private key: give the key itself as PEM instead, as described")
+        raise NoProof(
+            "jws-private", "the jwk holds the private key: give the key itself as PEM instead, as described"
+        )
     try:
         wrapped: Any = JWK.from_json(jwk)
         key = public_key(wrapped.key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
     except (josepy_errors.Error, ValueError, TypeError, KeyError, AttributeError, OverflowError):
-        raise NoProof("the jwk is no RSA or elliptic curve public key") from None
+        raise NoProof("jws-key", "the jwk is no RSA or elliptic curve public key") from None
     if not _jws_verifies(key, alg, signature, signing_input):
-        raise NoProof(f"the signature of the JWS ({alg}) does not verify with its jwk")
+        raise NoProof("jws-signature", f"the signature of the JWS ({alg}) does not verify with its jwk")
     return Proof(Form.JWS, spki_of(key), signing_input, signature), _base64url(payload, "the payload")
 
 
@@ -274,9 +294,9 @@ def _json(text: str, what: str) -> dict[str, Any]:
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
-        raise NoProof(f"{what} is no JSON") from None
+        raise NoProof("jws-form", f"{what} is no JSON") from None
     if not isinstance(found, dict):
-        raise NoProof(f"{what} is no JSON object")
+        raise NoProof("jws-form", f"{what} is no JSON object")
     return found
 
 
@@ -284,4 +304,4 @@ def _base64url(text: str, what: str) -> bytes:
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
-        raise NoProof(f"{what} is not base64url") from None
+        raise NoProof("jws-form", f"{what} is not base64url") from None

@@ -22,6 +22,7 @@ from status.pages import secret as secrets_
 from status.pages.bounds import Bounds
 from status.pages.certificate import CertificatePage
 from status.pages.challenge import Challenges
+from status.pages.log_names import LogNames
 from status.pages.lookup import Lookup
 from status.pages.published import Published
 from status.pages.receipt import Receipts
@@ -49,7 +50,7 @@ def pages(
     bounds = Bounds(Addresses(settings.acme), clock)
     receipts = Receipts(settings, secret, spool, lambda: reader, clock)
     challenges = Challenges(secret, base_url(settings), clock)
-    lookup = Lookup(responder, reader, Published(data.repository), clock)
+    lookup = Lookup(responder, reader, Published(data.repository), LogNames(settings.ct, clock), clock)
     return (
         CertificatePage(settings, lookup, bounds),
         ReportPage(settings, spool, challenges, receipts, bounds, clock, randomness),

@@ -26,7 +26,7 @@ from status.pages.bounds import Act, Bounds
 from status.pages.lookup import Answer, Found, Lookup
 from status.pages.named import Named
 from status.pages.reading import Unreadable
-from status.pages.rendering import LANGUAGES, data, instant, page, wants_data
+from status.pages.rendering import LANGUAGES, data, instant, page, wants_data, words
 
 MOST = 5
 """Certificates that are looked up of one form: a chain has three."""
@@ -72,7 +72,7 @@ class CertificatePage:
         asked = named.read(text, file)
         found = await self._look(asked)
         fault = "" if found else ("unread" if asked.unread or asked.any else "nothing")
-        unread = ", ".join([*asked.unread, *asked.names][:3])
+        unread = named.told([*asked.unread, *asked.names][:3], words(language)["the_file"])
         if wants_data(request):
             if fault:
                 return data({"fault": fault, "detail": unread}, status=422)
@@ -158,7 +158,15 @@ class CertificatePage:
         if found.certificate is not None:
             shown |= certificate_facts(found.certificate)
             shown["precertificate"] = found.precertificate
-            shown["logs"] = [{"log": each.log, "at": instant(each.at)} for each in found.logs]
+            shown["logs"] = [
+                {
+                    "log": each.log,
+                    "name": each.name or None,
+                    "operator": each.operator or None,
+                    "at": instant(each.at),
+                }
+                for each in found.logs
+            ]
         return shown
 
 

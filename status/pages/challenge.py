@@ -45,10 +45,13 @@ class Challenges:
             or tail is None
             or not self._secret.is_mark(_PURPOSE, text, tail[2])
         ):
-            raise NoProof("what was signed is no challenge of this page: sign the line shown here, unchanged")
+            raise NoProof(
+                "challenge",
+                "what was signed is no challenge of this page: sign the line shown here, unchanged",
+            )
         try:
             made = datetime.strptime(tail[1], "%Y-%m-%dT%H:%M:%S%z").timestamp()
         except ValueError:
-            raise NoProof("the challenge holds no time") from None
+            raise NoProof("challenge", "the challenge holds no time") from None
         if not made <= self._clock.latest() <= made + LIFETIME:
-            raise NoProof("the challenge is over: sign the new one shown here")
+            raise NoProof("challenge-over", "the challenge is over: sign the new one shown here")

@@ -31,14 +31,6 @@ MOST_KEY_OCTETS = 4096
 MOST_KEYS = 8
 """Public keys that a bare signature is tried with."""
 
-_ENCRYPTED = (
-    "the private key is encrypted: remove the passphrase first (openssl pkey -in key.pem -out plain.pem), or "
-    "rather sign the challenge with it"
-)
-_UNREADABLE = (
-    "the private key cannot be read: give it as PEM or DER (PKCS #8, PKCS #1, SEC 1) or as OpenSSH has it"
-)
-
 
 class Challenges(Protocol):
     """Those of challenge.py."""
@@ -68,12 +60,12 @@ def proof_of(sent: bytearray, challenge: str, challenges: Challenges, keys: Iter
         try:
             return _of_private_key(_private_der, octets, challenges.fresh())
         except NoProof as error:
-            if str(error) == _ENCRYPTED:
+            if error.word == "private-encrypted":
                 raise
         try:
             return key_proofs.of_csr(bytes(octets))
         except NoProof as error:
-            if "cannot be read" not in str(error):
+            if error.word != "csr-unreadable":
                 raise
     return _of_signature(bytes(octets), challenge, challenges, keys)
 
@@ -81,14 +73,16 @@ def proof_of(sent: bytearray, challenge: str, challenges: Challenges, keys: Iter
 def _of_signature(signature: bytes, challenge: str, challenges: Challenges, keys: Iterable[bytes]) -> Proof:
     if not challenge:
         raise NoProof(
-            "it came without the challenge that was signed: send that line in the field `challenge`"
+            "no-challenge",
+            "it came without the challenge that was signed: send that line in the field `challenge`",
         )
     challenges.require_fresh(challenge)
     known = list(dict.fromkeys(keys))[:MOST_KEYS]
     if not known:
         raise NoProof(
+            "no-key",
             "a signature alone does not tell whose it is: name the certificate above as PEM, or put the "
-            "public key there (openssl pkey -in key.pem -pubout)"
+            "public key there (openssl pkey -in key.pem -pubout)",
         )
     for spki in known:
         try:
@@ -98,22 +92,25 @@ def _of_signature(signature: bytes, challenge: str, challenges: Challenges, keys
         if proof is not None:
             return proof
     raise NoProof(
+        "signature-of-none",
         "the signature does not verify with the key of any certificate named above: sign the challenge with "
-        "SHA-256, exactly as it is shown"
+        "SHA-256, exactly as it is shown",
     )
 
 
 def _of_private_key(load: Callable[[bytearray], Any], octets: bytearray, challenge: str) -> Proof:
     if len(octets) > MOST_KEY_OCTETS:
-        raise NoProof("this is longer than any private key of a certificate of ours: send the key alone")
+        raise NoProof(
+            "private-size", "this is longer than any private key of a certificate of ours: send the key alone"
+        )
     try:
         key = load(octets)
     except TypeError:
-        raise NoProof(_ENCRYPTED) from None
+        raise _encrypted() from None
     except (ValueError, UnsupportedAlgorithm) as error:
         # `from None`, and no word of the library's: nobody knows what it quotes.
         encrypted = "password" in str(error).lower() or b"ENCRYPTED" in octets
-        raise NoProof(_ENCRYPTED if encrypted else _UNREADABLE) from None
+        raise (_encrypted() if encrypted else _unreadable()) from None
     if isinstance(key, rsa.RSAPrivateKey) and key.key_size in RSA_SIZES:
         made = _signed(key, challenge)
     elif isinstance(key, ec.EllipticCurvePrivateKey):
@@ -121,7 +118,8 @@ def _of_private_key(load: Callable[[bytearray], Any], octets: bytearray, challen
         made = _signed(key, challenge)
     else:
         raise NoProof(
-            "this CA certifies RSA and elliptic curve keys only: no certificate of ours has this key"
+            "key-kind",
+            "this CA certifies RSA and elliptic curve keys only: no certificate of ours has this key",
         )
     return made
 
@@ -131,7 +129,9 @@ def _signed(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey, challenge: str)
         return key_proofs.of_private_key(key, challenge)
     except Exception:
         # A key made up of wrong numbers: OpenSSL checks its own signature.
-        raise NoProof("the private key does not fit together: its numbers are not those of one key") from None
+        raise NoProof(
+            "private-broken", "the private key does not fit together: its numbers are not those of one key"
+        ) from None
 
 
 def _private_pem(octets: bytearray) -> Any:
@@ -149,7 +149,7 @@ def _csr_der(pem: bytes) -> bytes:
     try:
         return x509.load_pem_x509_csr(pem).public_bytes(Encoding.DER)
     except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
-        raise NoProof("the CSR cannot be read: send it as PEM or DER") from None
+        raise NoProof("csr-unreadable", "the CSR cannot be read: send it as PEM or DER") from None
 
 
 def _base64(sent: bytearray) -> bytearray:
@@ -157,5 +157,22 @@ def _base64(sent: bytearray) -> bytearray:
         return bytearray(base64.b64decode(bytes(sent).translate(None, b" \t\r\n"), validate=True))
     except (binascii.Error, ValueError):
         raise NoProof(
-            "this is no private key, CSR or JWS, nor a signature in base64 (openssl base64 -in proof.sig)"
+            "no-form",
+            "this is no private key, CSR or JWS, nor a signature in base64 (openssl base64 -in proof.sig)",
         ) from None
+
+
+def _encrypted() -> NoProof:
+    return NoProof(
+        "private-encrypted",
+        "the private key is encrypted: remove the passphrase first (openssl pkey -in key.pem -out plain.pem),"
+        " or rather sign the challenge with it",
+    )
+
+
+def _unreadable() -> NoProof:
+    return NoProof(
+        "private-unreadable",
+        "the private key cannot be read: give it as PEM or DER (PKCS #8, PKCS #1, SEC 1) or as OpenSSH has "
+        "it",
+    )

@@ -33,6 +33,7 @@ from core.errors import CaError
 from repo_static.publisher import ROOT_ID
 from status.crl import scopes
 from status.ocsp.responder import Responder
+from status.pages.log_names import LogNames
 from status.pages.named import serial_of
 from status.pages.published import Issuer, Published, Shard
 
@@ -62,10 +63,15 @@ class OcspSaid:
 
 @dataclass(frozen=True, slots=True)
 class Logged:
-    """An embedded SCT: the log's id (base64) and when it promised, POSIX seconds."""
+    """An embedded SCT: the log's id (base64) and when it promised, POSIX seconds.
+
+    `name` and `operator` are those of the log list, "" where it does not know the log.
+    """
 
     log: str
     at: int
+    name: str
+    operator: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +100,13 @@ class Found:
 class Lookup:
     """Looks certificates up for the status page."""
 
-    def __init__(self, responder: Responder, reader: Reader, published: Published, clock: Clock) -> None:
+    def __init__(
+        self, responder: Responder, reader: Reader, published: Published, names: LogNames, clock: Clock
+    ) -> None:
         self._responder = responder
         self._reader = reader
         self._published = published
+        self._names = names
         self._clock = clock
 
     def now(self) -> int:
@@ -216,7 +225,7 @@ class Lookup:
             crl=shard,
             crl_name=name,
             register=register,
-            logs=_logs(certificate),
+            logs=_logs(certificate, self._names),
             precertificate=certificate is not None and _has(certificate, ExtensionOID.PRECERT_POISON),
         )
 
@@ -301,7 +310,7 @@ def _shard_number(
     return scopes.named_by(certificate, issuer_id)
 
 
-def _logs(certificate: x509.Certificate | None) -> tuple[Logged, ...]:
+def _logs(certificate: x509.Certificate | None, names: LogNames) -> tuple[Logged, ...]:
     if certificate is None:
         return ()
     try:
@@ -309,7 +318,9 @@ def _logs(certificate: x509.Certificate | None) -> tuple[Logged, ...]:
     except x509.ExtensionNotFound:
         return ()
     return tuple(
-        Logged(base64.b64encode(each.log_id).decode(), int(each.timestamp.timestamp()))
+        Logged(
+            base64.b64encode(each.log_id).decode(), int(each.timestamp.timestamp()), *names.of(each.log_id)
+        )
         for each in found.value
     )
 

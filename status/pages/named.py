@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from cryptography import x509
@@ -28,6 +28,9 @@ _HEX = re.compile(r"(?:0[xX])?((?:[0-9a-fA-F]{2}[:-])*[0-9a-fA-F]{1,2}|[0-9a-fA-
 _DECIMAL = re.compile(r"[0-9]{1,50}")
 _NAME = re.compile(r"(?:\*\.)?(?:[a-z0-9_](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]")
 _PREFIX = re.compile(r"serial(?: ?number)? ?[:=]\s?", re.IGNORECASE)
+
+FILE = "\0file"
+"""In `Named.unread`: the file.  A page names it in its own language; in a text field no NUL arrives."""
 
 UNREADABLE = (
     *(ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension),
@@ -67,6 +70,11 @@ def read(text: str, file: bytes = b"") -> Named:
     return found
 
 
+def told(unread: Iterable[str], file: str) -> str:
+    """What could not be read, for a page whose word for the file is `file`."""
+    return ", ".join(file if each == FILE else each for each in unread)
+
+
 def serial_of(certificate: x509.Certificate) -> bytes:
     """The content octets of its serial number; b"" for a negative one, which is none of ours."""
     number = certificate.serial_number
@@ -80,7 +88,7 @@ def _file(octets: bytes, found: Named) -> None:
     try:
         _text(octets.decode("ascii"), found)
     except UnicodeDecodeError:
-        found.unread.append("the file")
+        found.unread.append(FILE)
 
 
 def _text(text: str, found: Named) -> None:

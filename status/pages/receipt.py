@@ -75,7 +75,11 @@ class Receipts:
     async def _show(self, language: str, request: web.Request) -> web.Response:
         number, mark = request.match_info["number"], request.match_info["mark"]
         if not is_number(number) or not self._secret.is_mark(_PURPOSE, number, mark):
-            raise web.HTTPNotFound
+            if wants_data(request):
+                return data({"fault": "no_receipt"}, status=404)
+            return page(
+                "refused.html.j2", language, self._settings, status=404, word="no_receipt", place="report"
+            )
         found, now = self._find(number), self._clock.latest()
         if wants_data(request):
             return data(receipt_data(found, now))

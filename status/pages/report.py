@@ -45,7 +45,7 @@ from status.pages.challenge import Challenges
 from status.pages.evidence import proof_of
 from status.pages.reading import Form, Unreadable
 from status.pages.receipt import Receipts, receipt_data
-from status.pages.rendering import LANGUAGES, data, page, wants_data
+from status.pages.rendering import LANGUAGES, data, page, wants_data, words
 
 _KEPT = ("kind", "certificates", "description", "contact")
 """Fields that a page shows again after a mistake.  Never the proof: it may be a private key."""
@@ -119,7 +119,7 @@ class ReportPage:
         except Unreadable as error:
             return self._refused(request, language, error.status, "unreadable")
         try:
-            draft = await self._read(form, request)
+            draft = await self._read(form, request, language)
         finally:
             form.forget()
         if draft.faults:
@@ -138,7 +138,7 @@ class ReportPage:
             return data({**found, "url": base_url(self._settings) + path}, status=201)
         return web.Response(status=303, headers={"Location": path, "Cache-Control": "no-store"})
 
-    async def _read(self, form: Form, request: web.Request) -> _Draft:
+    async def _read(self, form: Form, request: web.Request, language: str) -> _Draft:
         draft = _Draft({name: form.text(name) for name in _KEPT})
         values = draft.values
         draft.certificates = named.read(values["certificates"], bytes(form.octets("certificate_file")))
@@ -148,8 +148,9 @@ class ReportPage:
             draft.fault("kind", "choose_kind")
         if b"PRIVATE KEY" in form.octets("certificate_file") or "PRIVATE KEY" in values["certificates"]:
             draft.fault("certificates", "key_elsewhere")
-        elif draft.certificates.unread:
-            draft.fault("certificates", "unread", ", ".join(draft.certificates.unread[:5]))
+        elif found.unread:
+            file = words(language)["the_file"]
+            draft.fault("certificates", "unread", named.told(found.unread[:5], file))
         elif count > MOST_NAMED:
             draft.fault("certificates", "too_many_named", str(MOST_NAMED))
         sent = form.octets("proof") if form.octets("proof").strip() else form.octets("proof_file")
@@ -160,7 +161,7 @@ class ReportPage:
                 if name != "certificates":
                     draft.fault(name, "key_elsewhere")
         if sent:
-            await self._prove(draft, sent, form.text("challenge"), request)
+            await self._prove(draft, sent, form.text("challenge"), request, language)
         if not values["description"] and draft.proof is None:
             draft.fault("description", "describe")
         for name, most in (("description", MOST_DESCRIPTION), ("contact", MOST_CONTACT)):
@@ -171,7 +172,9 @@ class ReportPage:
         draft.faults.sort(key=lambda fault: _ORDER.index(fault[0]))
         return draft
 
-    async def _prove(self, draft: _Draft, sent: bytearray, challenge: str, request: web.Request) -> None:
+    async def _prove(
+        self, draft: _Draft, sent: bytearray, challenge: str, request: web.Request, language: str
+    ) -> None:
         if seconds := await self._bounds.wait(request, Act.PROOF):
             draft.fault("proof", "too_many_proofs", str(seconds))
             return
@@ -180,7 +183,8 @@ class ReportPage:
             proof = proof_of(sent, challenge, self._challenges, keys)
             key_proofs.check(proof, base_url(self._settings))
         except NoProof as error:
-            draft.fault("proof", "no_proof", str(error))
+            said = words(language)["reporting"].get("proofs", {})
+            draft.fault("proof", "no_proof", said.get(error.word) or str(error))
             return
         draft.proof = proof
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,11 +51,18 @@ class Site:
             return response
 
 
-@pytest.fixture
-async def site(house: Any) -> AsyncIterator[Site]:
+@asynccontextmanager
+async def serving(house: Any) -> AsyncIterator[Site]:
+    """The pages of a house as its settings are now."""
     made = pages(house.settings, house.data, house.reader, house.responder, house.clock, SystemRandomness())
     server = TestServer(app.build(house.responder, house.data.repository, house.clock, made))
     await server.start_server()
     async with ClientSession() as client:
         yield Site(house, server, client, Spool(house.data.reports), made)
     await server.close()
+
+
+@pytest.fixture
+async def site(house: Any) -> AsyncIterator[Site]:
+    async with serving(house) as made:
+        yield made
