@@ -51,10 +51,15 @@ class Isolation:
         """Arguments for `subprocess` that make the process of `role` its user."""
         if not self.on:
             return {}
-        extra = [user_gid(USERS["app"])] if role == "app" else []
-        # The sites are a stranger's: no file, and no socket, that the group may use.
-        group = USERS[role] if role == OPTIONAL else GROUP
-        return {"user": USERS[SAME_USER.get(role, role)], "group": group, "extra_groups": extra}
+        user = USERS[SAME_USER.get(role, role)]
+        if role == OPTIONAL:
+            # The sites are a stranger's: no file, and no socket, that the group may use.
+            return {"user": user, "group": user, "extra_groups": []}
+        if user == USERS["status"]:
+            # What it makes is for the app to read and for nobody else.
+            return {"user": user, "group": user, "extra_groups": [GROUP]}
+        extra = [USERS["app"], USERS["status"]] if role == "app" else []
+        return {"user": user, "group": GROUP, "extra_groups": extra}
 
 
 def decide(settings: Settings, data: DataDirectory) -> Isolation:
@@ -88,11 +93,14 @@ def arrange(isolation: Isolation, data: DataDirectory) -> None:
         repository/ocsp
                        acme-ca-status : acme-ca    0755
         status, status/answers
-                       acme-ca-status : acme-ca-app  2750   after a restore the app reads what was answered
+                       acme-ca-status : acme-ca-status  0750   after a restore the app reads what was answered
         sites          acme-ca-sites               0700
-        reports        acme-ca-status : acme-ca-app  2770   status writes, the app takes away
+        reports        acme-ca-status : acme-ca-status  0770   status writes, the app takes away
         run            root : acme-ca              1770   sockets
         log            root : acme-ca-app          1770   the supervisor opens all but the access log
+
+    The app is in the group of status, whose own group what status makes belongs to: no directory needs the
+    set-group-ID bit, which systemd lets no service set (RestrictSUIDSGID).
     """
     private = {
         data.tokens: "vault",
@@ -119,12 +127,10 @@ def arrange(isolation: Isolation, data: DataDirectory) -> None:
         if USERS[role] in _made():
             _give(path, user_uid(USERS[role]), group)
         path.chmod(0o700)
-    _give(data.reports, user_uid(USERS["status"]), user_gid(USERS["app"]))
-    data.reports.chmod(0o2770)  # what is made in it belongs to the app's group too
     data.answers.mkdir(exist_ok=True)
-    _give(data.status, user_uid(USERS["status"]), user_gid(USERS["app"]))
-    for path in (data.status, data.answers):
-        path.chmod(0o2750)
+    for path, mode in ((data.reports, 0o770), (data.status, 0o750), (data.answers, 0o750)):
+        _give(path, user_uid(USERS["status"]), user_gid(USERS["status"]))
+        path.chmod(mode)
     app = user_uid(USERS["app"])
     _give(data.repository, app, group)
     data.repository.chmod(0o755)

@@ -6,6 +6,7 @@ import subprocess
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,15 +52,18 @@ def test_a_process_without_a_user_of_its_own_knows_no_roles() -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give directories away")
-def test_as_root_each_role_gets_its_own_user(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(isolation, "user_gid", lambda name: 4711)
+def test_as_root_each_role_gets_its_own_user() -> None:
     options = {role: Isolation("").spawn_options(role) for role in isolation.USERS}
     assert len({option["user"] for option in options.values()}) == len(isolation.USERS)
     sites = options.pop("sites")
+    status = options.pop("status")
     assert {option["group"] for option in options.values()} == {isolation.GROUP}
     # The test sites are in no group that may read the database or use a socket.
     assert (sites["group"], sites["extra_groups"]) == ("acme-ca-sites", [])
-    assert options["app"]["extra_groups"] == [4711]
+    # What status makes is of its own group, in which is the app and nobody else.
+    assert (status["group"], status["extra_groups"]) == ("acme-ca-status", ["acme-ca"])
+    assert options["app"]["extra_groups"] == ["acme-ca-app", "acme-ca-status"]
+    assert options["perspective"]["extra_groups"] == []
     assert options["vault"]["extra_groups"] == []
 
 
@@ -97,14 +101,18 @@ def test_who_serves_the_public_files_can_read_and_not_write_them(monkeypatch: py
         store.replace("manifest.json", b"manifest")
         isolation.arrange(Isolation(""), data)
 
+        status, app = isolation.USERS["status"], isolation.USERS["app"]
+
         def tried(user: str, *words: str) -> int:
-            extra = [uids[user]] if user == isolation.USERS["app"] else []
-            options = {"user": uids[user], "group": group, "extra_groups": extra}
+            options: dict[str, Any] = {"user": uids[user], "group": group, "extra_groups": []}
+            if user == app:
+                options["extra_groups"] = [uids[app], uids[status]]
+            elif user == status:
+                options |= {"group": uids[status], "extra_groups": [group]}
             command = ["/bin/sh", "-c", " ".join(words)]
             ran = subprocess.run(command, cwd=data.repository, stderr=subprocess.DEVNULL, **options)  # type: ignore[call-overload]
             return int(ran.returncode)
 
-        status, app = isolation.USERS["status"], isolation.USERS["app"]
         assert tried(status, "cat crl/ec1-0.crl manifest.json >/dev/null") == 0
         for act in (
             "echo x >> crl/ec1-0.crl",
@@ -125,3 +133,21 @@ def test_who_serves_the_public_files_can_read_and_not_write_them(monkeypatch: py
         assert tried(isolation.USERS["perspective"], f"cat {kept}") != 0
         for act in (f"echo x >> {kept}", f"rm -f {kept}", f"cat {secret}"):
             assert tried(app, act) != 0, act
+        # A report is written by status, read and taken away by the app, and seen by nobody else.
+        assert tried(status, "umask 027; echo x > ../reports/report") == 0
+        assert tried(isolation.USERS["perspective"], "cat ../reports/report") != 0
+        assert tried(app, "cat ../reports/report > /dev/null && rm ../reports/report") == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give directories away")
+def test_no_directory_needs_a_bit_that_systemd_forbids(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RestrictSUIDSGID=yes of deploy/acme-server.service: chmod with these bits is EPERM."""
+    monkeypatch.setattr(isolation, "user_uid", lambda name: 0)
+    monkeypatch.setattr(isolation, "user_gid", lambda name: 0)
+    monkeypatch.setattr(isolation, "GROUP", "root")
+    data = DataDirectory(tmp_path / "data")
+    isolation.arrange(Isolation(""), data)
+    bits = stat.S_ISUID | stat.S_ISGID
+    assert [path for path in data.root.rglob("*") if path.stat().st_mode & bits] == []
