@@ -22,9 +22,9 @@ from core import caller
 from core.data_directory import DataDirectory
 from core.errors import ConfigurationError, Refused, TransientError
 from core.people import Identity
-from operations.command import DATA, Config, Data, Json, Set, exit_with, invocation, say
+from operations.command import command, say
 from operations.command import passphrase as passphrase_of
-from operations.process import Exit
+from operations.options import PassphraseFile, Reporting
 from operations.screens import activation_lines
 from signer import consent
 from signer.api import ActivationState, ConsentRequest
@@ -39,121 +39,77 @@ ShareFile = Annotated[
     Path | None,
     typer.Option("--share", help="Your share's file, if it is not in the data directory."),
 ]
-PassphraseFile = Annotated[
-    Path | None, typer.Option(exists=True, dir_okay=False, help="For automation; else it is asked.")
-]
 Call = Callable[[Vault], Awaitable[ActivationState]]
 
 
 def register(application: typer.Typer) -> None:
     """Add the commands."""
-    for command in (activate, deactivate, halt, resume):
-        application.command()(command)
+    for each in (activate, deactivate, halt, resume):
+        command(application)(each)
 
 
 def activate(
-    identity: Who,
-    share: ShareFile = None,
-    passphrase_file: PassphraseFile = None,
-    config: Config = None,
-    data: Data = DATA,
-    set_: Set = None,
-    json_: Json = False,
+    given: Reporting, identity: Who, share: ShareFile = None, passphrase_file: PassphraseFile = None
 ) -> None:
     """Hand your share of the PIN to the vault.
 
     When enough people have done so within ten minutes, it opens the token, and orders go on.
     """
+    directory = given.directory()
+    person = _identity(identity, passphrase_file)
 
-    def hand_over() -> int:
-        directory = invocation(config, data, set_).directory()
-        person = _identity(identity, passphrase_file)
+    async def call(vault: Vault) -> ActivationState:
+        state = await vault.activation()
+        if not state.locked or not state.threshold:
+            return state
+        found = _share(share, directory, person, state)
+        return await vault.activate(consent.activation(person, found.open(person), found.index, state))
 
-        async def call(vault: Vault) -> ActivationState:
-            state = await vault.activation()
-            if not state.locked or not state.threshold:
-                return state
-            found = _share(share, directory, person, state)
-            return await vault.activate(consent.activation(person, found.open(person), found.index, state))
-
-        return _tell(_ask(directory, call), json_)
-
-    exit_with(hand_over)
+    _tell(_ask(directory, call), given.json)
 
 
-def deactivate(
-    identity: Who,
-    passphrase_file: PassphraseFile = None,
-    config: Config = None,
-    data: Data = DATA,
-    set_: Set = None,
-    json_: Json = False,
-) -> None:
+def deactivate(given: Reporting, identity: Who, passphrase_file: PassphraseFile = None) -> None:
     """Agree that the vault closes its token.
 
     When as many people agree as open it, it does.  Published status stays served, orders wait.
     """
+    directory = given.directory()
+    person = _identity(identity, passphrase_file)
 
-    def agree() -> int:
-        directory = invocation(config, data, set_).directory()
-        person = _identity(identity, passphrase_file)
+    async def call(vault: Vault) -> ActivationState:
+        state = await vault.activation()
+        return await vault.deactivate(consent.consent(person, consent.DEACTIVATE, caller.claimed(), state))
 
-        async def call(vault: Vault) -> ActivationState:
-            state = await vault.activation()
-            return await vault.deactivate(
-                consent.consent(person, consent.DEACTIVATE, caller.claimed(), state)
-            )
-
-        return _tell(_ask(directory, call), json_)
-
-    exit_with(agree)
+    _tell(_ask(directory, call), given.json)
 
 
 def halt(
+    given: Reporting,
     reason: Annotated[str, typer.Option(help="Why: for the journal, and for whoever is to resume.")],
-    config: Config = None,
-    data: Data = DATA,
-    set_: Set = None,
-    json_: Json = False,
 ) -> None:
     """Stop issuing certificates, at once.
 
     CRLs, OCSP answers and revocation go on; it lasts through restarts, until `resume`.
     """
-
-    def stop() -> int:
-        directory = invocation(config, data, set_).directory()
-        return _tell(_ask(directory, lambda vault: vault.halt(caller.claimed(), reason)), json_)
-
-    exit_with(stop)
+    directory = given.directory()
+    _tell(_ask(directory, lambda vault: vault.halt(caller.claimed(), reason)), given.json)
 
 
-def resume(
-    identity: MaybeWho = None,
-    passphrase_file: PassphraseFile = None,
-    config: Config = None,
-    data: Data = DATA,
-    set_: Set = None,
-    json_: Json = False,
-) -> None:
+def resume(given: Reporting, identity: MaybeWho = None, passphrase_file: PassphraseFile = None) -> None:
     """Agree that issuing goes on after `halt`.
 
     Where people share the PIN, as many must agree as open the token.
     """
+    directory = given.directory()
+    person = None if identity is None else _identity(identity, passphrase_file)
 
-    def agree() -> int:
-        directory = invocation(config, data, set_).directory()
-        person = None if identity is None else _identity(identity, passphrase_file)
+    async def call(vault: Vault) -> ActivationState:
+        if person is None:
+            return await vault.resume(ConsentRequest(caller.claimed()))
+        state = await vault.activation()
+        return await vault.resume(consent.consent(person, consent.RESUME, caller.claimed(), state))
 
-        async def call(vault: Vault) -> ActivationState:
-            if person is None:
-                return await vault.resume(ConsentRequest(caller.claimed()))
-            state = await vault.activation()
-            return await vault.resume(consent.consent(person, consent.RESUME, caller.claimed(), state))
-
-        return _tell(_ask(directory, call), json_)
-
-    exit_with(agree)
+    _tell(_ask(directory, call), given.json)
 
 
 def _ask(directory: DataDirectory, call: Call) -> ActivationState:
@@ -172,7 +128,7 @@ def _ask(directory: DataDirectory, call: Call) -> ActivationState:
         ) from error
 
 
-def _tell(state: ActivationState, json_: bool) -> int:
+def _tell(state: ActivationState, json_: bool) -> None:
     if json_:
         say(
             json.dumps(
@@ -190,7 +146,6 @@ def _tell(state: ActivationState, json_: bool) -> int:
     else:
         for line in activation_lines(state):
             say(line)
-    return Exit.DONE
 
 
 def _identity(path: Path, passphrase_file: Path | None) -> Identity:

@@ -34,11 +34,8 @@ from operations import (
     revoke_commands,
     watch_commands,
 )
-from operations.command import DATA as _DATA
-from operations.command import Config, Data, Json, Set
-from operations.command import exit_with as _exit
-from operations.command import invocation as _invocation
-from operations.command import say as _say
+from operations.command import command, say
+from operations.options import Given, Reporting
 from operations.process import Exit
 from operations.process import main as run_process
 from operations.supervisor import check_ports, check_prerequisites
@@ -67,130 +64,105 @@ application.add_typer(repository_commands.application)
 application.add_typer(incident_commands.application)
 
 
-@application.command()
-def run(
-    config: Config = None,
-    data: Data = _DATA,
-    set_: Set = None,
-    crash_at: Annotated[str, typer.Option(hidden=True, metavar="CHILD:STEP")] = "",
-) -> None:
+@command(application)
+def run(given: Given, crash_at: Annotated[str, typer.Option(hidden=True, metavar="CHILD:STEP")] = "") -> int:
     """Run a CA until Ctrl-C; make one where there is none.
 
     All its processes are started here, and started again when they die.
     """
-    _exit(lambda: run_supervisor(_invocation(config, data, set_), _say, SystemClock(), crash_at))
+    return run_supervisor(given.invocation(), say, SystemClock(), crash_at)
 
 
-@application.command()
-def perspective(code: str, config: Config = None, data: Data = _DATA, set_: Set = None) -> None:
+@command(application)
+def perspective(given: Given, code: str) -> int:
     """Run one perspective alone (`run` starts those of this machine too)."""
-    raise typer.Exit(
-        run_process(["perspective", "--code", code, *_invocation(config, data, set_).arguments()])
-    )
+    return run_process(["perspective", "--code", code, *given.invocation().arguments()])
 
 
-application.command("perspective-key")(mpic_commands.perspective_key)
+command(application, "perspective-key")(mpic_commands.perspective_key)
 
 
-@application.command()
-def vault(config: Config = None, data: Data = _DATA, set_: Set = None) -> None:
+@command(application)
+def vault(given: Given) -> int:
     """Run the vault alone (`run` starts it too)."""
-    raise typer.Exit(run_process(["vault", *_invocation(config, data, set_).arguments()]))
+    return run_process(["vault", *given.invocation().arguments()])
 
 
-@application.command("check-config")
-def check_config(config: Config = None, data: Data = _DATA, set_: Set = None, json_: Json = False) -> None:
+@command(application, "check-config")
+def check_config(given: Reporting) -> None:
     """Check the settings and what they need.
 
     Starts and changes nothing.
     """
+    invocation = given.invocation()
+    settings = invocation.settings()
+    now = SystemClock().now()
+    checks.dated(settings, now)
+    for sentence in today.coming(settings, now):
+        print(f"warning: {sentence}", file=sys.stderr)
+    if not settings.mpic.listen:  # a perspective's own host has no token
+        check_prerequisites(settings, invocation.directory())
+    if settings.redis.url:
+        from core.ephemeral.redis.standing import examine
 
-    def check() -> int:
-        invocation = _invocation(config, data, set_)
-        settings = invocation.settings()
-        now = SystemClock().now()
-        checks.dated(settings, now)
-        for sentence in today.coming(settings, now):
-            print(f"warning: {sentence}", file=sys.stderr)
-        if not settings.mpic.listen:  # a perspective's own host has no token
-            check_prerequisites(settings, invocation.directory())
-        if settings.redis.url:
-            from core.ephemeral.redis.standing import examine
-
-            examine(settings.redis, invocation.directory().nonces, SystemClock())
-        try:
-            check_ports(settings)
-        except ConfigurationError as error:
-            # What runs now holds its own ports.
-            print(f"note: {error}", file=sys.stderr)
-        if json_:
-            _say(json.dumps(asdict(settings), indent=2))
-        else:
-            _say(f"the settings are good ({settings.ca.rules.value} rules)")
-        return Exit.DONE
-
-    _exit(check)
+        examine(settings.redis, invocation.directory().nonces, SystemClock())
+    try:
+        check_ports(settings)
+    except ConfigurationError as error:
+        # What runs now holds its own ports.
+        print(f"note: {error}", file=sys.stderr)
+    if given.json:
+        say(json.dumps(asdict(settings), indent=2))
+    else:
+        say(f"the settings are good ({settings.ca.rules.value} rules)")
 
 
-@application.command("resolver-config")
-def resolver_config(config: Config = None, data: Data = _DATA, set_: Set = None) -> None:
+@command(application, "resolver-config")
+def resolver_config(given: Given) -> None:
     """Print unbound.conf for a resolver that you run yourself.
 
     With validation.unbound each perspective writes its own, and this is not needed.
     """
+    from validation.dns import eyes
 
-    def show() -> int:
-        from validation.dns import eyes
-
-        _say(eyes.printed(_invocation(config, data, set_).settings()))
-        return Exit.DONE
-
-    _exit(show)
+    say(eyes.printed(given.settings()))
 
 
-@application.command()
-def status(config: Config = None, data: Data = _DATA, set_: Set = None, json_: Json = False) -> None:
+@command(application)
+def status(given: Reporting) -> int:
     """What runs, and what is not as it should be."""
+    from operations.report import gather, screen
 
-    def report() -> int:
-        from operations.report import gather, screen
-
-        found = gather(_invocation(config, data, set_))
-        _say(json.dumps(found, indent=2) if json_ else screen(found))
-        return Exit.DONE if found["running"] else Exit.NOT_RUNNING
-
-    _exit(report)
+    found = gather(given.invocation())
+    say(json.dumps(found, indent=2) if given.json else screen(found))
+    return Exit.DONE if found["running"] else Exit.NOT_RUNNING
 
 
-@application.command("verify-audit")
-def verify_audit(config: Config = None, data: Data = _DATA, set_: Set = None, json_: Json = False) -> None:
+@command(application, "verify-audit")
+def verify_audit(given: Reporting) -> int:
     """Check the audit log's hash chain.
 
     From its first record to its last; works while the CA runs and while it does not.
     """
+    from core import audit
+    from core.database import Reader
 
-    def verify() -> int:
-        from core import audit
-        from core.database import Reader
-
-        directory = _invocation(config, data, set_).directory()
-        if not directory.database.exists():
-            raise ConfigurationError(f"--data: {directory.root} holds no CA yet; `run` makes one")
-        reader = Reader(directory.database)
-        try:
-            faults, head = audit.verify(reader), audit.head(reader)
-        finally:
-            reader.close()
-        if json_:
-            _say(json.dumps({"records": head.sequence, "head": head.hash.hex(), "faults": faults}))
-        else:
-            for fault in faults:
-                _say(fault)
-            whole = "is whole" if not faults else f"is BROKEN: {len(faults)} faults"
-            _say(f"the audit log of {head.sequence} records {whole}; its head is {head.hash.hex()}")
-        return Exit.REFUSED if faults else Exit.DONE
-
-    _exit(verify)
+    directory = given.directory()
+    if not directory.database.exists():
+        raise ConfigurationError(f"--data: {directory.root} holds no CA yet; `run` makes one")
+    reader = Reader(directory.database)
+    try:
+        faults, head = audit.verify(reader), audit.head(reader)
+    finally:
+        reader.close()
+    if given.json:
+        say(json.dumps({"records": head.sequence, "head": head.hash.hex(), "faults": faults}))
+    else:
+        for fault in faults:
+            say(fault)
+        whole = "is whole" if not faults else f"is BROKEN: {len(faults)} faults"
+        say(f"the audit log of {head.sequence} records {whole}; its head is {head.hash.hex()}")
+    return Exit.REFUSED if faults else Exit.DONE
 
 
 revoke_commands.register(application)

@@ -1,30 +1,25 @@
-"""What all commands of `acme-server` share: their common options, and how they end.
+"""What all commands of `acme-server` share: how they are entered, and how they end.
 
 Must never: show a traceback for a refusal, or print a secret.
 """
 
 from __future__ import annotations
 
+import functools
 import getpass
+import inspect
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any, TypeVar
 
 import typer
 
 from core.errors import CaError, ConfigurationError, TransientError
+from operations.options import Options
 from operations.process import Exit
-from operations.supervisor import Invocation
 
-Config = Annotated[
-    Path | None, typer.Option("--config", help="The settings; ./config.toml when there is one.")
-]
-# readable=False: an isolated CA's directory cannot be listed, and the refusal is ours to word.
-Data = Annotated[Path, typer.Option("--data", readable=False, help="The CA's data directory.")]
-Set = Annotated[list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override one.")]
-Json = Annotated[bool, typer.Option("--json", help="For programs.")]
-DATA = Path("data")
+C = TypeVar("C", bound=Callable[..., int | None])
 
 
 def group(name: str, help_: str) -> typer.Typer:
@@ -34,11 +29,41 @@ def group(name: str, help_: str) -> typer.Typer:
     )
 
 
-def invocation(config: Path | None, data: Path, overrides: list[str] | None) -> Invocation:
-    """What the common options say."""
-    if config is None and Path("config.toml").is_file():
-        config = Path("config.toml")
-    return Invocation(config, data, tuple(overrides or ()))
+def command(application: typer.Typer, name: str | None = None, help_: str | None = None) -> Callable[[C], C]:
+    """Enter the decorated function as a command, by its own name and docstring unless others are given.
+
+    The function does the work: it returns an exit code, None for `Exit.DONE`, or raises a `CaError`.
+    """
+
+    def enter(function: C) -> C:
+        application.command(name, help=help_)(for_typer(function))
+        return function
+
+    return enter
+
+
+def for_typer(function: Callable[..., int | None]) -> Callable[..., None]:
+    """`function` as typer takes it: every list of options spread, behind the options of its own."""
+    own: list[inspect.Parameter] = []
+    lists: dict[str, type[Options]] = {}
+    for each in inspect.signature(function, eval_str=True).parameters.values():
+        if isinstance(each.annotation, type) and issubclass(each.annotation, Options):
+            lists[each.name] = each.annotation
+        else:
+            own.append(each.replace(kind=inspect.Parameter.KEYWORD_ONLY))
+    parameters = [*own, *(each for kind in lists.values() for each in kind.parameters())]
+
+    @functools.wraps(function)
+    def run(**words: Any) -> None:
+        collected = {
+            name: kind(**{each.name: words.pop(each.name) for each in kind.parameters()})
+            for name, kind in lists.items()
+        }
+        exit_with(lambda: function(**words, **collected) or Exit.DONE)
+
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {each.name: each.annotation for each in parameters}
+    return run
 
 
 def say(line: Any) -> None:
@@ -69,10 +94,10 @@ def passphrase(file: Path | None, whose: str, *, new: bool = False) -> str:
     return asked
 
 
-def exit_with(command: Callable[[], int]) -> None:
-    """Run `command`; a refusal is one line on standard error and an exit code, never a traceback."""
+def exit_with(run: Callable[[], int]) -> None:
+    """End with what `run` returns; a refusal is one line on standard error and an exit code, no traceback."""
     try:
-        code = command()
+        code = run()
     except ConfigurationError as error:
         code = _refused(error, Exit.CONFIGURATION)
     except TransientError as error:
@@ -83,7 +108,8 @@ def exit_with(command: Callable[[], int]) -> None:
         code = _refused(
             CaError(f"{error.filename}: {error.strerror}; be root or the CA's user"), Exit.REFUSED
         )
-    raise typer.Exit(code)
+    if code:  # else a group goes on with the command in it
+        raise typer.Exit(code)
 
 
 def _refused(error: Exception, code: Exit) -> Exit:

@@ -14,8 +14,8 @@ from typing import Annotated, Any
 import typer
 
 from core.settings import ExternalAccount
-from operations.command import DATA, Config, Data, Json, Set, exit_with, group, invocation, say
-from operations.process import Exit
+from operations.command import command, group, say
+from operations.options import Reporting
 
 application = group("eab", "Keys of external accounts, which bind ACME accounts to people whom you know.")
 
@@ -29,8 +29,9 @@ Caddy     issuer acme {{
           }}"""
 
 
-@application.command()
+@command(application)
 def add(
+    given: Reporting,
     label: Annotated[str, typer.Option(help="Whose it is: a customer's name or number.")],
     reusable: Annotated[
         bool, typer.Option("--reusable/--single-use", help="Good for many accounts, or for one.")
@@ -43,104 +44,81 @@ def add(
             help="The last day (UTC) on which it makes an account.",
         ),
     ] = None,
-    config: Config = None,
-    data: Data = DATA,
-    set_: Set = None,
-    json_: Json = False,
 ) -> None:
     """Make a key and print it, this once.
 
     Hand key id and HMAC key to its holder by a way that nobody else reads.  What is lost is not shown again:
     withdraw it and make another.
     """
+    from operations import bindings
 
-    def make() -> int:
-        from operations import bindings
-
-        given = invocation(config, data, set_)
-        expires_at = None
-        if expires is not None:
-            expires_at = int((expires.replace(tzinfo=UTC) + timedelta(days=1)).timestamp())
-        made = bindings.add(given.directory(), label, reusable, expires_at)
-        if made.asked == ExternalAccount.OFF:
-            print(
-                'note: acme.external_account is "off", and no key is looked at: set it to "optional" or '
-                '"required" and start the CA again',
-                file=sys.stderr,
-            )
-        if json_:
-            told = {"kid": made.kid, "hmac_key": made.key, "directory": made.directory}
-            say(json.dumps({**told, "label": label, "reusable": reusable, "expires_at": expires_at}))
-            return Exit.DONE
-        until = "" if expires is None else f", until {expires:%Y-%m-%d}"
-        say(f"key id    {made.kid}")
-        say(f"HMAC key  {made.key}")
-        say(f"\nFor {'many accounts' if reusable else 'one account'}{until}. It is shown this once.")
-        say(CLIENTS.format(directory=made.directory, kid=made.kid, key=made.key))
-        return Exit.DONE
-
-    exit_with(make)
+    expires_at = None
+    if expires is not None:
+        expires_at = int((expires.replace(tzinfo=UTC) + timedelta(days=1)).timestamp())
+    made = bindings.add(given.directory(), label, reusable, expires_at)
+    if made.asked == ExternalAccount.OFF:
+        print(
+            'note: acme.external_account is "off", and no key is looked at: set it to "optional" or '
+            '"required" and start the CA again',
+            file=sys.stderr,
+        )
+    if given.json:
+        told = {"kid": made.kid, "hmac_key": made.key, "directory": made.directory}
+        say(json.dumps({**told, "label": label, "reusable": reusable, "expires_at": expires_at}))
+        return
+    until = "" if expires is None else f", until {expires:%Y-%m-%d}"
+    say(f"key id    {made.kid}")
+    say(f"HMAC key  {made.key}")
+    say(f"\nFor {'many accounts' if reusable else 'one account'}{until}. It is shown this once.")
+    say(CLIENTS.format(directory=made.directory, kid=made.kid, key=made.key))
 
 
-@application.command("list")
-def list_(config: Config = None, data: Data = DATA, set_: Set = None, json_: Json = False) -> None:
+@command(application, "list")
+def list_(given: Reporting) -> None:
     """List the keys: whose they are, how often used, and whether they are still good."""
+    from operations import bindings
 
-    def tell() -> int:
-        from operations import bindings
-
-        found = bindings.list_all(invocation(config, data, set_).directory())
-        if json_:
-            say(json.dumps([_as_dict(each) for each in found], indent=2))
-            return Exit.DONE
-        if not found:
-            say("there is no key; `acme-server eab add --label WHO` makes one")
-        for each in found:
-            key = each.key
-            kind = "reusable" if key.reusable else "single-use"
-            until = "" if key.expires_at is None else f", until {_day(key.expires_at - 1)}"
-            say(
-                f"{key.kid}  {each.state:9}  {kind}, {key.uses} made, {each.accounts} valid, "
-                f"of {_day(key.created_at)}{until}  {key.label}"
-            )
-        return Exit.DONE
-
-    exit_with(tell)
+    found = bindings.list_all(given.directory())
+    if given.json:
+        say(json.dumps([_as_dict(each) for each in found], indent=2))
+        return
+    if not found:
+        say("there is no key; `acme-server eab add --label WHO` makes one")
+    for each in found:
+        key = each.key
+        kind = "reusable" if key.reusable else "single-use"
+        until = "" if key.expires_at is None else f", until {_day(key.expires_at - 1)}"
+        say(
+            f"{key.kid}  {each.state:9}  {kind}, {key.uses} made, {each.accounts} valid, "
+            f"of {_day(key.created_at)}{until}  {key.label}"
+        )
 
 
-@application.command()
+@command(application)
 def revoke(
+    given: Reporting,
     kid: Annotated[str, typer.Argument(help="The key id, as `list` shows it.")],
     deactivate_accounts: Annotated[
         bool, typer.Option("--deactivate-accounts", help="Also end the accounts that were made with it.")
     ] = False,
-    config: Config = None,
-    data: Data = DATA,
-    set_: Set = None,
-    json_: Json = False,
 ) -> None:
     """Withdraw a key: it makes no account from now on.
 
     Accounts that it made go on, unless you end them; certificates are not revoked by this.  Run it again
     after an interruption.
     """
+    from operations import bindings
 
-    def ask() -> int:
-        from operations import bindings
+    def progress(ended: int, left: int) -> None:
+        print(f"{ended} accounts ended, {left} left ...", file=sys.stderr)
 
-        def progress(ended: int, left: int) -> None:
-            print(f"{ended} accounts ended, {left} left ...", file=sys.stderr)
-
-        directory = invocation(config, data, set_).directory()
-        newly, ended = bindings.withdraw(directory, kid, deactivate_accounts, progress)
-        if json_:
-            say(json.dumps({"kid": kid, "withdrawn_now": newly, "accounts_ended": ended}))
-        else:
-            what = "is withdrawn" if newly else "was withdrawn before"
-            say(f"{kid} {what}" + (f"; {ended} accounts ended" if deactivate_accounts else ""))
-        return Exit.DONE
-
-    exit_with(ask)
+    directory = given.directory()
+    newly, ended = bindings.withdraw(directory, kid, deactivate_accounts, progress)
+    if given.json:
+        say(json.dumps({"kid": kid, "withdrawn_now": newly, "accounts_ended": ended}))
+    else:
+        what = "is withdrawn" if newly else "was withdrawn before"
+        say(f"{kid} {what}" + (f"; {ended} accounts ended" if deactivate_accounts else ""))
 
 
 def _as_dict(listed: Any) -> dict[str, Any]:

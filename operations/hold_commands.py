@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
 from acme_server.store.holds import Decision
-from operations.command import DATA, Config, Data, Json, Set, exit_with, group, invocation, say
-from operations.process import Exit
+from operations.command import command, group, say
+from operations.options import Reporting
+from operations.screens import moment
 
 application = group("holds", "Orders for high-risk names, which wait for a person (BR 4.2.1).")
 
@@ -19,70 +19,44 @@ Order = Annotated[str, typer.Argument(help="The order's id, as `list` shows it, 
 Note = Annotated[str, typer.Option(help="On what your decision rests; kept in the CA's records.")]
 
 
-@application.command("list")
-def list_(config: Config = None, data: Data = DATA, set_: Set = None, json_: Json = False) -> None:
+@command(application, "list")
+def list_(given: Reporting) -> None:
     """List the orders that wait: for what names, why, since when, and whose they are."""
+    from operations import holds
 
-    def tell() -> int:
-        from operations import holds
-
-        found = holds.list_all(invocation(config, data, set_).directory())
-        if json_:
-            say(json.dumps([asdict(each) for each in found], indent=2))
-            return Exit.DONE
-        if not found:
-            say("no order waits for a person")
-        for each in found:
-            say(f"{each.order_id}  since {_time(each.held_at)}, ends {_time(each.expires)}")
-            say(f"    names    {', '.join(each.names)} (profile {each.profile})")
-            say(f"    because  {each.why}")
-            say(f"    account  {each.account_url} {', '.join(each.contact)}")
-        return Exit.DONE
-
-    exit_with(tell)
+    found = holds.list_all(given.directory())
+    if given.json:
+        say(json.dumps([asdict(each) for each in found], indent=2))
+        return
+    if not found:
+        say("no order waits for a person")
+    for each in found:
+        say(f"{each.order_id}  since {moment(each.held_at)}, ends {moment(each.expires)}")
+        say(f"    names    {', '.join(each.names)} (profile {each.profile})")
+        say(f"    because  {each.why}")
+        say(f"    account  {each.account_url} {', '.join(each.contact)}")
 
 
-@application.command()
-def approve(
-    order: Order,
-    note: Note,
-    config: Config = None,
-    data: Data = DATA,
-    set_: Set = None,
-    json_: Json = False,
-) -> None:
+@command(application)
+def approve(given: Reporting, order: Order, note: Note) -> None:
     """Let an order be issued, after what the CP/CPS asks of a person.
 
     It serves this one order; the next one for the same names waits again.
     """
-    exit_with(lambda: _decide(order, Decision.APPROVED, note, config, data, set_, json_))
+    _decide(given, order, Decision.APPROVED, note)
 
 
-@application.command()
-def refuse(
-    order: Order,
-    note: Note,
-    config: Config = None,
-    data: Data = DATA,
-    set_: Set = None,
-    json_: Json = False,
-) -> None:
+@command(application)
+def refuse(given: Reporting, order: Order, note: Note) -> None:
     """Make an order invalid.  Its subscriber is told to write to ca.contact, and nothing of the note."""
-    exit_with(lambda: _decide(order, Decision.REFUSED, note, config, data, set_, json_))
+    _decide(given, order, Decision.REFUSED, note)
 
 
-def _decide(
-    order: str, decision: Decision, note: str, config: Config, data: Data, set_: Set, json_: bool
-) -> int:
+def _decide(given: Reporting, order: str, decision: Decision, note: str) -> None:
     from operations import holds
 
-    names = holds.decide(invocation(config, data, set_).directory(), order, decision, note)
-    if json_:
+    names = holds.decide(given.directory(), order, decision, note)
+    if given.json:
         say(json.dumps({"order": order, "decision": decision, "names": names}))
     else:
         say(f"{decision}: the order for {', '.join(names)}")
-    return Exit.DONE
-
-
-def _time(at: int) -> str:
-    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M} UTC"

@@ -22,7 +22,8 @@ from core.clock import Clock
 from core.data_directory import DataDirectory
 from core.database import Database, Rows
 from core.randomness import Randomness
-from core.rpc import Method, RpcClient, RpcServer
+from core.rpc import Method, RpcServer
+from operations.local_api import Connection
 
 NAMED_AT_ONCE = 1000
 """Serial numbers in one request."""
@@ -151,27 +152,23 @@ def serve(answering: RpcServer, database: Database, clock: Clock, randomness: Ra
     answering.add(CLOSE, close)
 
 
-class Operator:
+class Operator(Connection):
     """The command line's side of one running CA.  All raise `Refused`, or `TransientError` without an app."""
 
     def __init__(self, data: DataDirectory) -> None:
-        self._client = RpcClient(data.app_socket, owner=data.audit)
+        super().__init__(data)
         self._actor = caller.claimed()
-
-    async def close(self) -> None:
-        """Close the connection."""
-        await self._client.close()
 
     async def open(self, title: str, explanation_url: str, renew_by: int) -> Incident:
         """Open an incident, without certificates yet."""
-        return await self._client.call(OPEN, OpenRequest(title, explanation_url, renew_by, self._actor))
+        return await self.call(OPEN, OpenRequest(title, explanation_url, renew_by, self._actor))
 
     async def name(self, incident_id: str, serials: Sequence[bytes], progress: Callable[[int], None]) -> Page:
         """Put certificates in; `progress` hears how many so far.  Called again it goes on."""
         total = Page(0, 0, 0, 0)
         for at in range(0, len(serials), NAMED_AT_ONCE):
             some = tuple(serials[at : at + NAMED_AT_ONCE])
-            total = _sum(total, await self._client.call(NAME, NameRequest(incident_id, some, self._actor)))
+            total = _sum(total, await self.call(NAME, NameRequest(incident_id, some, self._actor)))
             progress(total.added)
         return total
 
@@ -180,18 +177,18 @@ class Operator:
         total = Page(0, 0, 0, 0)
         while True:
             request = ChooseRequest(incident_id, chosen, total.after, total.until, self._actor)
-            total = _sum(total, await self._client.call(CHOOSE, request))
+            total = _sum(total, await self.call(CHOOSE, request))
             progress(total.added)
             if total.after >= total.until:
                 return total
 
     async def list(self) -> tuple[Incident, ...]:
         """The newest incidents, the open ones first."""
-        return (await self._client.call(LIST, IncidentId("", self._actor))).incidents
+        return (await self.call(LIST, IncidentId("", self._actor))).incidents
 
     async def show(self, incident_id: str) -> Incident:
         """One of them."""
-        return (await self._client.call(LIST, IncidentId(incident_id, self._actor))).incidents[0]
+        return (await self.call(LIST, IncidentId(incident_id, self._actor))).incidents[0]
 
     async def fates(
         self, incident_id: str, each: Callable[[bytes, Fate], None] = lambda serial, fate: None
@@ -200,7 +197,7 @@ class Operator:
         counts: Counter[Fate] = Counter()
         after = b""
         while True:
-            page = (await self._client.call(FATES, FatesRequest(incident_id, after))).fates
+            page = (await self.call(FATES, FatesRequest(incident_id, after))).fates
             for after, fate in page:
                 counts[fate] += 1
                 each(after, fate)
@@ -209,7 +206,7 @@ class Operator:
 
     async def end(self, incident_id: str) -> Incident:
         """Close an incident."""
-        return await self._client.call(CLOSE, IncidentId(incident_id, self._actor))
+        return await self.call(CLOSE, IncidentId(incident_id, self._actor))
 
 
 def _sum(total: Page, page: Page) -> Page:

@@ -5,7 +5,6 @@ Must never: put in a list of serial numbers of which one is none of ours.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 from collections.abc import Awaitable, Callable
@@ -16,22 +15,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from core.errors import ConfigurationError, Refused
-from operations import choosing, words
-from operations.choosing import (
-    Account,
-    Binding,
-    DryRun,
-    Issued,
-    IssuerId,
-    Key,
-    MethodName,
-    ProfileName,
-    Serials,
-    SerialsFile,
-    Validated,
-)
-from operations.command import DATA, Config, Data, Json, Set, exit_with, group, invocation, say
-from operations.process import Exit
+from operations import local_api, words
+from operations.choosing import Choice
+from operations.command import command, group, say
+from operations.options import Reporting
 
 if TYPE_CHECKING:
     from acme_server.registration.incident import Page
@@ -47,122 +34,74 @@ PROGRESS = 10_000
 """Certificates between two lines of progress."""
 
 
-@application.command("open")
+@command(application, "open")
 def open_(
+    choice: Choice,
+    given: Reporting,
     title: Annotated[str, typer.Option(help="What it is about: for you and the audit log.")],
     renew_by: Annotated[
         str, typer.Option(help="When the certificates must have been replaced, like 2026-12-05T12:00Z.")
     ],
     explanation: Annotated[str, typer.Option(metavar="URL", help="A page that clients show people.")] = "",
-    serials: Serials = None,
-    serials_file: SerialsFile = "",
-    account: Account = "",
-    binding: Binding = "",
-    key: Key = "",
-    issuer: IssuerId = "",
-    profile: ProfileName = "",
-    method: MethodName = "",
-    issued: Issued = "",
-    validated: Validated = "",
-    dry_run: DryRun = False,
-    config: Config = None,
-    data: Data = DATA,
-    set_: Set = None,
-    json_: Json = False,
 ) -> None:
     """Open an incident and put certificates in: clients that ask renew them before the time is over.
 
     Their windows are spread over the time there is, so that they do not all come at once.  Nothing is revoked
     by this.
     """
+    named, chosen = choice.made()
+    until = words.time("--renew-by", renew_by)
 
-    def ask() -> int:
-        named = words.serials(serials or [], serials_file)
-        chosen = choosing.selection(account, binding, key, issuer, profile, method, issued, validated)
-        choosing.must_be_one_way(named, chosen)
-        until = words.time("--renew-by", renew_by)
-        given = invocation(config, data, set_)
+    async def work(operator: Operator) -> None:
+        if await _only_counted(given.directory(), named, chosen, choice.dry_run, given.json):
+            return
+        incident = await operator.open(title, explanation, until)
+        if not given.json:
+            say(f"incident {incident.id} is open")
+        page = await _put_in(operator, incident.id, named, chosen)
+        if not given.json:
+            asked = given.settings().renewal.retry_after
+            say(f"clients that ask hear of it within {asked / 3600:g} h")
+        _tell_page(incident.id, page, given.json)
 
-        async def work(operator: Operator) -> int:
-            if await _only_counted(given.directory(), named, chosen, dry_run, json_):
-                return Exit.DONE
-            incident = await operator.open(title, explanation, until)
-            if not json_:
-                say(f"incident {incident.id} is open")
-            page = await _put_in(operator, incident.id, named, chosen)
-            if not json_:
-                asked = given.settings().renewal.retry_after
-                say(f"clients that ask hear of it within {asked / 3600:g} h")
-            _tell_page(incident.id, page, json_)
-            return Exit.DONE
-
-        return asyncio.run(_asking(given.directory(), work))
-
-    exit_with(ask)
+    _ask(given, work)
 
 
-@application.command()
-def add(
-    incident: Id,
-    serials: Serials = None,
-    serials_file: SerialsFile = "",
-    account: Account = "",
-    binding: Binding = "",
-    key: Key = "",
-    issuer: IssuerId = "",
-    profile: ProfileName = "",
-    method: MethodName = "",
-    issued: Issued = "",
-    validated: Validated = "",
-    dry_run: DryRun = False,
-    config: Config = None,
-    data: Data = DATA,
-    set_: Set = None,
-    json_: Json = False,
-) -> None:
+@command(application)
+def add(choice: Choice, given: Reporting, incident: Id) -> None:
     """Put more certificates in.
 
     What is in stays as it is: run it again after an interruption, or for what was issued meanwhile.
     """
+    named, chosen = choice.made()
 
-    def ask() -> int:
-        named = words.serials(serials or [], serials_file)
-        chosen = choosing.selection(account, binding, key, issuer, profile, method, issued, validated)
-        choosing.must_be_one_way(named, chosen)
-        directory = invocation(config, data, set_).directory()
+    async def work(operator: Operator) -> None:
+        if not await _only_counted(given.directory(), named, chosen, choice.dry_run, given.json):
+            _tell_page(incident, await _put_in(operator, incident, named, chosen), given.json)
+        return
 
-        async def work(operator: Operator) -> int:
-            if not await _only_counted(directory, named, chosen, dry_run, json_):
-                _tell_page(incident, await _put_in(operator, incident, named, chosen), json_)
-            return Exit.DONE
-
-        return asyncio.run(_asking(directory, work))
-
-    exit_with(ask)
+    _ask(given, work)
 
 
-@application.command("list")
-def list_(config: Config = None, data: Data = DATA, set_: Set = None, json_: Json = False) -> None:
+@command(application, "list")
+def list_(given: Reporting) -> None:
     """List the incidents, the open ones first."""
 
-    def ask() -> int:
-        async def work(operator: Operator) -> int:
-            found = await operator.list()
-            if json_:
-                say(json.dumps([asdict(each) for each in found], indent=2))
-            for each in () if json_ else found:
-                say(_line(each))
-            if not found and not json_:
-                say("there is no incident")
-            return Exit.DONE
+    async def work(operator: Operator) -> None:
+        found = await operator.list()
+        if given.json:
+            say(json.dumps([asdict(each) for each in found], indent=2))
+        for each in () if given.json else found:
+            say(_line(each))
+        if not found and not given.json:
+            say("there is no incident")
 
-        return asyncio.run(_asking(invocation(config, data, set_).directory(), work))
-
-    exit_with(ask)
+    _ask(given, work)
 
 
-@application.command()
+@command(application)
 def show(
+    given: Reporting,
     incident: Id,
     serials: Annotated[
         str,
@@ -170,62 +109,47 @@ def show(
             metavar="FATE", help="Print the serial numbers instead: left, replaced, revoked ..., all."
         ),
     ] = "",
-    config: Config = None,
-    data: Data = DATA,
-    set_: Set = None,
-    json_: Json = False,
 ) -> None:
     """Show how far it is: how many certificates are replaced, revoked, expired, and left.
 
     `incident show ID --serials left | acme-server revoke --serials - ...` goes on with the others.
     """
+    from acme_server.store.incidents import Fate
 
-    def ask() -> int:
-        from acme_server.store.incidents import Fate
+    wanted = {serials} if serials in tuple(Fate) else set(Fate)
+    if serials not in (*Fate, "all", ""):
+        raise ConfigurationError(f"--serials: {serials!r} is none of {', '.join(Fate)}, all")
 
-        wanted = {serials} if serials in tuple(Fate) else set(Fate)
-        if serials not in (*Fate, "all", ""):
-            raise ConfigurationError(f"--serials: {serials!r} is none of {', '.join(Fate)}, all")
+    def print_it(serial: bytes, fate: Fate) -> None:
+        if serials and fate in wanted:
+            say(serial.hex())
 
-        def print_it(serial: bytes, fate: Fate) -> None:
-            if serials and fate in wanted:
-                say(serial.hex())
+    async def work(operator: Operator) -> None:
+        found = await operator.show(incident)
+        counts = await operator.fates(incident, print_it)
+        numbers = {fate.value: counts[fate] for fate in Fate}
+        if serials:
+            return
+        if given.json:
+            say(json.dumps(asdict(found) | numbers))
+            return
+        say(_line(found))
+        say("  " + ", ".join(f"{number} {fate}" for fate, number in numbers.items()))
+        if found.explanation_url:
+            say(f"  {found.explanation_url}")
 
-        async def work(operator: Operator) -> int:
-            found = await operator.show(incident)
-            counts = await operator.fates(incident, print_it)
-            numbers = {fate.value: counts[fate] for fate in Fate}
-            if serials:
-                return Exit.DONE
-            if json_:
-                say(json.dumps(asdict(found) | numbers))
-                return Exit.DONE
-            say(_line(found))
-            say("  " + ", ".join(f"{number} {fate}" for fate, number in numbers.items()))
-            if found.explanation_url:
-                say(f"  {found.explanation_url}")
-            return Exit.DONE
-
-        return asyncio.run(_asking(invocation(config, data, set_).directory(), work))
-
-    exit_with(ask)
+    _ask(given, work)
 
 
-@application.command()
-def close(
-    incident: Id, config: Config = None, data: Data = DATA, set_: Set = None, json_: Json = False
-) -> None:
+@command(application)
+def close(given: Reporting, incident: Id) -> None:
     """Close it: its certificates have their usual windows again, the revoked ones a window in the past."""
 
-    def ask() -> int:
-        async def work(operator: Operator) -> int:
-            closed = await operator.end(incident)
-            say(json.dumps(asdict(closed)) if json_ else _line(closed))
-            return Exit.DONE
+    async def work(operator: Operator) -> None:
+        closed = await operator.end(incident)
+        say(json.dumps(asdict(closed)) if given.json else _line(closed))
 
-        return asyncio.run(_asking(invocation(config, data, set_).directory(), work))
-
-    exit_with(ask)
+    _ask(given, work)
 
 
 async def _only_counted(
@@ -292,16 +216,10 @@ def _line(incident: Incident) -> str:
     )
 
 
-async def _asking(directory: Any, work: Callable[[Operator], Awaitable[int]]) -> int:
-    from operations import local_api
+def _ask(given: Reporting, work: Callable[[Operator], Awaitable[None]]) -> None:
     from operations.incident import Operator
 
-    operator = Operator(directory)
-    try:
-        with local_api.asking(directory):
-            return await work(operator)
-    finally:
-        await operator.close()
+    local_api.ask(Operator(given.directory()), work)
 
 
 def _shown(at: int) -> str:

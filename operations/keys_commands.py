@@ -5,7 +5,6 @@ Must never: write to the database itself, or print a private key.
 
 from __future__ import annotations
 
-import asyncio
 import json
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -14,7 +13,8 @@ from typing import Annotated
 
 import typer
 
-from operations.command import DATA, Config, Data, Json, Set, exit_with, group, invocation, say
+from operations.command import command, group, say
+from operations.options import Reporting
 from operations.process import Exit
 
 application = group("keys", "Keys: those never certified (check, block, list), and the CA's own (inventory).")
@@ -23,37 +23,31 @@ File = Annotated[Path, typer.Argument(exists=True, dir_okay=False)]
 Option = Annotated[Path | None, typer.Option(exists=True, dir_okay=False)]
 
 
-@application.command()
-def check(
-    file: File, config: Config = None, data: Data = DATA, set_: Set = None, json_: Json = False
-) -> None:
+@command(application)
+def check(given: Reporting, file: File) -> Exit:
     """Say why the key in FILE would be refused.
 
     FILE is a CSR, a certificate or a key, PEM or DER.  Ends with exit code 0 when nothing speaks against it.
     """
+    from operations import keys
 
-    def judge() -> int:
-        from operations import keys
-
-        given = invocation(config, data, set_)
-        found = keys.read(file)
-        faults = keys.check(found, given.settings(), given.directory())
-        if json_:
-            told = {"what": found.what, "spki_sha256": found.spki_sha256.hex(), "faults": faults}
-            say(json.dumps(told))
-        else:
-            say(f"{found.what}, SHA-256 of its SubjectPublicKeyInfo {found.spki_sha256.hex()}")
-            for fault in faults:
-                say(f"refused: {fault}")
-            if not faults:
-                say("nothing speaks against this key")
-        return Exit.REFUSED if faults else Exit.DONE
-
-    exit_with(judge)
+    found = keys.read(file)
+    faults = keys.check(found, given.settings(), given.directory())
+    if given.json:
+        told = {"what": found.what, "spki_sha256": found.spki_sha256.hex(), "faults": faults}
+        say(json.dumps(told))
+    else:
+        say(f"{found.what}, SHA-256 of its SubjectPublicKeyInfo {found.spki_sha256.hex()}")
+        for fault in faults:
+            say(f"refused: {fault}")
+        if not faults:
+            say("nothing speaks against this key")
+    return Exit.REFUSED if faults else Exit.DONE
 
 
-@application.command()
+@command(application)
 def block(
+    given: Reporting,
     reason: Annotated[str, typer.Option(help="Why it counts as compromised: for the audit log.")],
     spki: Annotated[str, typer.Option(help="SHA-256 of the SubjectPublicKeyInfo, hexadecimal.")] = "",
     certificate: Option = None,
@@ -62,79 +56,57 @@ def block(
         Path | None,
         typer.Option(exists=True, dir_okay=False, help="A CSR by which its holder proves that he has it."),
     ] = None,
-    config: Config = None,
-    data: Data = DATA,
-    set_: Set = None,
-    json_: Json = False,
 ) -> None:
     """Block a key that is proven compromised, for ever.
 
     All its unexpired certificates are revoked with reason keyCompromise.  Cannot be undone.
     """
+    from operations import keys, local_api
 
-    def ask() -> int:
-        from operations import keys, local_api
-
-        spki_sha256, cause = keys.to_block(spki, certificate, key_file, proof, reason)
-        directory = invocation(config, data, set_).directory()
-        with local_api.asking(directory):
-            done = asyncio.run(local_api.block_key(directory, spki_sha256, cause))
-        if json_:
-            told = {
-                "spki_sha256": spki_sha256.hex(),
-                "newly": done.newly,
-                "revoked": [serial.hex() for serial in done.revoked],
-                "upgraded": [serial.hex() for serial in done.upgraded],
-            }
-            say(json.dumps(told))
-        else:
-            say(f"{spki_sha256.hex()} is blocked{'' if done.newly else ', as it was before'}")
-            for serial in done.revoked:
-                say(f"{serial.hex()} is revoked (keyCompromise)")
-            for serial in done.upgraded:
-                say(f"{serial.hex()} was revoked before; its reason is keyCompromise now")
-        return Exit.DONE
-
-    exit_with(ask)
+    spki_sha256, cause = keys.to_block(spki, certificate, key_file, proof, reason)
+    done = local_api.block_key(given.directory(), spki_sha256, cause)
+    if given.json:
+        told = {
+            "spki_sha256": spki_sha256.hex(),
+            "newly": done.newly,
+            "revoked": [serial.hex() for serial in done.revoked],
+            "upgraded": [serial.hex() for serial in done.upgraded],
+        }
+        say(json.dumps(told))
+    else:
+        say(f"{spki_sha256.hex()} is blocked{'' if done.newly else ', as it was before'}")
+        for serial in done.revoked:
+            say(f"{serial.hex()} is revoked (keyCompromise)")
+        for serial in done.upgraded:
+            say(f"{serial.hex()} was revoked before; its reason is keyCompromise now")
 
 
-@application.command("list-blocked")
-def list_blocked(config: Config = None, data: Data = DATA, set_: Set = None, json_: Json = False) -> None:
+@command(application, "list-blocked")
+def list_blocked(given: Reporting) -> None:
     """List the keys that are blocked for ever, the oldest first."""
+    from operations import keys
 
-    def show() -> int:
-        from operations import keys
-
-        for spki_sha256, reason, at in keys.blocked(invocation(config, data, set_).directory()):
-            if json_:
-                say(json.dumps({"spki_sha256": spki_sha256.hex(), "reason": reason, "blocked_at": at}))
-            else:
-                say(f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S}  {spki_sha256.hex()}  {reason}")
-        return Exit.DONE
-
-    exit_with(show)
+    for spki_sha256, reason, at in keys.blocked(given.directory()):
+        if given.json:
+            say(json.dumps({"spki_sha256": spki_sha256.hex(), "reason": reason, "blocked_at": at}))
+        else:
+            say(f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S}  {spki_sha256.hex()}  {reason}")
 
 
-@application.command()
-def inventory(config: Config = None, data: Data = DATA, set_: Set = None, json_: Json = False) -> None:
+@command(application)
+def inventory(given: Reporting) -> None:
     """List the CA's own keys: where each is, in its token and in which copies.
 
     As the last ceremony sealed it; needs no token.  A destroyed key is in no place.
     """
+    from signer.vault.sealed import hierarchy, inventory
 
-    def show() -> int:
-        from signer.vault.sealed import hierarchy, inventory
-
-        given = invocation(config, data, set_)
-        for entry in inventory.entries(hierarchy.load(given.directory(), given.settings())):
-            if json_:
-                say(json.dumps(asdict(entry) | {"spki_sha256": entry.spki_sha256.hex()}))
-                continue
-            ends = datetime.fromtimestamp(entry.ends, UTC)
-            say(f"{entry.issuer:<10} {entry.state:<10} {entry.custody:<8} until {ends:%Y-%m-%d}")
-            say(f"  public key  {entry.spki_sha256.hex()}")
-            for place in entry.places or ("nowhere: destroyed",):
-                say(f"  {place}")
-        return Exit.DONE
-
-    exit_with(show)
+    for entry in inventory.entries(hierarchy.load(given.directory(), given.settings())):
+        if given.json:
+            say(json.dumps(asdict(entry) | {"spki_sha256": entry.spki_sha256.hex()}))
+            continue
+        ends = datetime.fromtimestamp(entry.ends, UTC)
+        say(f"{entry.issuer:<10} {entry.state:<10} {entry.custody:<8} until {ends:%Y-%m-%d}")
+        say(f"  public key  {entry.spki_sha256.hex()}")
+        for place in entry.places or ("nowhere: destroyed",):
+            say(f"  {place}")

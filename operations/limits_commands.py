@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from core.errors import ConfigurationError
-from operations.command import DATA, Config, Data, Json, Set, exit_with, group, invocation, say
-from operations.process import Exit
+from operations.command import command, group, say
+from operations.options import Reporting
 
 application = group("limits", "Rate limits: how an account stands, and exceptions that you make.")
 
@@ -18,63 +18,51 @@ Account = Annotated[str | None, typer.Option("--account", help="An account's URL
 Binding = Annotated[str | None, typer.Option("--binding", help="The key id of an external account.")]
 
 
-@application.command()
+@command(application)
 def show(
+    given: Reporting,
     account: Annotated[str, typer.Argument(help="The account's URL, or the end of it.")],
     names: Annotated[list[str] | None, typer.Argument(help="Names that it would order together.")] = None,
-    config: Config = None,
-    data: Data = DATA,
-    set_: Set = None,
-    json_: Json = False,
 ) -> None:
     """Show how an account stands with each limit, and what would refuse an order.
 
     Nothing is spent.
     """
+    from operations import limits
 
-    def tell() -> int:
-        from operations import limits
-
-        directory = invocation(config, data, set_).directory()
-        found = limits.show(directory, _id(account), tuple(name.lower() for name in names or ()))
-        if json_:
-            say(json.dumps(asdict(found), indent=2))
-            return Exit.DONE
-        say(found.account_url)
-        for each in found.lines:
-            by = f"  [override of {_subject(each.override)}]" if each.override else ""
-            say(f"  {each.limit:20} {each.detail}{by}")
-        if found.refusal:
-            say(f"an order would be refused now: {found.refusal}")
-        elif names:
-            say("no limit would refuse an order of these names now")
-        return Exit.DONE
-
-    exit_with(tell)
+    directory = given.directory()
+    found = limits.show(directory, _id(account), tuple(name.lower() for name in names or ()))
+    if given.json:
+        say(json.dumps(asdict(found), indent=2))
+        return
+    say(found.account_url)
+    for each in found.lines:
+        by = f"  [override of {_subject(each.override)}]" if each.override else ""
+        say(f"  {each.limit:20} {each.detail}{by}")
+    if found.refusal:
+        say(f"an order would be refused now: {found.refusal}")
+    elif names:
+        say("no limit would refuse an order of these names now")
 
 
-@application.command("list")
-def list_(config: Config = None, data: Data = DATA, set_: Set = None, json_: Json = False) -> None:
+@command(application, "list")
+def list_(given: Reporting) -> None:
     """List the exceptions: for whom, from which limit, why."""
+    from operations import limits
 
-    def tell() -> int:
-        from operations import limits
-
-        found = limits.list_all(invocation(config, data, set_).directory())
-        if json_:
-            say(json.dumps([asdict(each) for each in found], indent=2))
-            return Exit.DONE
-        if not found:
-            say("there is no exception; `acme-server limits set` makes one")
-        for each in found:
-            say(_line(each))
-        return Exit.DONE
-
-    exit_with(tell)
+    found = limits.list_all(given.directory())
+    if given.json:
+        say(json.dumps([asdict(each) for each in found], indent=2))
+        return
+    if not found:
+        say("there is no exception; `acme-server limits set` makes one")
+    for each in found:
+        say(_line(each))
 
 
-@application.command("set")
+@command(application, "set")
 def set_override(
+    given: Reporting,
     limit: Annotated[str, typer.Argument(help="Its name, as refusals and GET /limits say it.")],
     count: Annotated[int, typer.Argument(min=0, help="How many; 0 for no limit.")],
     note: Annotated[str, typer.Option(help="Why, for those who come after you.")],
@@ -83,52 +71,35 @@ def set_override(
     period: Annotated[
         int, typer.Option(min=0, help="Seconds over which they come back; 0 takes the limit's own.")
     ] = 0,
-    config: Config = None,
-    data: Data = DATA,
-    set_: Set = None,
-    json_: Json = False,
 ) -> None:
     """Make an exception for an account, or for all accounts of a binding key.
 
     It holds at once, and an account's own goes before its key's.  Each account has a bucket of its own.
     """
+    from operations import limits
 
-    def make() -> int:
-        from operations import limits
-
-        directory = invocation(config, data, set_).directory()
-        made = limits.set_override(directory, _one(account, binding), limit, count, period, note)
-        say(json.dumps(asdict(made)) if json_ else _line(made))
-        return Exit.DONE
-
-    exit_with(make)
+    directory = given.directory()
+    made = limits.set_override(directory, _one(account, binding), limit, count, period, note)
+    say(json.dumps(asdict(made)) if given.json else _line(made))
 
 
-@application.command()
+@command(application)
 def clear(
+    given: Reporting,
     limit: Annotated[str, typer.Argument(help="Which; without it all of the account or key.")] = "",
     account: Account = None,
     binding: Binding = None,
-    config: Config = None,
-    data: Data = DATA,
-    set_: Set = None,
-    json_: Json = False,
 ) -> None:
     """End an exception: the settings hold again, with a full bucket."""
+    from operations import limits
 
-    def end() -> int:
-        from operations import limits
-
-        directory = invocation(config, data, set_).directory()
-        ended = limits.clear(directory, _one(account, binding), limit)
-        if json_:
-            say(json.dumps([asdict(each) for each in ended]))
-        else:
-            for each in ended:
-                say(f"ended: {_line(each)}")
-        return Exit.DONE
-
-    exit_with(end)
+    directory = given.directory()
+    ended = limits.clear(directory, _one(account, binding), limit)
+    if given.json:
+        say(json.dumps([asdict(each) for each in ended]))
+    else:
+        for each in ended:
+            say(f"ended: {_line(each)}")
 
 
 def _one(account: str | None, binding: str | None) -> str:

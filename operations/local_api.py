@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -74,38 +73,53 @@ def server(database: Database, on_revocation: Callable[[], None], wake_jobs: Cal
     return answering
 
 
-def call(data: DataDirectory, method: Method[P, R], params: P, timeout: float = TIMEOUT) -> R:
-    """The command line's side of any method.  Raises `Refused`, or `TransientError` when no app runs here."""
+class Connection:
+    """The command line's side of one running CA, for one call after the other."""
 
-    async def ask() -> R:
-        client = RpcClient(data.app_socket, timeout, owner=data.audit)
+    def __init__(self, data: DataDirectory, timeout: float = TIMEOUT) -> None:
+        self.data = data
+        self._client = RpcClient(data.app_socket, timeout, owner=data.audit)
+
+    async def call(self, method: Method[P, R], params: P) -> R:
+        """Raises `Refused`, or `TransientError` when no app runs here."""
+        return await self._client.call(method, params)
+
+    async def close(self) -> None:
+        """Close it."""
+        await self._client.close()
+
+
+C = TypeVar("C", bound=Connection)
+
+
+def ask(connection: C, work: Callable[[C], Awaitable[R]], more: str = "") -> R:
+    """What `work` gets from the app; the connection is closed.
+
+    Raises `Refused`, or `TransientError`, which tells where no CA answers, and `more`.
+    """
+
+    async def asked() -> R:
         try:
-            return await client.call(method, params)
+            return await work(connection)
         finally:
-            await client.close()
+            await connection.close()
 
-    with asking(data):
-        return asyncio.run(ask())
-
-
-@contextmanager
-def asking(data: DataDirectory, more: str = "") -> Iterator[None]:
-    """Around whatever asks the app: a `TransientError` tells where no CA answers, and `more`."""
     try:
-        yield
+        return asyncio.run(asked())
     except TransientError as error:
         raise TransientError(
-            f"no CA answers in {data.root} ({error}); `acme-server status` says more{more}"
+            f"no CA answers in {connection.data.root} ({error}); `acme-server status` says more{more}"
         ) from error
 
 
-async def block_key(data: DataDirectory, spki_sha256: bytes, cause: str) -> Blocked:
-    """The command line's side.  Raises `Refused`, or `TransientError` when no app runs here."""
-    client = RpcClient(data.app_socket, owner=data.audit)
-    try:
-        return await client.call(BLOCK_KEY, BlockRequest(spki_sha256, cause, caller.claimed()))
-    finally:
-        await client.close()
+def call(data: DataDirectory, method: Method[P, R], params: P, timeout: float = TIMEOUT) -> R:
+    """The command line's side of any method.  Raises `Refused`, or `TransientError` when no app runs here."""
+    return ask(Connection(data, timeout), lambda app: app.call(method, params))
+
+
+def block_key(data: DataDirectory, spki_sha256: bytes, cause: str) -> Blocked:
+    """The command line's side.  Raises as `call`."""
+    return call(data, BLOCK_KEY, BlockRequest(spki_sha256, cause, caller.claimed()))
 
 
 def _ours(peer: Peer, method: str) -> bool:

@@ -15,10 +15,9 @@ from cryptography.hazmat.primitives import serialization
 from core.clock import SystemClock
 from core.errors import ConfigurationError
 from core.randomness import SystemRandomness
-from operations.command import DATA, Config, Data, Set, exit_with, group, invocation, say
+from operations.command import command, group, say
 from operations.command import passphrase as passphrase_of
-from operations.process import Exit
-from operations.supervisor import Invocation
+from operations.options import Config, Given, PassphraseFile, Set
 
 ROOT_KEY = "the root's key"
 
@@ -28,12 +27,9 @@ Name = Annotated[str, typer.Argument(help='A perspective\'s code, or "coordinato
 RootDirectory = Annotated[
     Path, typer.Option("--root", file_okay=False, help="Where the root lies, and its encrypted key.")
 ]
-PassphraseFile = Annotated[
-    Path | None, typer.Option(exists=True, dir_okay=False, help="For automation; else it is asked.")
-]
 
 
-@application.command()
+@command(application)
 def root(
     directory: RootDirectory,
     config: Config = None,
@@ -44,38 +40,27 @@ def root(
 
     It signs for names below mpic.zone alone.  Keep its directory on neither end.
     """
+    from operations import mpic_pki
 
-    def make() -> int:
-        from operations import mpic_pki
-
-        zone = _zone(invocation(config, DATA, set_))
-        passphrase = passphrase_of(passphrase_file, ROOT_KEY, new=True)
-        made = mpic_pki.make_root(directory, zone, passphrase, SystemClock(), SystemRandomness())
-        say(f"{made}: the root of {zone}; its key lies beside it, encrypted")
-        return Exit.DONE
-
-    exit_with(make)
+    zone = _zone(Given(config, overrides=set_))
+    passphrase = passphrase_of(passphrase_file, ROOT_KEY, new=True)
+    made = mpic_pki.make_root(directory, zone, passphrase, SystemClock(), SystemRandomness())
+    say(f"{made}: the root of {zone}; its key lies beside it, encrypted")
 
 
-@application.command()
-def request(name: Name, config: Config = None, data: Data = DATA, set_: Set = None) -> None:
+@command(application)
+def request(given: Given, name: Name) -> None:
     """Make a key of the channel and print the request for its certificate.
 
     On the host where the key stays; the certificate in use stays in use until `install`.
     """
+    from operations import mpic_pki
 
-    def make() -> int:
-        from operations import mpic_pki
-
-        given = invocation(config, data, set_)
-        pem = mpic_pki.request(_identity(given, name), name, _zone(given), SystemRandomness())
-        say(pem.decode().rstrip())
-        return Exit.DONE
-
-    exit_with(make)
+    pem = mpic_pki.request(_identity(given, name), name, _zone(given), SystemRandomness())
+    say(pem.decode().rstrip())
 
 
-@application.command()
+@command(application)
 def certificate(
     name: Name,
     request: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="What `request` printed.")],
@@ -87,86 +72,65 @@ def certificate(
 
     See that the request is really from that host: what is signed here is believed.
     """
+    from operations import mpic_pki
 
-    def sign() -> int:
-        from operations import mpic_pki
-
-        pem = mpic_pki.certify(
-            directory,
-            name,
-            request.read_bytes(),
-            passphrase_of(passphrase_file, ROOT_KEY),
-            SystemClock(),
-            SystemRandomness(),
-            days,
-        )
-        say(pem.decode().rstrip())
-        return Exit.DONE
-
-    exit_with(sign)
+    pem = mpic_pki.certify(
+        directory,
+        name,
+        request.read_bytes(),
+        passphrase_of(passphrase_file, ROOT_KEY),
+        SystemClock(),
+        SystemRandomness(),
+        days,
+    )
+    say(pem.decode().rstrip())
 
 
-@application.command()
+@command(application)
 def install(
+    given: Given,
     name: Name,
     certificate: Annotated[
         Path, typer.Argument(exists=True, dir_okay=False, help="What `certificate` printed.")
     ],
-    config: Config = None,
-    data: Data = DATA,
-    set_: Set = None,
 ) -> None:
     """Use a certificate from now on, with the key that waits for it.
 
     A process that runs takes it within a minute, without a restart.
     """
+    from operations import mpic_pki
 
-    def put() -> int:
-        from operations import mpic_pki
-
-        given = invocation(config, data, set_)
-        ends = mpic_pki.install(_identity(given, name), certificate.read_bytes())
-        say(
-            f"the channel's certificate of {name} is in place until {ends:%Y-%m-%d}: renew it ten days before"
-        )
-        return Exit.DONE
-
-    exit_with(put)
+    ends = mpic_pki.install(_identity(given, name), certificate.read_bytes())
+    say(f"the channel's certificate of {name} is in place until {ends:%Y-%m-%d}: renew it ten days before")
 
 
-def perspective_key(code: str, config: Config = None, data: Data = DATA, set_: Set = None) -> None:
+def perspective_key(given: Given, code: str) -> None:
     """Print the public key of a perspective; make the key where there is none.
 
     On the perspective's own host.  The ceremony's step pin-perspectives takes it.
     """
+    from validation import keys, perspective
 
-    def tell() -> int:
-        from validation import keys, perspective
-
-        given = invocation(config, data, set_)
-        settings, directory = given.settings(), given.directory().perspective(code)
-        if code not in {place.code for place in settings.validation.perspectives}:
-            raise ConfigurationError(f"validation.perspectives has no {code!r}: name one that is there")
-        passphrase_file = perspective.passphrase_file(settings)
-        if not (directory / keys.KEY_FILE).exists():
-            keys.generate_key(directory, SystemRandomness(), passphrase_file)
-            print(f"made {directory / keys.KEY_FILE}", file=sys.stderr)
-        public = keys.load_private_key(directory, passphrase_file).public_key()
-        pem = public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-        say(pem.decode().rstrip())
-        return Exit.DONE
-
-    exit_with(tell)
+    settings, directory = given.settings(), given.directory().perspective(code)
+    if code not in {place.code for place in settings.validation.perspectives}:
+        raise ConfigurationError(f"validation.perspectives has no {code!r}: name one that is there")
+    passphrase_file = perspective.passphrase_file(settings)
+    if not (directory / keys.KEY_FILE).exists():
+        keys.generate_key(directory, SystemRandomness(), passphrase_file)
+        print(f"made {directory / keys.KEY_FILE}", file=sys.stderr)
+    public = keys.load_private_key(directory, passphrase_file).public_key()
+    pem = public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    say(pem.decode().rstrip())
 
 
-def _zone(given: Invocation) -> str:
+def _zone(given: Given) -> str:
     zone = given.settings().mpic.zone
     if not zone:
         raise ConfigurationError("mpic.zone is empty: name the zone of the channel, alike on all hosts")
     return zone
 
 
-def _identity(given: Invocation, name: str) -> Path:
+def _identity(given: Given, name: str) -> Path:
     from validation.mpic.mutual_tls import COORDINATOR
 
     if name == COORDINATOR:

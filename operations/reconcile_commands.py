@@ -6,15 +6,16 @@ import json
 import urllib.error
 import urllib.request
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from core.errors import ConfigurationError
-from operations.command import DATA, Config, Data, Json, Set, exit_with, invocation, say
+from operations.command import command, say
+from operations.options import Reporting
 from operations.process import Exit
+from operations.screens import moment
 
 if TYPE_CHECKING:
     from operations.reconcile import Missing
@@ -28,10 +29,11 @@ PATIENCE = 60
 
 def register(application: typer.Typer) -> None:
     """Add the command."""
-    application.command()(reconcile)
+    command(application)(reconcile)
 
 
 def reconcile(
+    given: Reporting,
     crl: Annotated[
         list[str] | None,
         typer.Option("--crl", metavar="FILE|URL", help="A CRL of ours, from a mirror; as often as needed."),
@@ -51,66 +53,56 @@ def reconcile(
     restored: Annotated[
         bool, typer.Option("--restored", help="Close the CA: something was restored, whatever it looks like.")
     ] = False,
-    config: Config = None,
-    data: Data = DATA,
-    set_: Set = None,
-    json_: Json = False,
-) -> None:
+) -> Exit:
     """After a restore: what the register lacks, what brings it back, and the word that opens the CA again.
 
     Without options it says what is missing.  Its exit status is 4 while the CA is closed.
     """
+    from operations import reconcile as asked
 
-    def tell() -> int:
-        from operations import reconcile as asked
-
-        directory = invocation(config, data, set_).directory()
-        if restored and not asked.begin(directory):
-            say("no CA runs here: it is closed from its next start on, until `reconcile --accept`")
-            return Exit.DONE
-        revocations = numbers = 0
-        for kind, sources in (
-            ("manifest", manifest or []),
-            ("crl", crl or []),
-            ("ocsp", [str(path) for path in ocsp or []]),
-        ):
-            for source in sources:
-                put = asked.bring(directory, kind, _fetch(source))
-                if not json_:
-                    say(
-                        f"{source}: {put.revocations} revocations put back, {put.numbers} CRL numbers counted"
-                    )
-                revocations, numbers = revocations + put.revocations, numbers + put.numbers
-        accepted = asked.accept(directory, accept) if accept else None
-        missing = asked.missing(directory)
-        if json_:
-            say(
-                json.dumps(
-                    {
-                        "put_back": revocations,
-                        "numbers": numbers,
-                        "accepted": list(accepted.subjects) if accepted else [],
-                        "revoked": accepted.revoked if accepted else 0,
-                        "missing": [asdict(each) for each in missing],
-                    },
-                    indent=2,
-                )
+    directory = given.directory()
+    if restored and not asked.begin(directory):
+        say("no CA runs here: it is closed from its next start on, until `reconcile --accept`")
+        return Exit.DONE
+    revocations = numbers = 0
+    for kind, sources in (
+        ("manifest", manifest or []),
+        ("crl", crl or []),
+        ("ocsp", [str(path) for path in ocsp or []]),
+    ):
+        for source in sources:
+            put = asked.bring(directory, kind, _fetch(source))
+            if not given.json:
+                say(f"{source}: {put.revocations} revocations put back, {put.numbers} CRL numbers counted")
+            revocations, numbers = revocations + put.revocations, numbers + put.numbers
+    accepted = asked.accept(directory, accept) if accept else None
+    missing = asked.missing(directory)
+    if given.json:
+        say(
+            json.dumps(
+                {
+                    "put_back": revocations,
+                    "numbers": numbers,
+                    "accepted": list(accepted.subjects) if accepted else [],
+                    "revoked": accepted.revoked if accepted else 0,
+                    "missing": [asdict(each) for each in missing],
+                },
+                indent=2,
             )
-            return Exit.REFUSED if missing else Exit.DONE
-        if accepted is not None and accepted.subjects:
-            say(f"accepted without: {', '.join(accepted.subjects)}; {accepted.revoked} certificates revoked")
-        return _screen(missing)
+        )
+        return Exit.REFUSED if missing else Exit.DONE
+    if accepted is not None and accepted.subjects:
+        say(f"accepted without: {', '.join(accepted.subjects)}; {accepted.revoked} certificates revoked")
+    return _screen(missing)
 
-    exit_with(tell)
 
-
-def _screen(missing: tuple[Missing, ...]) -> int:
+def _screen(missing: tuple[Missing, ...]) -> Exit:
     if not missing:
         say("the register is reconciled: the CA is open")
         return Exit.DONE
     say("THE CA IS CLOSED: it issues nothing and makes no CRL; revocations are taken.")
     for each in missing:
-        say(f"  {each.subject}, found {datetime.fromtimestamp(each.found_at, UTC):%Y-%m-%d %H:%M} UTC")
+        say(f"  {each.subject}, found {moment(each.found_at)}")
         say(f"    missing  {each.missing}")
         say(f"    remedy   {each.remedy}")
     say('  When nothing more is to be had:  acme-server reconcile --accept "WHY"')

@@ -21,11 +21,11 @@ from acme_server.store.selection import Selection
 from core import caller, certificates
 from core.causes import Cause, reason_of
 from core.clock import Clock
-from core.data_directory import DataDirectory
 from core.database import Database, Rows, Transaction
 from core.errors import Refused
 from core.randomness import Randomness
-from core.rpc import Method, RpcClient, RpcServer
+from core.rpc import Method, RpcServer
+from operations.local_api import Connection
 
 NAMED_AT_ONCE = 1000
 """Serial numbers in one request."""
@@ -225,21 +225,14 @@ def serve(
     answering.add(LIST, list_)
 
 
-class Operator:
+class Operator(Connection):
     """The command line's side of one running CA.  All raise `Refused`, or `TransientError` without an app."""
-
-    def __init__(self, data: DataDirectory) -> None:
-        self._client = RpcClient(data.app_socket, owner=data.audit)
-
-    async def close(self) -> None:
-        """Close the connection."""
-        await self._client.close()
 
     async def count(self, chosen: Selection, progress: Callable[[int, int], None]) -> Counted:
         """What a selection holds now; `progress` hears rows looked at and rows in all."""
         total = Counted(0, 0, 0, (), 0, 0)
         while True:
-            page = await self._client.call(COUNT, CountRequest(chosen, total.after, total.until))
+            page = await self.call(COUNT, CountRequest(chosen, total.after, total.until))
             total = Counted(
                 total.chosen + page.chosen,
                 total.revoked + page.revoked,
@@ -258,26 +251,26 @@ class Operator:
 
     async def begin(self, decision: Decision, chosen: Selection, until: int) -> RunState:
         """Begin a run over what was counted up to row `until`; the app goes on whatever happens here."""
-        return await self._client.call(BEGIN, BeginRequest(decision, chosen, until, caller.claimed()))
+        return await self.call(BEGIN, BeginRequest(decision, chosen, until, caller.claimed()))
 
     async def begin_with(self, decision: Decision, serials: Sequence[bytes]) -> RunState:
         """The same over serial numbers: nothing is revoked before all of them are there."""
-        run = await self._client.call(BEGIN, BeginRequest(decision, None, 0, caller.claimed()))
+        run = await self.call(BEGIN, BeginRequest(decision, None, 0, caller.claimed()))
         await self._name(run.run_id, serials)
-        return await self._client.call(START, RunId(run.run_id))
+        return await self.call(START, RunId(run.run_id))
 
     async def state(self, run_id: str) -> RunState:
         """How far a run is."""
-        return await self._client.call(STATE, RunId(run_id))
+        return await self.call(STATE, RunId(run_id))
 
     async def runs(self) -> tuple[RunState, ...]:
         """The newest runs."""
-        return (await self._client.call(LIST, RunId(""))).runs
+        return (await self.call(LIST, RunId(""))).runs
 
     async def _name(self, run_id: str, serials: Sequence[bytes]) -> Known:
         total = Known((), 0, 0, 0)
         for at in range(0, len(serials), NAMED_AT_ONCE):
-            page = await self._client.call(NAME, Named(run_id, tuple(serials[at : at + NAMED_AT_ONCE])))
+            page = await self.call(NAME, Named(run_id, tuple(serials[at : at + NAMED_AT_ONCE])))
             total = Known(
                 total.unknown + page.unknown,
                 total.chosen + page.chosen,

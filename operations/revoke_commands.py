@@ -11,34 +11,20 @@ import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from core.causes import PROVING, REASONS, RULES, SUBSCRIBERS, Cause
 from core.errors import ConfigurationError, Refused
-from operations import choosing, words
-from operations.choosing import (
-    Account,
-    Binding,
-    DryRun,
-    Issued,
-    IssuerId,
-    Key,
-    MethodName,
-    ProfileName,
-    Serials,
-    SerialsFile,
-    Validated,
-)
-from operations.command import DATA, Config, Data, Json, Set, exit_with, invocation, say
-from operations.process import Exit
+from operations import local_api, words
+from operations.choosing import Choice
+from operations.command import command, say
+from operations.options import Reporting
 
 if TYPE_CHECKING:
     from acme_server.store.selection import Selection
     from operations.revoke import Operator, RunState
-
-T = TypeVar("T")
 
 LOOK = 0.3
 """Seconds between two looks at a run."""
@@ -95,12 +81,13 @@ class Count:
 
 def register(application: typer.Typer) -> None:
     """Add the commands to the command line."""
-    application.command("revoke")(revoke)
-    application.command("revocations")(revocations)
+    command(application)(revoke)
+    command(application)(revocations)
 
 
 def revoke(
-    serials: Serials = None,
+    choice: Choice,
+    given: Reporting,
     cause: Annotated[Cause | None, typer.Option(metavar="CAUSE", help=f"By BR 4.9.1.1: {CAUSES}.")] = None,
     reason: Annotated[
         str, typer.Option(help=f"That a subscriber-request names: {', '.join(SUBSCRIBERS.values())}.")
@@ -109,85 +96,56 @@ def revoke(
     learned_at: Annotated[
         str, typer.Option(help="When the CA learned of it, like 2026-12-01T09:30Z: the time runs from then.")
     ] = "",
-    serials_file: SerialsFile = "",
-    account: Account = "",
-    binding: Binding = "",
-    key: Key = "",
-    issuer: IssuerId = "",
-    profile: ProfileName = "",
-    method: MethodName = "",
-    issued: Issued = "",
-    validated: Validated = "",
-    dry_run: DryRun = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    config: Config = None,
-    data: Data = DATA,
-    set_: Set = None,
-    json_: Json = False,
 ) -> None:
     """Revoke certificates as their issuer: one, a list, or all that meet every condition given.
 
     The cause sets reason and deadline.  The running CA does it, page by page, and goes on by itself when this
     command or the CA itself is interrupted; `revocations` shows how far it is.
     """
+    from operations.revoke import Decision
 
-    def ask() -> int:
-        from operations.revoke import Decision
+    named, chosen = choice.made()
+    if cause is None and not choice.dry_run:
+        raise ConfigurationError(f"--cause says why (it sets reason and deadline): {', '.join(Cause)}")
+    since = words.time("--learned-at", learned_at) if learned_at else None
+    decision = None if cause is None else Decision(cause, _code(reason), note, since)
 
-        given = invocation(config, data, set_)
-        named = words.serials(serials or [], serials_file)
-        chosen = choosing.selection(account, binding, key, issuer, profile, method, issued, validated)
-        choosing.must_be_one_way(named, chosen)
-        if cause is None and not dry_run:
-            raise ConfigurationError(f"--cause says why (it sets reason and deadline): {', '.join(Cause)}")
-        since = words.time("--learned-at", learned_at) if learned_at else None
-        decision = None if cause is None else Decision(cause, _code(reason), note, since)
+    async def work(operator: Operator) -> None:
+        count = await (_known(operator, named) if named else _chosen(operator, chosen))
+        if decision is None or choice.dry_run:
+            count.tell(given.json)
+            return
+        count.must_be_something(upgrading=decision.cause in PROVING)
+        if count.chosen > 1 and not yes:
+            count.tell(False)
+            _must_agree(count.chosen, decision.cause)
+        if named:
+            run = await operator.begin_with(decision, named)
+        else:
+            run = await operator.begin(decision, chosen, count.until)
+        _tell(await _watch(operator, run), given.json)
 
-        async def work(operator: Operator) -> int:
-            count = await (_known(operator, named) if named else _chosen(operator, chosen))
-            if decision is None or dry_run:
-                count.tell(json_)
-                return Exit.DONE
-            count.must_be_something(upgrading=decision.cause in PROVING)
-            if count.chosen > 1 and not yes:
-                count.tell(False)
-                _must_agree(count.chosen, decision.cause)
-            if named:
-                run = await operator.begin_with(decision, named)
-            else:
-                run = await operator.begin(decision, chosen, count.until)
-            _tell(await _watch(operator, run), json_)
-            return Exit.DONE
-
-        return asyncio.run(_asking(given.directory(), work))
-
-    exit_with(ask)
+    _ask(given, work)
 
 
 def revocations(
+    given: Reporting,
     run: Annotated[str, typer.Argument(metavar="[RUN]", help="Watch this one until it has ended.")] = "",
-    config: Config = None,
-    data: Data = DATA,
-    set_: Set = None,
-    json_: Json = False,
 ) -> None:
     """List the latest revocations by `revoke`, and how far they are."""
 
-    def ask() -> int:
-        async def work(operator: Operator) -> int:
-            if run:
-                _tell(await _watch(operator, await operator.state(run)), json_)
-                return Exit.DONE
-            found = await operator.runs()
-            for each in found:
-                _tell(each, json_)
-            if not found and not json_:
-                say("nothing was revoked by `revoke` yet")
-            return Exit.DONE
+    async def work(operator: Operator) -> None:
+        if run:
+            _tell(await _watch(operator, await operator.state(run)), given.json)
+            return
+        found = await operator.runs()
+        for each in found:
+            _tell(each, given.json)
+        if not found and not given.json:
+            say("nothing was revoked by `revoke` yet")
 
-        return asyncio.run(_asking(invocation(config, data, set_).directory(), work))
-
-    exit_with(ask)
+    _ask(given, work)
 
 
 def _code(reason: str) -> int | None:
@@ -208,16 +166,10 @@ async def _chosen(operator: Operator, chosen: Selection) -> Count:
     return Count(found.chosen, found.revoked, found.expired, samples, until=found.until)
 
 
-async def _asking(directory: Any, work: Callable[[Operator], Awaitable[T]]) -> T:
-    from operations import local_api
+def _ask(given: Reporting, work: Callable[[Operator], Awaitable[None]]) -> None:
     from operations.revoke import Operator
 
-    operator = Operator(directory)
-    try:
-        with local_api.asking(directory, more=". A run that was begun goes on with the CA"):
-            return await work(operator)
-    finally:
-        await operator.close()
+    local_api.ask(Operator(given.directory()), work, more=". A run that was begun goes on with the CA")
 
 
 async def _watch(operator: Operator, run: RunState) -> RunState:

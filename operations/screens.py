@@ -6,12 +6,18 @@ Must never: show a secret, or a command that does not work when pasted.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from core.data_directory import DataDirectory
 from core.settings import Rules, Settings
 from core.sites import sites
 from operations.isolation import Isolation
 from signer.api import ActivationState
+
+
+def moment(at: int) -> str:
+    """A POSIX time as a person reads it, to the minute."""
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def certbot_command(settings: Settings, data: DataDirectory, name: str) -> str:

@@ -18,7 +18,9 @@ import typer
 from core.clock import SystemClock
 from core.errors import ConfigurationError
 from core.randomness import SystemRandomness
-from operations.command import exit_with, say
+from operations.command import command, say
+from operations.options import Json
+from operations.process import Exit
 
 HELP = """Look at a CA from outside, as a stranger would: OCSP, CRLs, issuers, documents, test sites, ACME.
 
@@ -64,43 +66,39 @@ def watch(
     canary_seen: Annotated[int, typer.Option(min=1, help="Seconds until its revocation is public.")] = 120,
     canary_keep: Annotated[bool, typer.Option("--canary-keep", help="Do not revoke it.")] = False,
     canary_binding: Annotated[str, typer.Option(help="The file of `eab add --json`, if asked for.")] = "",
-    json_: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
-) -> None:
+    json_: Json = False,
+) -> int:
     """See `HELP`."""
+    from operations.watch import show
+    from operations.watch.canary import Canary
+    from operations.watch.finding import worst
+    from operations.watch.look import Wanted
+    from operations.watch.scope import Anchor
+    from operations.watch.session import Outputs, Session
 
-    def look() -> int:
-        from operations.watch import show
-        from operations.watch.canary import Canary
-        from operations.watch.finding import worst
-        from operations.watch.look import Wanted
-        from operations.watch.scope import Anchor
-        from operations.watch.session import Outputs, Session
-
-        logging.basicConfig(stream=sys.stderr, level="WARNING")
-        canary = None
-        if canary_name:
-            if state is None:
-                raise ConfigurationError("--canary-name needs --state: the canary's account is kept there")
-            canary = Canary(
-                *(canary_name, canary_method.value, canary_listen, canary_hook, state, canary_scts),
-                *(not canary_keep, canary_every, canary_seen, canary_binding),
-            )
-            canary.check()
-        addresses = dict(_pair(each) for each in resolve or ())
-        wanted = Wanted(
-            _url(repository), Anchor.read(anchor), directory, samples, addresses, timeout, manifest_key
+    logging.basicConfig(stream=sys.stderr, level="WARNING")
+    canary = None
+    if canary_name:
+        if state is None:
+            raise ConfigurationError("--canary-name needs --state: the canary's account is kept there")
+        canary = Canary(
+            *(canary_name, canary_method.value, canary_listen, canary_hook, state, canary_scts),
+            *(not canary_keep, canary_every, canary_seen, canary_binding),
         )
-        session = Session(
-            wanted, canary, Outputs(state, page, textfile, metrics), SystemClock(), SystemRandomness()
-        )
-        if every:
-            asyncio.run(_until_stopped(session.for_ever(every, say)))
-            return 0
-        findings = asyncio.run(session.once())
-        say(show.as_json(findings, SystemClock().now()) if json_ else show.table(findings))
-        return worst(findings).rank
-
-    exit_with(look)
+        canary.check()
+    addresses = dict(_pair(each) for each in resolve or ())
+    wanted = Wanted(
+        _url(repository), Anchor.read(anchor), directory, samples, addresses, timeout, manifest_key
+    )
+    session = Session(
+        wanted, canary, Outputs(state, page, textfile, metrics), SystemClock(), SystemRandomness()
+    )
+    if every:
+        asyncio.run(_until_stopped(session.for_ever(every, say)))
+        return Exit.DONE
+    findings = asyncio.run(session.once())
+    say(show.as_json(findings, SystemClock().now()) if json_ else show.table(findings))
+    return worst(findings).rank
 
 
 async def _until_stopped(looking: object) -> None:
@@ -134,4 +132,4 @@ def _pair(text: str) -> tuple[str, str]:
 
 def register(application: typer.Typer) -> None:
     """Add the command."""
-    application.command(help=HELP)(watch)
+    command(application, help_=HELP)(watch)
