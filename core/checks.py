@@ -199,6 +199,19 @@ def _addresses(settings: Settings) -> None:
         "http",
         "OCSP and CRLs must be reachable without TLS, whose certificates they judge (BR 7.1.2.11.2)",
     )
+    if settings.repository.report_url:
+        url(
+            "repository.report_url",
+            settings.repository.report_url,
+            "https",
+            "it is there so that reports are not read on their way",
+        )
+        if not settings.acme.trusted_proxies:
+            raise wrong(
+                "repository.report_url",
+                settings.repository.report_url,
+                "only a proxy can say that a report came by TLS: name it in acme.trusted_proxies",
+            )
     for each in settings.acme.trusted_proxies:
         try:
             ip_network(each)
@@ -329,6 +342,13 @@ def _production(settings: Settings) -> None:
             '""',
             "a public CA states its own premises, people and liability in its CP/CPS (BR 2.2), not our "
             "example's: name a file of them",
+        )
+    if not settings.repository.report_url:
+        raise wrong(
+            "repository.report_url",
+            '""',
+            "a report holds personal data, perhaps a private key: put a proxy that speaks TLS in front of "
+            "repository.listen (deploy/nginx.conf), name it in acme.trusted_proxies, and write its https URL",
         )
     if settings.vault.pin_file:
         raise wrong(

@@ -1,4 +1,4 @@
-"""Whose request is it: the client's address, behind proxies too.
+"""Whose request is it, and did it come by TLS: the client's address and scheme, behind proxies too.
 
 A header that names a client is believed only from a network of `acme.trusted_proxies`, and only the part of
 it that such a proxy wrote: each appends the address that it was asked from, so the client is the last one
@@ -25,7 +25,9 @@ HEADER_LENGTH = 4096
 """Characters at the end of the header that are read: a stranger may send much more in front of them."""
 
 # RFC 7239 section 4: parameters of an element, of which "for" is the one that was asked from.
-_FOR = re.compile(r'(?:^|;)\s*for=("[^"]*"|[^;"\s]+)\s*(?:;|$)', re.IGNORECASE)
+_PARAMETER = r'(?:^|;)\s*{}=("[^"]*"|[^;"\s]+)\s*(?:;|$)'
+_FOR = re.compile(_PARAMETER.format("for"), re.IGNORECASE)
+_PROTO = re.compile(_PARAMETER.format("proto"), re.IGNORECASE)
 
 
 class Headers(Protocol):
@@ -54,6 +56,21 @@ class Addresses(Blocks):
             if not self.is_proxy(client):
                 break
         return client
+
+    def came_by_tls(self, peer: str, headers: Headers) -> bool:
+        """Whether `peer` is a trusted proxy that was asked by https.
+
+        In X-Forwarded-Proto, or the parameter `proto` where the header is Forwarded; the last one is its own.
+        """
+        if not self.is_proxy(peer):
+            return False
+        if self._read is _forwarded:
+            written = ", ".join(headers.getall(self._header, []))
+            found = _PROTO.search(next(_elements(written[-HEADER_LENGTH:]), ""))
+            scheme = "" if found is None else found[1].strip('"')
+        else:
+            scheme = ", ".join(headers.getall("X-Forwarded-Proto", []))[-HEADER_LENGTH:].rpartition(",")[2]
+        return scheme.strip().lower() == "https"
 
 
 def _x_forwarded_for(value: str) -> Iterator[str]:

@@ -115,7 +115,8 @@ class Report:
     """A report and what became of it.  Times are POSIX seconds, None for what is still to come.
 
     `cause` "" with `decided_at` means that nothing is to be revoked; `run_id` "" that no run was begun.
-    `revoked_at` is when the last of its certificates stood on a public CRL.
+    `revoked_at` is when the last of its certificates stood on a public CRL, `erased_at` when contact and
+    description were taken away: both are "" since.
     """
 
     filed: Filed
@@ -126,6 +127,7 @@ class Report:
     run_id: str = ""
     revoked_at: int | None = None
     closed_at: int | None = None
+    erased_at: int | None = None
 
     @property
     def state(self) -> State:

@@ -14,6 +14,9 @@ from core.database import Row, Rows, Transaction
 from core.key_proofs import Proof
 from core.problem_reports import Channel, Filed, Kind, Report
 
+_LEAST_CONTACT = 6
+"""Characters of a contact that is looked for in notes: a shorter one stands in them by chance."""
+
 _proof_of = msgspec.msgpack.Decoder(Proof).decode
 _pack = msgspec.msgpack.Encoder().encode
 _json = msgspec.json.Encoder().encode
@@ -97,6 +100,34 @@ def close(tx: Transaction, number: str) -> None:
     tx.execute("UPDATE problem_reports SET closed_at = ? WHERE number = ?", (tx.now, number))
 
 
+def erase(tx: Transaction, closed_before: int, most: int) -> list[str]:
+    """Take contact and description out of `most` reports that were closed before then; their numbers.
+
+    Also the contact where a note or an answer repeats it.  What is evidence stays: BR 5.5.2.
+    """
+    found = tx.all(
+        "SELECT number, contact FROM problem_reports WHERE closed_at < ? AND closed_at IS NOT NULL"
+        " AND erased_at IS NULL ORDER BY closed_at LIMIT ?",
+        (closed_before, most),
+    )
+    # The octets themselves, not only the way to them: without this they stay in the file's free pages.
+    tx.execute("PRAGMA secure_delete = ON")
+    for row in found:
+        number, contact = row["number"], row["contact"].strip()
+        if len(contact) >= _LEAST_CONTACT:
+            for table, column in (("problem_reports", "answer"), ("problem_report_events", "note")):
+                tx.execute(
+                    f"UPDATE {table} SET {column} = replace({column}, ?, '(erased)') WHERE number = ?",
+                    (contact, number),
+                )
+        tx.execute(
+            "UPDATE problem_reports SET contact = '', description = '', erased_at = ? WHERE number = ?",
+            (tx.now, number),
+        )
+    tx.execute("PRAGMA secure_delete = OFF")
+    return [row["number"] for row in found]
+
+
 def add_event(tx: Transaction, number: str, actor: str, event: str, note: str = "") -> None:
     """What happened."""
     tx.execute(
@@ -118,7 +149,7 @@ def open_ones(rows: Rows) -> list[Report]:
     """
     found = rows.all(
         "SELECT number, received_at, channel, kind, language, answered_at, decided_at, cause, run_id,"
-        " revoked_at, closed_at, '' AS description, '' AS contact, '' AS answer, NULL AS proof,"
+        " revoked_at, closed_at, erased_at, '' AS description, '' AS contact, '' AS answer, NULL AS proof,"
         """ '{"serials":[],"keys":[],"names":[]}' AS named"""
         " FROM problem_reports WHERE closed_at IS NULL ORDER BY received_at, number"
     )
@@ -178,4 +209,5 @@ def _report(row: Row) -> Report:
         run_id=row["run_id"],
         revoked_at=row["revoked_at"],
         closed_at=row["closed_at"],
+        erased_at=row["erased_at"],
     )

@@ -1,4 +1,4 @@
-"""What must hold of the settings of the manifest: repository.manifest_*, vault.manifest_keys."""
+"""What must hold of the settings of the manifest and of problem reports."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ SHORTEST_REFRESH = 10
 MAX_KEYS = 2
 """One, and its successor."""
 
+LEAST_PERSONAL_DATA, MOST_PERSONAL_DATA = 86400, 730 * 86400
+"""Seconds after a report was closed: long enough to answer a question about it, and no archive."""
+
 _LABEL = re.compile(r"manifest-[a-z0-9-]{1,32}")
 
 
@@ -32,6 +35,12 @@ def undated(settings: Settings) -> None:
             repository.manifest_refresh,
             f"write {SHORTEST_REFRESH} seconds or more, and less than repository.manifest_validity "
             f"({repository.manifest_validity}), or monitors see a gap",
+        )
+    if not LEAST_PERSONAL_DATA <= repository.report_personal_data <= MOST_PERSONAL_DATA:
+        raise wrong(
+            "repository.report_personal_data",
+            repository.report_personal_data,
+            "write seconds, from a day to 730 days: what is evidence stays without it",
         )
     if not 0 < len(labels) <= MAX_KEYS or len(set(labels)) != len(labels):
         raise wrong("vault.manifest_keys", list(labels), "name one key, or two while the first is replaced")

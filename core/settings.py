@@ -221,6 +221,8 @@ class Repository:
 
     listen: tuple[str, ...] = ("127.0.0.1:14080",)
     base_url: str = "http://localhost:14080"
+    report_url: str = ""
+    report_personal_data: int = 90 * 86400
     manifest_validity: int = 86400
     manifest_refresh: int = 3600
 

@@ -58,6 +58,7 @@ from operations.deadlines import DeadlineWatch
 from operations.documents import Documents
 from operations.perspective_watch import PerspectiveWatch
 from operations.records import record_start, record_stop
+from operations.report_erasure import Erasure
 from operations.report_intake import Intake
 from operations.report_watch import ReportWatch
 from operations.rule_watch import RuleWatch
@@ -272,6 +273,7 @@ async def serve(
                 rules.run(),
                 intake.run(),
                 ReportWatch(database, clock).run(),
+                Erasure(database, settings.repository.report_personal_data).run(),
                 DeadlineWatch(database.reader, clock).run(),
                 _front_when_usable(front, tls),
                 blocklist.follow(),

@@ -61,6 +61,11 @@ def base_url(settings: Settings) -> str:
     return settings.repository.base_url.rstrip("/")
 
 
+def report_url(settings: Settings) -> str:
+    """Where people report problems: by TLS where the settings say so; without a slash at its end."""
+    return settings.repository.report_url or base_url(settings)
+
+
 def day(at: datetime) -> str:
     """ "2026-11-30"."""
     return at.strftime("%Y-%m-%d")

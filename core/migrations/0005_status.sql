@@ -23,7 +23,7 @@ CREATE INDEX certificates_by_signing ON certificates (signed_at) WHERE signed_at
 CREATE INDEX revocations_by_time ON revocations (revoked_at);
 
 -- Certificate problem reports (BR 4.9.3, 4.9.5): from the page's spool, or entered for a mail or a call.
--- contact and description may hold personal data of whoever reported.
+-- contact and description may hold personal data: a time after a report was closed they become ''.
 CREATE TABLE problem_reports (
     number TEXT PRIMARY KEY,                -- the receipt number
     received_at INTEGER NOT NULL,           -- when the clocks began
@@ -37,6 +37,7 @@ CREATE TABLE problem_reports (
     run_id TEXT NOT NULL DEFAULT '',        -- of revocation_runs
     revoked_at INTEGER,                     -- when all of it stood on public CRLs
     closed_at INTEGER,
+    erased_at INTEGER,                      -- when contact and description were taken away
     -- What is long comes last: the clocks of all open reports are read without it.
     answer TEXT NOT NULL DEFAULT '',
     named TEXT NOT NULL,                    -- JSON {serials, keys, names}
@@ -45,6 +46,9 @@ CREATE TABLE problem_reports (
     proof BLOB                              -- msgpack core.key_proofs.Proof, whether or not it proved anything
 ) STRICT;
 CREATE INDEX problem_reports_open ON problem_reports (received_at) WHERE closed_at IS NULL;
+
+CREATE INDEX problem_reports_to_erase ON problem_reports (closed_at)
+    WHERE closed_at IS NOT NULL AND erased_at IS NULL;
 
 -- What happened to a report, and who did it; alarms too, so that each is raised once.
 CREATE TABLE problem_report_events (

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from core.settings import Rules, Settings
 from repo_static.documents import practice, values
 from repo_static.documents.kinds import Document
-from repo_static.rendering import LANGUAGES, base_url, environment
+from repo_static.rendering import LANGUAGES, base_url, environment, report_url
 
 Texts = Mapping[str, str]
 """Language -> Markdown."""
@@ -69,6 +69,7 @@ def _draft(document: Document, language: str, settings: Settings, said: Mapping[
         .render(
             settings=settings,
             base=base_url(settings),
+            reports=report_url(settings),
             public=settings.ca.rules is Rules.PUBLIC,
             practice={section: _filled(words, settings) for section, words in said.items()},
             language=language,

@@ -27,6 +27,7 @@ from status.pages.lookup import Lookup
 from status.pages.published import Published
 from status.pages.receipt import Receipts
 from status.pages.report import ReportPage
+from status.pages.tls import Tls
 
 
 class Page(Protocol):
@@ -48,11 +49,12 @@ def pages(
     data.reports.mkdir(parents=True, exist_ok=True, mode=0o700)
     spool = Spool(data.reports)
     bounds = Bounds(Addresses(settings.acme), clock)
-    receipts = Receipts(settings, secret, spool, lambda: reader, clock)
+    tls = Tls(settings)
+    receipts = Receipts(settings, secret, spool, lambda: reader, tls, clock)
     challenges = Challenges(secret, base_url(settings), clock)
     lookup = Lookup(responder, reader, Published(data.repository), LogNames(settings.ct, clock), clock)
     return (
         CertificatePage(settings, lookup, bounds),
-        ReportPage(settings, spool, challenges, receipts, bounds, clock, randomness),
+        ReportPage(settings, spool, challenges, receipts, bounds, tls, clock, randomness),
         receipts,
     )

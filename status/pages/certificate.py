@@ -26,7 +26,7 @@ from status.pages.bounds import Act, Bounds
 from status.pages.lookup import Answer, Found, Lookup
 from status.pages.named import Named
 from status.pages.reading import Unreadable
-from status.pages.rendering import LANGUAGES, data, instant, page, wants_data, words
+from status.pages.rendering import LANGUAGES, data, instant, page, refused, wants_data, words
 
 MOST = 5
 """Certificates that are looked up of one form: a chain has three."""
@@ -113,7 +113,7 @@ class CertificatePage:
     def _refused(self, request: web.Request, language: str, status: int, word: str) -> web.Response:
         if wants_data(request):
             return data({"fault": word}, status=status)
-        return page("refused.html.j2", language, self._settings, status=status, word=word, place="status")
+        return refused(language, self._settings, word, "status", status)
 
     def _shown(self, found: Found) -> dict[str, Any]:
         serial = found.serial.hex()

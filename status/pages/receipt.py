@@ -25,8 +25,9 @@ from core.errors import CaError
 from core.problem_reports import Deadline, Filed, Report, deadlines, is_number
 from core.report_spool import Spool
 from core.settings import Settings
-from status.pages.rendering import LANGUAGES, data, instant, page, wants_data
+from status.pages.rendering import LANGUAGES, data, instant, page, refused, wants_data
 from status.pages.secret import PagesSecret
+from status.pages.tls import Tls
 
 _PURPOSE = "problem report receipt v1"
 
@@ -49,12 +50,14 @@ class Receipts:
         secret: PagesSecret,
         spool: Spool,
         reader: Callable[[], Reader],
+        tls: Tls,
         clock: Clock,
     ) -> None:
         self._settings = settings
         self._secret = secret
         self._spool = spool
         self._reader = reader
+        self._tls = tls
         self._clock = clock
 
     def add_to(self, router: web.UrlDispatcher) -> None:
@@ -73,13 +76,13 @@ class Receipts:
         return Receipt(filed.number, Report(filed), filed.proof is not None)
 
     async def _show(self, language: str, request: web.Request) -> web.Response:
+        if elsewhere := self._tls.redirect(request):
+            return elsewhere
         number, mark = request.match_info["number"], request.match_info["mark"]
         if not is_number(number) or not self._secret.is_mark(_PURPOSE, number, mark):
             if wants_data(request):
                 return data({"fault": "no_receipt"}, status=404)
-            return page(
-                "refused.html.j2", language, self._settings, status=404, word="no_receipt", place="report"
-            )
+            return refused(language, self._settings, "no_receipt", "report", 404)
         found, now = self._find(number), self._clock.latest()
         if wants_data(request):
             return data(receipt_data(found, now))

@@ -37,6 +37,13 @@ def page(
     )
 
 
+def refused(
+    language: str, settings: Settings, word: str, place: str, status: int, url: str = ""
+) -> web.Response:
+    """The answer that nothing was taken, and why; `url` is where it would be, "" for the page `place`."""
+    return page("refused.html.j2", language, settings, status=status, word=word, place=place, url=url)
+
+
 def data(found: Any, *, status: int = 200) -> web.Response:
     """The answer for programs."""
     return web.json_response(found, status=status, headers={"Cache-Control": "no-store"})

@@ -38,14 +38,15 @@ from core.problem_reports import (
 from core.randomness import Randomness
 from core.report_spool import Spool, SpoolFull
 from core.settings import Settings
-from repo_static.rendering import base_url
+from repo_static.rendering import base_url, report_url
 from status.pages import named, reading
 from status.pages.bounds import Act, Bounds
 from status.pages.challenge import Challenges
 from status.pages.evidence import proof_of
 from status.pages.reading import Form, Unreadable
 from status.pages.receipt import Receipts, receipt_data
-from status.pages.rendering import LANGUAGES, data, page, wants_data, words
+from status.pages.rendering import LANGUAGES, data, page, refused, wants_data, words
+from status.pages.tls import Tls
 
 _KEPT = ("kind", "certificates", "description", "contact")
 """Fields that a page shows again after a mistake.  Never the proof: it may be a private key."""
@@ -79,6 +80,7 @@ class ReportPage:
         challenges: Challenges,
         receipts: Receipts,
         bounds: Bounds,
+        tls: Tls,
         clock: Clock,
         randomness: Randomness,
     ) -> None:
@@ -87,6 +89,7 @@ class ReportPage:
         self._challenges = challenges
         self._receipts = receipts
         self._bounds = bounds
+        self._tls = tls
         self._clock = clock
         self._randomness = randomness
 
@@ -100,6 +103,8 @@ class ReportPage:
         router.add_get("/report/challenge", self._challenge)
 
     async def _show(self, language: str, request: web.Request) -> web.Response:
+        if elsewhere := self._tls.redirect(request):
+            return elsewhere
         values = dict.fromkeys(_KEPT, "")
         # A link from the status page names the certificate.
         values["certificates"] = request.query.get("certificate", "")[:200]
@@ -110,6 +115,8 @@ class ReportPage:
         return web.Response(text=self._challenges.fresh(), headers={"Cache-Control": "no-store"})
 
     async def _take(self, language: str, request: web.Request) -> web.Response:
+        if url := self._tls.instead(request):
+            return self._refused(request, language, 403, "not_tls", url=url)
         if request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
             return self._refused(request, language, 403, "elsewhere")
         if seconds := await self._bounds.wait(request, Act.REPORT):
@@ -135,7 +142,7 @@ class ReportPage:
         path = self._receipts.path(filed.number, language)
         if wants_data(request):
             found = receipt_data(self._receipts.of_filed(filed), self._clock.latest())
-            return data({**found, "url": base_url(self._settings) + path}, status=201)
+            return data({**found, "url": report_url(self._settings) + path}, status=201)
         return web.Response(status=303, headers={"Location": path, "Cache-Control": "no-store"})
 
     async def _read(self, form: Form, request: web.Request, language: str) -> _Draft:
@@ -219,14 +226,19 @@ class ReportPage:
         return self._page(language, draft, status=422)
 
     def _refused(
-        self, request: web.Request, language: str, status: int, word: str, seconds: int = 0
+        self,
+        request: web.Request,
+        language: str,
+        status: int,
+        word: str,
+        seconds: int = 0,
+        url: str = "",
     ) -> web.Response:
         if wants_data(request):
-            answer = data({"fault": word, "contact": self._settings.ca.contact}, status=status)
+            said = {"fault": word, "contact": self._settings.ca.contact}
+            answer = data(said | ({"url": url} if url else {}), status=status)
         else:
-            answer = page(
-                "refused.html.j2", language, self._settings, status=status, word=word, place="report"
-            )
+            answer = refused(language, self._settings, word, "report", status, url)
         if seconds:
             answer.headers["Retry-After"] = str(seconds)
         return answer
@@ -243,7 +255,6 @@ class ReportPage:
             faulty=faulty,
             challenge=self._challenges.fresh(),
             kinds=list(Kind),
-            base=base_url(self._settings),
         )
 
 

@@ -18,6 +18,8 @@ PUBLIC = (
     "ca.local_names=[]",
     "validation.resolvers=127.0.0.1:53",
 )
+REPORTS = ("repository.report_url=https://pki.ca.example", "acme.trusted_proxies=127.0.0.1")
+PRODUCTION = ("deployment.production=true", *REPORTS)
 PLACES = (
     Perspective("tyo", "APNIC", 35.7, 139.8),
     Perspective("nyc", "ARIN", 40.7, -74.0),
@@ -49,6 +51,11 @@ PLACES = (
         ("acme.base_url=https://me@localhost", "without a path"),
         ("acme.base_url=https://", "host"),
         ("repository.base_url=https://localhost:14080", "http://"),
+        ("repository.report_url=http://pki.ca.example", "https://"),
+        ("repository.report_url=https://pki.ca.example/report", "without a path"),
+        ("repository.report_url=https://pki.ca.example", "acme.trusted_proxies"),
+        ("repository.report_personal_data=86399", "a day"),
+        ("repository.report_personal_data=63072001", "730 days"),
         ("acme.listen=14000", "host:port"),
         ("acme.listen=localhost:99999", "host:port"),
         ("acme.listen=::1:14000", "IPv6"),
@@ -92,12 +99,11 @@ def test_public_rules_ask_for_more(override: str, remedy: str) -> None:
 
 
 def test_production_has_the_pin_in_no_file_and_a_public_one_reaches_public_addresses_only() -> None:
-    production = ["deployment.production=true"]
     with pytest.raises(ConfigurationError, match=r"vault\.pin_file"):
-        load(None, [*production, "vault.pin_file=/run/secrets/pin"])
-    load(None, [*production, "validation.allowed_networks=10.0.0.0/8"])
+        load(None, [*PRODUCTION, "vault.pin_file=/run/secrets/pin"])
+    load(None, [*PRODUCTION, "validation.allowed_networks=10.0.0.0/8"])
     with pytest.raises(ConfigurationError, match="allowed_networks"):
-        load(None, [*PUBLIC, *production, *CT, "validation.allowed_networks=10.0.0.0/8"])
+        load(None, [*PUBLIC, *PRODUCTION, *CT, "validation.allowed_networks=10.0.0.0/8"])
 
 
 @pytest.mark.parametrize("key", ["allowed_networks", "barred_networks"])
@@ -112,14 +118,14 @@ def test_a_network_that_cannot_be_read_is_refused_with_an_example(key: str, writ
 def test_in_production_no_setting_opens_this_machine_or_its_metadata_service(network: str) -> None:
     load(None, [f"validation.allowed_networks={network}"])
     with pytest.raises(ConfigurationError, match=r"allowed_networks.*narrow it"):
-        load(None, ["deployment.production=true", f"validation.allowed_networks={network}"])
+        load(None, [*PRODUCTION, f"validation.allowed_networks={network}"])
 
 
 @pytest.mark.clause("BR 3.2.2.4.19", "BR 3.2.2.4.20")
 @pytest.mark.must("rfc8737.3.port-443", "rfc8555.8.3.port-80")
 @pytest.mark.parametrize("port", ["http_port", "https_port", "tls_alpn_port"])
 def test_a_public_ca_in_production_validates_at_the_ports_of_the_rules(port: str) -> None:
-    production = [*PUBLIC, *CT, SHOWN, "deployment.production=true", *LISTS]
+    production = [*PUBLIC, *CT, SHOWN, *PRODUCTION, *LISTS]
     load(None, production)
     with pytest.raises(ConfigurationError, match=rf"validation\.{port} = 8080: BR"):
         load(None, [*production, f"validation.{port}=8080"])
@@ -132,7 +138,7 @@ CT = ["ct.mode=on", "ct.log_list=l.json", "ct.log_list_signature=l.sig", "ct.log
 
 @pytest.mark.clause("Chrome CT policy")
 def test_a_public_ca_in_production_has_ct_and_a_signed_log_list() -> None:
-    production = [*PUBLIC, "deployment.production=true", *LISTS, SHOWN]
+    production = [*PUBLIC, *PRODUCTION, *LISTS, SHOWN]
     load(None, [*production, *CT])
     with pytest.raises(ConfigurationError, match=r"ct\.mode = off"):
         load(None, production)
@@ -140,29 +146,34 @@ def test_a_public_ca_in_production_has_ct_and_a_signed_log_list() -> None:
         load(None, [*production, "ct.mode=on", "ct.log_list=l.json"])
 
 
+def test_production_takes_reports_by_tls_alone() -> None:
+    with pytest.raises(ConfigurationError, match=r"repository\.report_url.*trusted_proxies"):
+        load(None, ["deployment.production=true"])
+
+
 @pytest.mark.clause("BR 6.1.1.3")
 def test_a_public_ca_in_production_has_a_list_of_bad_keys() -> None:
-    load(None, ["deployment.production=true"])
+    load(None, [*PRODUCTION])
     with pytest.raises(ConfigurationError, match=r"ca\.blocklist"):
-        load(None, [*PUBLIC, *CT, SHOWN, "deployment.production=true"])
+        load(None, [*PUBLIC, *CT, SHOWN, *PRODUCTION])
 
 
 @pytest.mark.clause("BR 4.2.1")
 def test_a_public_ca_in_production_has_a_list_of_high_risk_names() -> None:
     with pytest.raises(ConfigurationError, match=r"ca\.high_risk.*people"):
-        load(None, [*PUBLIC, *CT, SHOWN, "deployment.production=true", "ca.blocklist=b.dat"])
+        load(None, [*PUBLIC, *CT, SHOWN, *PRODUCTION, "ca.blocklist=b.dat"])
 
 
 @pytest.mark.clause("BR 2.2")
 def test_a_public_ca_in_production_states_its_own_practice() -> None:
     with pytest.raises(ConfigurationError, match=r"ca\.practice.*premises, people"):
-        load(None, [*PUBLIC, *CT, SHOWN, "deployment.production=true", *LISTS[:2]])
+        load(None, [*PUBLIC, *CT, SHOWN, *PRODUCTION, *LISTS[:2]])
 
 
 @pytest.mark.row("dns.no-loosening")
 @pytest.mark.clause("BR 3.2.2.8.1")
 def test_a_public_ca_in_production_shows_how_its_resolver_is_configured() -> None:
-    production = [*PUBLIC, *CT, "deployment.production=true", *LISTS]
+    production = [*PUBLIC, *CT, *PRODUCTION, *LISTS]
     with pytest.raises(ConfigurationError, match=r"validation\.resolver_config.*validation\.unbound"):
         load(None, production)
     load(None, [*production, SHOWN])

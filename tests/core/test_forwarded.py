@@ -77,6 +77,43 @@ def test_forwarded_is_read_from_the_right(lines: list[str], client: str) -> None
     assert by(STANDARD, *lines) == client
 
 
+@pytest.mark.parametrize(
+    ("header", "lines", "secure"),
+    [
+        ("X-Forwarded-Proto", ["https"], True),
+        ("X-Forwarded-Proto", ["HTTPS"], True),
+        ("X-Forwarded-Proto", ["http"], False),
+        ("X-Forwarded-Proto", ["https, http"], False),
+        ("X-Forwarded-Proto", ["https", "http"], False),
+        ("X-Forwarded-Proto", ["https,"], False),
+        ("X-Forwarded-Proto", ["https" * HEADER_LENGTH], False),
+        ("X-Forwarded-Proto", [], False),
+        ("Forwarded", ["proto=https"], False),  # not this proxy's header
+    ],
+)
+def test_that_it_came_by_tls_is_the_last_proxys_word(header: str, lines: list[str], secure: bool) -> None:
+    headers = CIMultiDict([(header, line) for line in lines])
+    assert BEHIND.came_by_tls(PROXY, headers) is secure
+    assert not BEHIND.came_by_tls("198.51.100.7", headers)
+    assert not Addresses(Acme()).came_by_tls("127.0.0.1", headers)
+
+
+@pytest.mark.clause("RFC 7239 section 4")
+@pytest.mark.parametrize(
+    ("line", "secure"),
+    [
+        ("for=198.51.100.7;proto=https", True),
+        ('for=198.51.100.7; Proto="https"', True),
+        ("proto=https, for=198.51.100.7", False),
+        ("proto=https, for=198.51.100.7;proto=http", False),
+        ("", False),
+    ],
+)
+def test_forwarded_says_by_which_scheme_it_came(line: str, secure: bool) -> None:
+    headers = CIMultiDict([("Forwarded", line), ("X-Forwarded-Proto", "https")])
+    assert STANDARD.came_by_tls(PROXY, headers) is secure
+
+
 def test_only_the_header_that_the_proxy_writes_is_read() -> None:
     both = CIMultiDict({"X-Forwarded-For": "198.51.100.7", "Forwarded": "for=203.0.113.9"})
     assert BEHIND.client(PROXY, both) == "198.51.100.7"

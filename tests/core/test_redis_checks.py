@@ -4,6 +4,7 @@ import pytest
 
 from core.configuration import load
 from core.errors import ConfigurationError
+from tests.core.test_checks import PRODUCTION
 
 SECRET = "open-sesame"
 
@@ -61,7 +62,7 @@ def test_a_password_in_the_url_is_refused_and_not_shown(url: str) -> None:
 
 
 def test_production_sends_nothing_in_the_clear_to_another_machine() -> None:
-    production = ["deployment.production=true", "vault.pin_file="]
+    production = [*PRODUCTION, "vault.pin_file="]
     with pytest.raises(ConfigurationError, match="rediss://"):
         load(None, [*production, "redis.url=redis://redis.example:6379/0"])
     for url in ("redis://127.0.0.1:6379/0", "redis://localhost", "rediss://redis.example:6379/0"):

@@ -31,7 +31,12 @@ from tests.support.database import NOW, opened
 
 DAY = 86400
 TRY_OUT = Settings()
-PRODUCTION = replace(TRY_OUT, deployment=replace(TRY_OUT.deployment, production=True))
+PRODUCTION = replace(
+    TRY_OUT,
+    deployment=replace(TRY_OUT.deployment, production=True),
+    acme=replace(TRY_OUT.acme, trusted_proxies=("127.0.0.1",)),
+    repository=replace(TRY_OUT.repository, report_url="https://pki.ca.example"),
+)
 NEW_NAME = replace(PRODUCTION, ca=replace(PRODUCTION.ca, caa_identities=("b.example",)))
 NEW_VERSION = replace(NEW_NAME, ca=replace(NEW_NAME.ca, cps_version="1.1"))
 
@@ -76,7 +81,10 @@ class App:
 
     def production_file(self) -> Path:
         path = self.data.root / "production.toml"
-        path.write_text("[deployment]\nproduction = true\n")
+        path.write_text(
+            '[deployment]\nproduction = true\n[acme]\ntrusted_proxies = ["127.0.0.1"]\n'
+            '[repository]\nreport_url = "https://pki.ca.example"\n'
+        )
         return path
 
     async def approve(self, version: str, settings: Settings = PRODUCTION, **changed: str) -> Result:
@@ -137,7 +145,7 @@ async def test_outside_production_a_changed_practice_is_said_and_a_new_version_s
 
 @pytest.mark.clause("CPS 1.5.4")
 async def test_what_a_try_out_published_without_a_question_suffices_for_no_production(app: App) -> None:
-    async with app.running(TRY_OUT):
+    async with app.running(replace(PRODUCTION, deployment=TRY_OUT.deployment)):
         pass
     settings = replace(PRODUCTION, ca=replace(PRODUCTION.ca, cps_version="2"))
     async with app.running(settings) as documents:

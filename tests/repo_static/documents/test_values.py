@@ -56,6 +56,8 @@ STATED = [
     "status.issuer_crl_shards.ec-1=16",
     "repository.base_url=http://another.example",
     "repository.manifest_refresh=1800",
+    "repository.report_url=https://report.example",
+    "repository.report_personal_data=2592000",
     "test_sites.zone=try.example",
     "renewal.earliest=50",
     "renewal.latest=80",
@@ -77,6 +79,7 @@ def test_a_setting_that_is_turned_turns_the_text_of_both_languages(override: str
     more = {
         "ct.mode=on": ["ct.log_list=l", "ct.log_list_signature=s", "ct.log_list_key=k"],
         "test_sites.zone=try.example": ["test_sites.forwarded=true"],
+        "repository.report_url=https://report.example": ["acme.trusted_proxies=192.0.2.80"],
     }
     before, after = Settings(), load(None, [override, *more.get(override, [])])
     for language in LANGUAGES:

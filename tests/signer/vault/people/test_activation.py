@@ -20,6 +20,7 @@ from core.settings import Settings
 from signer import api, consent, serials
 from signer.client import Vault
 from signer.vault.sealed import hierarchy
+from tests.core.test_checks import PRODUCTION
 from tests.signer.vault.test_server import DAY, KEY, request
 from tests.support.people import Crew, hand_over
 from tests.support.vault import RunningVault
@@ -344,7 +345,7 @@ async def test_with_the_pin_in_a_file_the_operator_halts_and_resumes_alone(data:
 
 def test_production_refuses_a_pin_in_a_file(data: DataDirectory) -> None:
     with pytest.raises(RuntimeError, match="in production none lies on any disk"):
-        RunningVault(data, arguments=["--set", "deployment.production=true"]).start()
+        RunningVault(data, arguments=[f"--set={each}" for each in PRODUCTION]).start()
     assert not data.vault_socket.exists()
     assert not data.journal.exists()
 
