@@ -170,7 +170,10 @@ class RpcServer:
             _log.error("uid %d (process %d) may not call %s and was refused", peer.uid, peer.pid, method)
             if self._on_refusal is not None:
                 await self._on_refusal(peer, method)
-        raise Refused("rpc.forbidden", f"uid {peer.uid} may not call {method!r}")
+        raise Refused(
+            "rpc.forbidden",
+            f"uid {peer.uid} may not call {method!r}: be root, or the user of the process that was asked",
+        )
 
 
 class _ServerConnection(_Frames):

@@ -52,11 +52,10 @@ def hold(
     script = load(path)
     check_prerequisites(settings, data)
     _must_be_possible(Place(data, settings, clock, randomness, path.parent, {}), script, identities)
-    data.root.mkdir(parents=True, exist_ok=True, mode=0o755)
+    for directory in (data.root, data.run):
+        directory.mkdir(parents=True, exist_ok=True, mode=0o755)
     walls = isolation.decide(settings, data)
     rests = _needs_rest(data, script)
-    if rests:
-        isolation.arrange(walls, data)
 
     def announce(words: str) -> None:
         # Held as root: what the step before made must be its owner's before the vault starts on it.
@@ -65,6 +64,8 @@ def hold(
 
     with _at_rest(data) if rests else _one_at_a_time(data):
         try:
+            if rests:
+                isolation.arrange(walls, data)
             place = Place(
                 data,
                 settings,

@@ -13,6 +13,7 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+import stat
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from core.data_directory import DataDirectory
+from core.errors import ConfigurationError
 from core.settings import Settings
 
 GROUP = "acme-ca"
@@ -29,6 +31,9 @@ USERS = {role: f"acme-ca-{role}" for role in ("vault", "perspective", "app", "st
 
 OPTIONAL = "sites"
 """Without test sites their user need not be there: a CA of an older version goes on as it was set up."""
+
+HELD = {"supervisor.pid", "ceremony.lock"}
+"""What whoever arranges the directories may hold a lock on, in run/."""
 
 SAME_USER = {"keeper": "status"}
 """The keeper writes what the status workers read, and may have signed what they may: one user for both."""
@@ -79,7 +84,9 @@ def decide(settings: Settings, data: DataDirectory) -> Isolation:
 
 
 def arrange(isolation: Isolation, data: DataDirectory) -> None:
-    """Make the directories of `data` and give each to its owner; safe to repeat.
+    """Make the directories of `data` and give each to its owner; safe to repeat while nothing runs.
+
+    Raises `ConfigurationError` for a symbolic link in the place of a directory that is not root's own.
 
     Layout when isolated (the data directory itself is sticky, so that the app, which makes ca.sqlite in it,
     cannot move another user's directory away):
@@ -116,6 +123,7 @@ def arrange(isolation: Isolation, data: DataDirectory) -> None:
     }
     shown = (data.repository, data.ocsp_files, data.reports, data.run, data.log)
     for path in (data.root, *private, *shown):
+        _require_no_strange_link(path)
         path.mkdir(parents=True, exist_ok=True, mode=0o755)
     if not isolation.on:
         for path in (*private, data.reports, data.log):
@@ -136,14 +144,14 @@ def arrange(isolation: Isolation, data: DataDirectory) -> None:
     data.repository.chmod(0o755)
     _give(data.ocsp_files, user_uid(USERS["status"]), group)
     data.ocsp_files.chmod(0o755)
-    for path in data.root.glob(data.database.name + "*"):
-        os.chown(path, app, group)
-        path.chmod(0o640)
+    for path in (*data.root.glob(data.database.name + "*"), *data.log.glob("access.log*")):
+        _give_file(path, app, group, 0o640)
     os.chown(data.run, 0, group)
     data.run.chmod(0o1770)
-    for path in data.run.glob("*.sock"):
-        # A socket that a dead process of another user left behind could not be replaced.
-        path.unlink(missing_ok=True)
+    for path in data.run.iterdir():
+        # What a dead process of another user left behind could not be replaced.
+        if path.name not in HELD and not (path.is_dir() and not path.is_symlink()):
+            path.unlink(missing_ok=True)
     os.chown(data.log, 0, user_gid(USERS["app"]))
     data.log.chmod(0o1770)
     os.chown(data.root, 0, user_gid(USERS["app"]))
@@ -179,6 +187,33 @@ def user_uid(name: str) -> int:
 
 def user_gid(name: str) -> int:
     return pwd.getpwnam(name).pw_gid
+
+
+def _require_no_strange_link(path: Path) -> None:
+    # Others may write beside it, and what root gives away must be what it looks like.  An operator may well
+    # have laid a directory on another disk.
+    if path.is_symlink() and path.lstat().st_uid != os.geteuid():
+        raise ConfigurationError(
+            f"{path} is a symbolic link that uid {path.lstat().st_uid} made: find out who that was and why, "
+            "and put the directory back in its place"
+        )
+
+
+def _give_file(path: Path, uid: int, gid: int, mode: int) -> None:
+    """Raises `ConfigurationError` for what is no plain file: a link would lead root to another one."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{path} cannot be given to its process ({error.strerror}): take away what is no plain file there"
+        ) from error
+    try:
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            raise ConfigurationError(f"{path} is no plain file: take it away")
+        os.fchown(file, uid, gid)
+        os.fchmod(file, mode)
+    finally:
+        os.close(file)
 
 
 def _give(path: Path, uid: int, gid: int) -> None:

@@ -86,12 +86,12 @@ def run(invocation: Invocation, say: Say, clock: Clock, crash_at: str = "") -> i
         say(f"WARNING: {sentence}")
     data = invocation.directory()
     check_prerequisites(settings, data)
-    data.root.mkdir(parents=True, exist_ok=True)
-    walls = isolation.decide(settings, data)
-    isolation.arrange(walls, data)
-    _let_the_vault_lock_its_memory()
-    let_all_open_files()
+    data.run.mkdir(parents=True, exist_ok=True)
     with alone(data):
+        walls = isolation.decide(settings, data)
+        isolation.arrange(walls, data)
+        _let_the_vault_lock_its_memory()
+        let_all_open_files()
         check_ports(settings)
         if not data.hierarchy.exists():
             if settings.deployment.production:

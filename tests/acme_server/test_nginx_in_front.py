@@ -37,7 +37,7 @@ async def nginx(directory: Path, front: Front) -> AsyncIterator[str]:
     text = CONFIGURATION.read_text()
     temporary = "".join(f" {kind}_temp_path {directory}/{kind};" for kind in ("client_body", "proxy"))
     for before, after in {
-        "/run/acme-front-nginx.pid": f"{directory}/nginx.pid",
+        "/run/nginx.pid": f"{directory}/nginx.pid",
         "/var/cache/acme-front": f"{directory}/renewal",
         "server 127.0.0.1:14000;": f"server {front.at.removeprefix('http://')};",
         "listen 443 ssl default_server;": f"listen 127.0.0.1:{port} default_server;",

@@ -61,7 +61,7 @@ def nginx(directory: Path, ca: RunningCa, port: int) -> Iterator[Path]:
     (directory / "front.pem").write_bytes(tls.pem(shown, tls.KEY))
     text = CONFIGURATION.read_text()
     for before, after in {
-        "/run/acme-front-nginx.pid": f"{directory}/nginx.pid",
+        "/run/nginx.pid": f"{directory}/nginx.pid",
         "/var/cache/acme-front": f"{directory}/renewal",
         "server 127.0.0.1:14000;": f"server 127.0.0.1:{ca.acme_port};",
         "listen 443 ssl": f"listen 127.0.0.1:{port} ssl",

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from core.data_directory import DataDirectory
+from core.errors import ConfigurationError
 from core.settings import Deployment, Settings
 from operations import isolation
 from operations.isolation import Isolation
@@ -151,3 +152,74 @@ def test_no_directory_needs_a_bit_that_systemd_forbids(
     isolation.arrange(Isolation(""), data)
     bits = stat.S_ISUID | stat.S_ISGID
     assert [path for path in data.root.rglob("*") if path.stat().st_mode & bits] == []
+
+
+@pytest.fixture
+def given_to_4711(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DataDirectory:
+    """A data directory that was arranged once; all its users are 4711."""
+    monkeypatch.setattr(isolation, "user_uid", lambda name: 4711)
+    monkeypatch.setattr(isolation, "user_gid", lambda name: 4711)
+    monkeypatch.setattr(isolation, "GROUP", "root")
+    data = DataDirectory(tmp_path / "data")
+    isolation.arrange(Isolation(""), data)
+    return data
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give directories away")
+def test_a_link_in_the_place_of_a_file_leads_root_to_no_other(
+    given_to_4711: DataDirectory,
+) -> None:
+    data = given_to_4711
+    secret = data.root.parent / "shadow"
+    secret.write_text("of root")
+    for trap in (data.root / "ca.sqlite-of-mine", data.log / "access.log"):
+        trap.symlink_to(secret)
+        with pytest.raises(ConfigurationError, match=f"{trap} .*take away"):
+            isolation.arrange(Isolation(""), data)
+        trap.unlink()
+    assert secret.stat().st_uid == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give directories away")
+def test_a_process_cannot_have_another_directory_given_to_it(given_to_4711: DataDirectory) -> None:
+    data = given_to_4711
+    etc = data.root.parent / "etc"
+    etc.mkdir()
+    data.ocsp_files.rmdir()
+    data.ocsp_files.symlink_to(etc)
+    os.chown(data.ocsp_files, 4711, 4711, follow_symlinks=False)
+    with pytest.raises(ConfigurationError, match="symbolic link that uid 4711 made"):
+        isolation.arrange(Isolation(""), data)
+    assert etc.stat().st_uid == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give directories away")
+def test_an_operator_may_lay_a_directory_on_another_disk(given_to_4711: DataDirectory) -> None:
+    data = given_to_4711
+    disk = data.root.parent / "disk"
+    data.audit.rename(disk)
+    data.audit.symlink_to(disk)
+    isolation.arrange(Isolation(""), data)
+    assert disk.stat().st_uid == 4711
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give directories away")
+def test_files_that_root_put_back_go_to_their_process(given_to_4711: DataDirectory) -> None:
+    data = given_to_4711
+    files = (data.database, data.log / "access.log", data.answers / "catalogue", data.audit / "1.jsonl")
+    for path in files:
+        path.write_text("from a backup")
+        path.chmod(0o600)
+    isolation.arrange(Isolation(""), data)
+    assert {path.stat().st_uid for path in files} == {4711}
+    assert stat.S_IMODE(data.database.stat().st_mode) == 0o640
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give directories away")
+def test_what_another_user_left_in_run_is_in_nobodys_way_and_locks_stay(given_to_4711: DataDirectory) -> None:
+    data = given_to_4711
+    locks = {data.run / "supervisor.pid", data.run / "ceremony.lock"}
+    for path in (*locks, data.vault_socket, data.keeper_state, data.run / ".keeper.json.new"):
+        path.write_text("")
+    isolation.arrange(Isolation(""), data)
+    assert set(data.run.iterdir()) == locks

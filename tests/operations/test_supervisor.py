@@ -9,6 +9,7 @@ from typing import cast
 
 import pytest
 
+from core.clock import SystemClock
 from core.data_directory import DataDirectory
 from core.errors import ConfigurationError
 from core.settings import Metrics, Settings, SiteSettings, Vault
@@ -20,6 +21,7 @@ from operations.supervisor import (
     check_ports,
     check_prerequisites,
     let_all_open_files,
+    run,
 )
 
 
@@ -113,3 +115,11 @@ async def test_test_sites_that_do_not_start_hold_up_no_ca_but_anything_else_does
         with pytest.raises(ChildFailed):
             await starting
     assert {"vault", "perspective", "app"} <= set(started)
+
+
+def test_a_second_run_touches_nothing_of_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("operations.isolation.arrange", lambda *_: pytest.fail("sockets are taken away here"))
+    data = DataDirectory(tmp_path)
+    data.run.mkdir()
+    with alone(data), pytest.raises(ConfigurationError, match=f"runs already .process {os.getpid()}"):
+        run(Invocation(None, tmp_path), print, SystemClock())

@@ -80,7 +80,7 @@ def site(directory: Path) -> Iterator[str]:
     port = free_port()
     text = CONFIGURATION.read_text()
     for before, after in {
-        "/run/acme-repository-nginx.pid": f"{directory}/nginx.pid",
+        "/run/nginx.pid": f"{directory}/nginx.pid",
         "127.0.0.1:14080": f"127.0.0.1:{status.server_port}",
         "listen 80 default_server": f"listen 127.0.0.1:{port} default_server",
         "/var/lib/acme-server/repository": str(root),

@@ -82,7 +82,7 @@ async def cache(tmp_path: Path) -> AsyncIterator[Cache]:
     port = free_port()
     text = CONFIGURATION.read_text()
     for before, after in {
-        "/run/acme-cache-nginx.pid": f"{tmp_path}/nginx.pid",
+        "/run/nginx.pid": f"{tmp_path}/nginx.pid",
         "/var/cache/nginx/acme": f"{tmp_path}/cache",
         "127.0.0.1:14080": f"127.0.0.1:{server.sockets[0].getsockname()[1]}",
         "listen 80 default_server reuseport": f"listen 127.0.0.1:{port} default_server reuseport",
