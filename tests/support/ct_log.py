@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import functools
 import hashlib
 import json
 import struct
@@ -76,9 +77,7 @@ class CtLog:
     asked: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.key = (
-            rsa.generate_private_key(65537, 2048) if self.rsa else ec.generate_private_key(ec.SECP256R1())
-        )
+        self.key = _key(self.name, self.rsa)
         self.spki = self.key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         self.id = hashlib.sha256(self.spki).digest()
         self._answers: dict[bytes, dict[str, Any]] = {}
@@ -307,6 +306,12 @@ def log_list(logs: Iterable[CtLog], at: int) -> bytes:
 
 LIST_KEY = rsa.generate_private_key(65537, 2048)
 """Signs log lists, as Chrome's key does."""
+
+
+@functools.cache
+def _key(name: str, rsa_key: bool) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey:
+    """A log keeps its key from test to test: one of RSA takes a third of a second to make."""
+    return rsa.generate_private_key(65537, 2048) if rsa_key else ec.generate_private_key(ec.SECP256R1())
 
 
 def write_list(directory: Path, logs: Iterable[CtLog], at: int, **settings: object) -> Ct:
