@@ -67,24 +67,47 @@ ATTACKER_WEB = "11.66.0.1"
 """Where the attacker's own hosts are."""
 
 
-_FROM = 20_000
 _EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
-_taken: set[int] = set()
+_BLOCK = 16
+_ours: list[int] = []
 
 
 def free_port(*addresses: str) -> int:
     """A port that is free now for TCP and UDP on all `addresses` (default: 127.0.0.1).
 
-    It lies below those that the kernel gives to clients: one of them could take it before its server does.
-    No port is given out twice in a process.
+    It is none of those that the kernel gives to clients: one of them could take it before its server does.
+    No port is given out twice by the test processes that live, whatever number of them runs on this machine.
     """
     wanted = addresses or ("127.0.0.1",)
     for _ in range(200):
-        port = random.SystemRandom().randrange(_FROM, int(_EPHEMERAL.read_text().split()[0]))
-        if port not in _taken and all(_is_free(address, port) for address in wanted):
-            _taken.add(port)
+        port = _ours.pop() if _ours else _new_block()
+        if all(_is_free(address, port) for address in wanted):
             return port
     raise RuntimeError(f"no port is free on {', '.join(wanted)}")
+
+
+def _new_block() -> int:
+    """A port of a block that becomes ours, as long as this process lives; the others come next."""
+    lowest, highest = map(int, _EPHEMERAL.read_text().split())
+    ports = range(20_000, lowest) or range(highest + 1, 65_536) or range(20_000, 65_536)
+    for _ in range(200):
+        first = random.SystemRandom().randrange(0, len(ports), _BLOCK)
+        if _reserved(ports[first]):
+            _ours.extend(ports[first : first + _BLOCK])
+            return _ours.pop()
+    raise RuntimeError("other test processes have all blocks of ports")
+
+
+def _reserved(port: int) -> bool:
+    """Whether the name that stands for the block was nobody's; it is ours now."""
+    name = socket.socket(socket.AF_UNIX)
+    try:
+        name.bind(f"\0acme-test-ports-{port}")
+    except OSError:
+        name.close()
+        return False
+    name.detach()  # the kernel closes it with the process
+    return True
 
 
 def _is_free(address: str, port: int) -> bool:
