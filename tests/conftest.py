@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import hypothesis
 import pytest
 
+from tests.support import scratch
 from tests.support.ca import RunningCa
 from tests.world import namespaces
 from tests.world.door import Door
@@ -17,6 +20,23 @@ from tests.world.world import World
 # draw the same examples every time, so that a failure is one of the change; the long ones draw anew.
 hypothesis.settings.register_profile("house", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("house")
+
+_SCRATCH = pytest.StashKey[Path]()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Tests' directories are in memory where that may be; --basetemp says otherwise."""
+    if config.option.basetemp is None and (directory := scratch.directory()) is not None:
+        config.option.basetemp = str(directory)
+        config.stash[_SCRATCH] = directory
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """What failing tests left can be looked at until the next run."""
+    if exitstatus == pytest.ExitCode.OK and _SCRATCH in session.config.stash:
+        shutil.rmtree(session.config.stash[_SCRATCH], ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

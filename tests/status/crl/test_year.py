@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import random
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,17 +27,6 @@ ISSUERS = ("ec1",)
 @pytest.fixture
 def status_settings() -> Status:
     return Status(crl_shards=SHARDS)
-
-
-@pytest.fixture
-def tmp_path(tmp_path: Path) -> Iterator[Path]:
-    """In memory, where there is one: a year has some ten thousand fsyncs, and none of them is tested here."""
-    memory = Path("/dev/shm")
-    if not os.access(memory, os.W_OK):
-        yield tmp_path
-        return
-    with tempfile.TemporaryDirectory(dir=memory) as directory:
-        yield Path(directory)
 
 
 @pytest.fixture(autouse=True)
