@@ -24,7 +24,7 @@ from core.randomness import Randomness
 from core.settings import Settings
 from operations import isolation
 from operations.ceremony import perspective_keys
-from operations.command import passphrase as passphrase_of
+from operations.passphrases import passphrase_of
 from operations.supervisor import Say, alone, check_prerequisites
 from signer.vault import hardening
 from signer.vault.ceremony import abandon as abandoning

@@ -18,24 +18,24 @@ import typer
 from core import checks, today
 from core.clock import SystemClock
 from core.errors import ConfigurationError
-from operations import (
-    activation_commands,
-    ceremony_commands,
-    document_commands,
-    eab_commands,
-    hold_commands,
-    incident_commands,
-    keys_commands,
-    limits_commands,
-    mpic_commands,
-    problem_report_commands,
-    reconcile_commands,
-    repository_commands,
-    revoke_commands,
-    watch_commands,
+from operations.commands import (
+    activation,
+    ceremony,
+    documents,
+    eab,
+    holds,
+    incident,
+    keys,
+    limits,
+    mpic,
+    reconcile,
+    reports,
+    repository,
+    revoke,
+    watch,
 )
-from operations.command import command, say
-from operations.options import Given, Reporting
+from operations.commands.command import command, say
+from operations.commands.options import Given, Reporting
 from operations.process import Exit
 from operations.process import main as run_process
 from operations.supervisor import check_ports, check_prerequisites
@@ -52,16 +52,16 @@ application = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-application.add_typer(ceremony_commands.application)
-application.add_typer(document_commands.application)
-application.add_typer(eab_commands.application)
-application.add_typer(hold_commands.application)
-application.add_typer(keys_commands.application)
-application.add_typer(limits_commands.application)
-application.add_typer(mpic_commands.application)
-application.add_typer(problem_report_commands.application)
-application.add_typer(repository_commands.application)
-application.add_typer(incident_commands.application)
+application.add_typer(ceremony.application)
+application.add_typer(documents.application)
+application.add_typer(eab.application)
+application.add_typer(holds.application)
+application.add_typer(keys.application)
+application.add_typer(limits.application)
+application.add_typer(mpic.application)
+application.add_typer(reports.application)
+application.add_typer(repository.application)
+application.add_typer(incident.application)
 
 
 @command(application)
@@ -79,7 +79,7 @@ def perspective(given: Given, code: str) -> int:
     return run_process(["perspective", "--code", code, *given.invocation().arguments()])
 
 
-command(application, "perspective-key")(mpic_commands.perspective_key)
+command(application, "perspective-key")(mpic.perspective_key)
 
 
 @command(application)
@@ -165,10 +165,10 @@ def verify_audit(given: Reporting) -> int:
     return Exit.REFUSED if faults else Exit.DONE
 
 
-revoke_commands.register(application)
-activation_commands.register(application)
-reconcile_commands.register(application)
-watch_commands.register(application)
+revoke.register(application)
+activation.register(application)
+reconcile.register(application)
+watch.register(application)
 
 
 def main() -> None:

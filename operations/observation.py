@@ -21,8 +21,8 @@ from core.database import Database
 from core.ephemeral.redis.standing import Standing
 from core.errors import CaError
 from core.settings import Settings
-from operations import deadlines, keeper_watch, report_watch
-from operations.vault_watch import NOT_CONFORMING, VaultWatch, locked_text
+from operations.alarms import deadlines, keeper, reports
+from operations.alarms.vault import NOT_CONFORMING, VaultWatch, locked_text
 from signer.client import Vault
 
 _log = logging.getLogger(__name__)
@@ -46,13 +46,13 @@ async def start(
     """
     app = web.Application()
     health = _Health(
-        vault, database, watch, halted, clock, redis, lambda: keeper_watch.alarm(data, settings, clock.now())
+        vault, database, watch, halted, clock, redis, lambda: keeper.alarm(data, settings, clock.now())
     )
 
     async def measured(request: web.Request) -> web.Response:
         with contextlib.suppress(sqlite3.Error, CaError):  # the others are wanted all the more
             metrics.HELD.set((await database.read(holds.count))[0])
-            keeper_watch.measure(data, clock.now())
+            keeper.measure(data, clock.now())
         return web.Response(body=metrics.render(), headers={"Content-Type": metrics.CONTENT_TYPE})
 
     app.add_routes([web.get("/metrics", measured), web.get("/healthz", health.answer)])
@@ -119,8 +119,8 @@ class _Health:
             found["holds"] = f"{waiting} orders wait for a person: acme-server holds list"
         with contextlib.suppress(CaError):  # a clock that stepped back is told of above
             now = self._clock.now()
-            reports = await self._database.read(lambda rows: report_watch.standing(rows, now))
-            if says := report_watch.sentence(reports):
+            told = await self._database.read(lambda rows: reports.standing(rows, now))
+            if says := reports.sentence(told):
                 found["problem_reports"] = says
             urgent = await self._database.read(lambda rows: deadlines.urgent(rows, now))
             if urgent:  # no reason to send subscribers elsewhere

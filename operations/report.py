@@ -25,21 +25,13 @@ from core.database import Reader
 from core.ephemeral.redis.standing import examine
 from core.errors import CaError, ConfigurationError
 from core.settings import CtMode, Rules, Settings
-from operations import (
-    bindings,
-    children,
-    deadlines,
-    document_calls,
-    isolation,
-    keeper_watch,
-    perspective_watch,
-    report_watch,
-    succession,
-)
-from operations.agreement import Agreement
+from operations import children, isolation
+from operations.alarms import deadlines, keeper, perspectives, reports, succession
+from operations.alarms.vault import NOT_CONFORMING
+from operations.desk import bindings, document_calls
+from operations.documents.agreement import Agreement
 from operations.screens import activation_lines
 from operations.supervisor import Invocation
-from operations.vault_watch import NOT_CONFORMING
 from repo_static.documents import text
 from repo_static.documents.kinds import Document
 from repo_static.manifest import verify
@@ -91,7 +83,7 @@ def gather(invocation: Invocation) -> dict[str, Any]:
         "vault": _vault(state),
         "redis": _redis(settings, data),
         "manifest": verify.standing(data.repository, now),
-        "ocsp": keeper_watch.report(data, settings, now),
+        "ocsp": keeper.report(data, settings, now),
         "not_conforming": [
             *_not_conforming(data, settings.vault.pin_file, walls, state),
             *_untransparent(settings),
@@ -157,23 +149,23 @@ def _perspectives(settings: Settings, data: DataDirectory, now: int) -> dict[str
     """How those on other hosts are.  The app compares their signing keys, as it knows the pinned ones."""
     places = tuple(place for place in settings.validation.perspectives if place.url)
 
-    async def ask() -> list[perspective_watch.State]:
+    async def ask() -> list[perspectives.State]:
         to = channels(data, settings, _PATIENCE)
         try:
-            return await perspective_watch.look(to, places, {}, now)
+            return await perspectives.look(to, places, {}, now)
         finally:
             for channel in to.values():
                 await channel.close()
 
     states = asyncio.run(ask()) if places else []
-    warning = perspective_watch.own_warning(places, data, now)
+    warning = perspectives.own_warning(places, data, now)
     return {
         "elsewhere": [{**asdict(state), "well": state.well, "says": _says(state)} for state in states],
         "alarms": [warning] if warning else [],
     }
 
 
-def _says(state: perspective_watch.State) -> str:
+def _says(state: perspectives.State) -> str:
     if not state.well:
         return f"WRONG: {state.wrong}" if state.wrong else f"AWAY: {state.away}"
     return f"well, its certificate ends {datetime.fromtimestamp(state.ends, UTC):%Y-%m-%d}"
@@ -313,7 +305,7 @@ def _from_database(settings: Settings, data: DataDirectory, now: int) -> dict[st
             ],
             "bindings_lost": _bindings_lost(settings, data, reader, now),
             "holds": dict(zip(_NO_HOLDS, holds.count(reader), strict=True)),
-            "problem_reports": report_watch.summary(reader, now),
+            "problem_reports": reports.summary(reader, now),
             "revocations_due": [each.says(now) for each in deadlines.urgent(reader, now)],
             "documents": documents(settings, reader, now),
             "revocation_version": certificates.revocation_version(reader),

@@ -43,27 +43,19 @@ from core.high_risk import HighRisk
 from core.jobs import Handler, JobRunner, hasten
 from core.randomness import Randomness
 from core.settings import CtMode, Settings
-from operations import (
-    bindings,
-    holds,
-    incident,
-    limits,
-    local_api,
-    observation,
-    problem_reports,
-    reconcile,
-)
-from operations import revoke as revoking
-from operations.deadlines import DeadlineWatch
-from operations.documents import Documents
-from operations.perspective_watch import PerspectiveWatch
+from operations import observation
+from operations.alarms.deadlines import DeadlineWatch
+from operations.alarms.perspectives import PerspectiveWatch
+from operations.alarms.reports import ReportWatch
+from operations.alarms.rules import RuleWatch
+from operations.alarms.succession import Succession
+from operations.alarms.vault import VaultWatch
+from operations.desk import bindings, holds, incident, limits, local_api, problem_reports, reconcile
+from operations.desk import revoke as revoking
+from operations.desk.documents import Documents
 from operations.records import record_start, record_stop
 from operations.report_erasure import Erasure
 from operations.report_intake import Intake
-from operations.report_watch import ReportWatch
-from operations.rule_watch import RuleWatch
-from operations.succession import Succession
-from operations.vault_watch import VaultWatch
 from repo_static import publisher, rendering
 from repo_static.manifest.updater import ManifestUpdater
 from repo_static.store import Store

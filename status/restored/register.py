@@ -1,7 +1,7 @@
 """Notices that the register is older than what others have seen, and puts back what it has forgotten.
 
 Looked at when the app starts, after the vault's journal was followed (signer/reconciliation.py), and whenever
-a person brings something (operations/reconcile.py):
+a person brings something (operations/desk/reconcile.py):
 
     the audit log's copy   every revocation, blocked key and CRL number after the backup, certainly
     the public CRLs        what they revoke, and their numbers

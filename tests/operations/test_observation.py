@@ -20,10 +20,10 @@ from core.ephemeral.redis.standing import LATELY, Standing
 from core.errors import TransientError
 from core.settings import Metrics, Settings
 from operations import observation
-from operations.vault_watch import VaultWatch
+from operations.alarms.vault import VaultWatch
 from signer.api import ActivationState
 from signer.client import Vault
-from tests.operations.test_holds import two_orders_wait
+from tests.operations.desk.test_holds import two_orders_wait
 from tests.support.database import NOW, opened
 from tests.world.addresses import free_port
 

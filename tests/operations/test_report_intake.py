@@ -1,4 +1,4 @@
-"""operations/report_intake.py and report_watch.py: from the spool to a published revocation."""
+"""operations/report_intake.py and reports.py: from the spool to a published revocation."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from core.issuers import Issuer, put_issuer
 from core.key_proofs import Form, Proof, beginning
 from core.problem_reports import Channel, Filed, Kind, State
 from core.report_spool import MOST_OCTETS, Spool
-from operations import report_watch
+from operations.alarms import reports
+from operations.alarms.reports import ReportWatch
 from operations.report_intake import Intake
-from operations.report_watch import ReportWatch
 from status.restored import put_back
 from status.restored.outside import Said
 from tests.operations.reporting import issue
@@ -290,15 +290,15 @@ async def test_alarms_are_raised_at_50_80_and_100_percent_once_each(app: App) ->
         await app.watch.look()
         raised.append(len(app.audit("problem-report-alarm")))
     assert raised == [0, 1, 1, 2, 3, 3, 3, 4, 5, 6]
-    found = report_watch.standing(app.database.reader, app.clock.now())
+    found = reports.standing(app.database.reader, app.clock.now())
     assert (found.open, found.late) == (1, 1)
-    assert "TOO LATE" in report_watch.sentence(found)
+    assert "TOO LATE" in reports.sentence(found)
 
 
 async def test_a_flood_of_reports_has_its_alarms_in_pages_and_few_lines(
     app: App, caplog: pytest.LogCaptureFixture
 ) -> None:
-    count = report_watch.AT_ONCE + 1
+    count = reports.AT_ONCE + 1
     for number in range(count):
         app.spool.put(filed(f"PR-20261123-{number:010}"))
     assert await app.intake.look() == count
@@ -307,7 +307,7 @@ async def test_a_flood_of_reports_has_its_alarms_in_pages_and_few_lines(
         await app.watch.look()
     assert len(app.audit("problem-report-alarm")) == 2 * count
     told = [each.message for each in caplog.records if each.levelno == logging.ERROR]
-    assert told[report_watch.MOST_LINES :] == [f"and {2 * count - 20} more: acme-server reports list"]
+    assert told[reports.MOST_LINES :] == [f"and {2 * count - 20} more: acme-server reports list"]
 
 
 @pytest.mark.clause("BR 4.9.5")

@@ -65,7 +65,7 @@ class Perspectives:
             settings.validation.concurrency, registered_domain, patience=COORDINATOR_PATIENCE
         )
         self.channels = channels(data, settings, deadline + CHANNEL_MARGIN)
-        """The way to each by its code, for who watches over them (operations/perspective_watch.py)."""
+        """The way to each by its code, for who watches over them (operations/alarms/perspectives.py)."""
 
     async def check(
         self,

@@ -12,7 +12,7 @@ from core.configuration import load
 from core.key_proofs import TITLE
 from core.requirements import TABLE, Limit
 from core.settings import Rules, Settings
-from operations.agreement import SWITCH_WITHIN
+from operations.documents.agreement import SWITCH_WITHIN
 from repo_static.documents import lint
 from repo_static.documents.kinds import Document
 from repo_static.documents.text import drafts

@@ -12,7 +12,7 @@ from cryptography import x509
 from core import certificates
 from core.errors import TransientError
 from core.settings import Status
-from operations.vault_watch import Urgency, crl_deadlines
+from operations.alarms.vault import Urgency, crl_deadlines
 from repo_static.store import Store
 from status.crl import parts
 from tests.support.software_vault import CREATED, DAY

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from core import report_rows
 from core.key_proofs import Form, check, key_hash, spki_of
 from core.problem_reports import Kind
+from operations.alarms.reports import ReportWatch
 from operations.report_intake import Intake
-from operations.report_watch import ReportWatch
 from repo_static.rendering import base_url
 from tests.support.acme_client import ec_key
 from tests.support.database import NOW

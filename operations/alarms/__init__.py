@@ -1,0 +1,1 @@
+"""What the app watches while it runs, and tells people of in its log, metrics and `acme-server status`."""

@@ -1,0 +1,1 @@
+"""What operators ask of the running CA, on the operator's socket: both ends of each conversation."""

@@ -1,0 +1,170 @@
+"""`acme-server reconcile`: what a restored register lacks, brought by people through the running app.
+
+Must never: open the CA without a name and a reason in the audit log.
+
+CPS 5.7.2, 5.7.4.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from core import caller, gaps
+from core.data_directory import DataDirectory
+from core.database import Database
+from core.durable import sync_directory
+from core.errors import HaltIssuance, Refused, TransientError
+from core.rpc import Method, RpcServer
+from operations.desk import local_api
+from signer.api import Nothing
+from signer.issuance import Issuance
+from status.restored.register import RestoredRegister
+
+MAX_REASON = 1000
+"""Characters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A gap, for a person."""
+
+    subject: str
+    missing: str
+    remedy: str
+    found_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What is missing; nothing: the CA is open."""
+
+    missing: tuple[Missing, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """A CRL or an OCSP answer, DER; or a signed manifest."""
+
+    kind: str
+    der: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PutBack:
+    """How many revocations were entered, or given their reason, and CRL numbers counted as used."""
+
+    revocations: int
+    numbers: int
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """What a person says; `reason` stays in the audit log."""
+
+    reason: str
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The gaps that were closed, and how many certificates were revoked for it."""
+
+    subjects: tuple[str, ...]
+    revoked: int
+
+
+STANDING = Method("register-standing", Nothing, Standing)
+BRING = Method("register-bring", Brought, PutBack)
+BEGIN = Method("register-begin", Word, Nothing)
+ACCEPT = Method("register-accept", Word, Accepted)
+
+
+def serve(
+    answering: RpcServer,
+    database: Database,
+    register: RestoredRegister,
+    issuance: Issuance,
+    revoked: Callable[[], None],
+) -> None:
+    """Add the app's side to the operator's socket; `revoked` is called when revocations were entered."""
+
+    async def standing(request: Nothing) -> Standing:
+        found = await database.read(gaps.are_open)
+        return Standing(tuple(Missing(e.subject, e.missing, e.remedy, e.found_at) for e in found))
+
+    async def bring(request: Brought) -> PutBack:
+        if request.kind == "crl":
+            taken = await register.bring_crl(request.der)
+        elif request.kind == "ocsp":
+            taken = await register.bring_answer(request.der)
+        elif request.kind == "manifest":
+            taken = await register.bring_manifest(request.der)
+        else:
+            raise Refused("register.kind", f"{request.kind!r} is nothing that the register learns from")
+        revoked()
+        return PutBack(taken.revocations, taken.numbers)
+
+    async def begin(request: Word) -> Nothing:
+        at = await database.write(lambda tx: tx.now)
+        await register.begin(f"operator {request.actor}", at)
+        return Nothing()
+
+    async def accept(request: Word) -> Accepted:
+        reason = request.reason.strip()
+        if not reason or len(reason) > MAX_REASON:
+            raise Refused("register.reason", f"say on what it rests, in 1 to {MAX_REASON} characters")
+        subjects, count = await register.accept(reason, f"operator {request.actor}")
+        if gaps.JOURNAL in subjects:
+            try:
+                await issuance.reconcile()
+            except HaltIssuance as halt:
+                raise Refused("register.journal", str(halt)) from halt
+        revoked()
+        return Accepted(tuple(subjects), count)
+
+    answering.add(STANDING, standing)
+    answering.add(BRING, bring)
+    answering.add(BEGIN, begin)
+    answering.add(ACCEPT, accept)
+
+
+def missing(data: DataDirectory) -> tuple[Missing, ...]:
+    """The command line's side: what is missing.
+
+    Raises `TransientError` when no app runs here; so does every function below, and `Refused`.
+    """
+    return local_api.call(data, STANDING, Nothing()).missing
+
+
+def bring(data: DataDirectory, kind: str, der: bytes) -> PutBack:
+    """Hand over a "crl", an "ocsp" answer or a signed "manifest"."""
+    return local_api.call(data, BRING, Brought(kind, der))
+
+
+def accept(data: DataDirectory, reason: str) -> Accepted:
+    """Answer for what is missing."""
+    return local_api.call(data, ACCEPT, Word(reason, caller.claimed()))
+
+
+def begin(data: DataDirectory) -> bool:
+    """Close the CA: at once where it runs (True), else at its next start."""
+    if data.app_socket.exists():
+        try:
+            local_api.call(data, BEGIN, Word("", caller.claimed()))
+        except TransientError:
+            _mark(data)
+        else:
+            return True
+    else:
+        _mark(data)
+    return False
+
+
+def _mark(data: DataDirectory) -> None:
+    data.audit.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor = os.open(data.restored, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    os.fsync(descriptor)
+    os.close(descriptor)
+    sync_directory(data.restored.parent)
