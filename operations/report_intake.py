@@ -11,7 +11,6 @@ BR 4.9.1.1, 4.9.3, 4.9.5, 4.9.12; requirements 1.04, 2.60.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import logging
 from collections.abc import Callable
@@ -24,6 +23,7 @@ from core.causes import Cause
 from core.database import Database, Transaction
 from core.errors import CaError, Refused
 from core.key_proofs import NoProof
+from core.loops import for_ever
 from core.problem_reports import Filed
 from core.report_spool import Spool
 from status.restored import outside, put_back
@@ -55,12 +55,7 @@ class Intake:
 
     async def run(self) -> None:
         """Take up for ever."""
-        while True:
-            try:
-                await self.look()
-            except (CaError, OSError) as error:
-                _log.error("problem reports wait in the spool: %s", error)
-            await asyncio.sleep(EVERY)
+        await for_ever(self.look, EVERY, _log, "problem reports wait in the spool")
 
     async def look(self) -> int:
         """Take up all that waits; how many reports were new.  Raises as `Database.write`; OSError."""

@@ -11,12 +11,10 @@ BR 4.9.1.1, 4.9.5; CPS 4.9; requirements 2.55.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import IntEnum
 
 from prometheus_client import Gauge
 
@@ -25,7 +23,9 @@ from acme_server.store.revocation_runs import Phase, Run
 from core.causes import DAY, RULES
 from core.clock import Clock
 from core.database import Reader
+from core.loops import for_ever
 from core.metrics import REGISTRY
+from operations.alarms.urgency import Alarms, Urgency
 
 LOOK_EVERY = 60
 """Seconds between two looks."""
@@ -46,16 +46,7 @@ URGENCY = Gauge(
 _log = logging.getLogger(__name__)
 
 
-class Urgency(IntEnum):
-    """How much of the time is gone."""
-
-    CALM = 0
-    HALF = 1
-    MOST = 2
-    OVERDUE = 3
-
-
-_AGAIN_AFTER = {Urgency.HALF: 3600, Urgency.MOST: 900, Urgency.OVERDUE: 300}
+_AGAIN_AFTER = {Urgency.HALF: 3600, Urgency.MOST: 900, Urgency.OVER: 300}
 """Seconds until the same alarm is repeated."""
 
 
@@ -73,14 +64,14 @@ class Due:
         gone = (now - self.since) * 100
         whole = self.by - self.since
         if now > self.by:
-            return Urgency.OVERDUE
+            return Urgency.OVER
         if gone >= MOST * whole:
             return Urgency.MOST
         return Urgency.HALF if gone >= HALF * whole else Urgency.CALM
 
     def says(self, now: int) -> str:
         """One line for a person, with what to do."""
-        word = "OVERDUE" if self.urgency(now) is Urgency.OVERDUE else "due"
+        word = "OVERDUE" if self.urgency(now) is Urgency.OVER else "due"
         when = datetime.fromtimestamp(self.by, UTC).isoformat(" ", "minutes")
         return (
             f"{self.what}: {self.certificates} certificates are not on a published CRL, {word} {when[:16]} "
@@ -134,16 +125,11 @@ class DeadlineWatch:
     def __init__(self, reader: Reader, clock: Clock) -> None:
         self._reader = reader
         self._clock = clock
-        self._said: dict[str, tuple[Urgency, int]] = {}
+        self._alarms = Alarms()
 
     async def run(self) -> None:
         """Look for ever."""
-        while True:
-            try:
-                self.look()
-            except Exception:
-                _log.exception("the deadlines of revocations are not watched")
-            await asyncio.sleep(LOOK_EVERY)
+        await for_ever(self.look, LOOK_EVERY, _log, "the deadlines of revocations are not watched")
 
     def look(self) -> Sequence[Due]:
         """One look: metrics and alarms; what is due."""
@@ -153,11 +139,7 @@ class DeadlineWatch:
         URGENCY.set(max((each.urgency(now) for each in due), default=Urgency.CALM))
         for each in due:
             urgency = each.urgency(now)
-            if urgency is Urgency.CALM:
-                continue
-            said, again = self._said.get(each.what, (Urgency.CALM, 0))
-            if urgency > said or now >= again:
+            if urgency and self._alarms.raises(each.what, urgency, now, _AGAIN_AFTER[urgency]):
                 _log.critical("%s", each.says(now))
-                self._said[each.what] = urgency, now + _AGAIN_AFTER[urgency]
-        self._said = {each.what: self._said[each.what] for each in due if each.what in self._said}
+        self._alarms.keep([each.what for each in due])
         return due

@@ -21,8 +21,10 @@ from prometheus_client import Gauge
 from core.clock import Clock
 from core.data_directory import DataDirectory
 from core.errors import CaError, ConfigurationError
+from core.loops import for_ever
 from core.metrics import REGISTRY
 from core.settings import Perspective, Rules, Settings
+from operations.alarms.urgency import Alarms
 from validation.api import Health
 from validation.mpic.channel import Channel
 from validation.mpic.mutual_tls import COORDINATOR, RENEWAL, Identity
@@ -126,7 +128,7 @@ class PerspectiveWatch:
         self._public = settings.ca.rules is Rules.PUBLIC
         self._pinned = pinned
         self._clock = clock
-        self._said: dict[tuple[str, str], int] = {}
+        self._alarms = Alarms()
         self._looks = 0
         for code, public_key in pinned.items():
             channels[code].pin(public_key)
@@ -159,12 +161,8 @@ class PerspectiveWatch:
 
     async def run(self) -> None:
         """Look for ever."""
-        while True:
-            await asyncio.sleep(LOOK_SECONDS)
-            try:
-                await self.look()
-            except CaError as error:
-                _log.error("the perspectives could not be looked at: %s", error)
+        await asyncio.sleep(LOOK_SECONDS)  # `start` has looked
+        await for_ever(self.look, LOOK_SECONDS, _log, "the perspectives could not be looked at")
 
     def _tell(self, state: State) -> None:
         if state.wrong:
@@ -175,15 +173,12 @@ class PerspectiveWatch:
             )
         elif state.away:
             self._say(logging.ERROR, state.code, f"this perspective is away: {state.away}")
+        elif state.ends and (left := state.ends - self._clock.now()) < RENEWAL:
+            self._say(logging.WARNING, state.code, f"its channel's certificate ends in {left // 86400} days")
         else:
-            self._said = {key: at for key, at in self._said.items() if key[0] != state.code}
-            if state.ends and (left := state.ends - self._clock.now()) < RENEWAL:
-                self._say(
-                    logging.WARNING, state.code, f"its channel's certificate ends in {left // 86400} days"
-                )
+            self._alarms.over(state.code)
 
     def _say(self, level: int, code: str, what: str) -> None:
         """Once an hour, and at once when it is another thing."""
-        if self._looks - self._said.get((code, what), -WARN_EVERY) >= WARN_EVERY:
-            self._said[code, what] = self._looks
+        if self._alarms.raises(code, what, self._looks, WARN_EVERY):
             _log.log(level, "%s: %s", code, what)

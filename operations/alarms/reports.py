@@ -9,9 +9,7 @@ BR 4.9.5; requirements 2.55, 2.57.
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import sqlite3
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,7 +19,7 @@ from typing import Any
 from core import metrics, report_rows
 from core.clock import Clock
 from core.database import Database, Rows, Transaction
-from core.errors import CaError
+from core.loops import for_ever
 from core.problem_reports import Report, Step, deadlines
 
 EVERY = 30.0
@@ -59,12 +57,7 @@ class ReportWatch:
 
     async def run(self) -> None:
         """Look for ever."""
-        while True:
-            try:
-                await self.look()
-            except (CaError, sqlite3.Error) as error:
-                _log.error("the clocks of problem reports are not watched: %s", error)
-            await asyncio.sleep(EVERY)
+        await for_ever(self.look, EVERY, _log, "the clocks of problem reports are not watched")
 
     async def look(self) -> None:
         """Note what is published by now, and raise what is to be raised."""

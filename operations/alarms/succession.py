@@ -26,6 +26,7 @@ from prometheus_client import Gauge
 from core.clock import Clock
 from core.data_directory import DataDirectory
 from core.errors import CaError, HaltIssuance
+from core.loops import for_ever
 from core.metrics import REGISTRY
 from core.settings import Settings
 from repo_static import publisher
@@ -105,12 +106,8 @@ class Succession:
 
     async def run(self, refresh: Callable[[], Awaitable[object]]) -> None:
         """Have the vault asked from time to time, until cancelled; `refresh` lets us heed the answer."""
-        while True:
-            await asyncio.sleep(LOOK_EVERY)
-            try:
-                await refresh()
-            except CaError as error:
-                _log.debug("the hierarchy is not followed now: %s", error)
+        await asyncio.sleep(LOOK_EVERY)
+        await for_ever(refresh, LOOK_EVERY, _log, "the hierarchy is not followed now", logging.DEBUG)
 
     def _judge(self, description: Description) -> None:
         now = self._clock.now()

@@ -12,19 +12,19 @@ BR 4.9.7, 4.9.10, 6.2.8; CPS 4.9.7, 6.2.8.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 
 from prometheus_client import Gauge
 
 from core.clock import Clock
 from core.database import Reader
 from core.errors import CaError
+from core.loops import for_ever
 from core.metrics import REGISTRY
 from core.settings import Status
+from operations.alarms.urgency import Alarms, Urgency
 from signer.api import ActivationState
 from signer.client import Vault
 from status.crl.scopes import last_published, scopes
@@ -53,16 +53,10 @@ URGENCY = Gauge(
 _log = logging.getLogger(__name__)
 
 
-class Urgency(IntEnum):
-    """How near the end is: of the time left in normal operation half is gone, three quarters, all."""
+_STATUS = "status"
+"""What all alarms here are about."""
 
-    CALM = 0
-    HALF = 1
-    QUARTER = 2
-    LATE = 3
-
-
-_AGAIN_AFTER = {Urgency.CALM: 3600, Urgency.HALF: 1800, Urgency.QUARTER: 300, Urgency.LATE: 60}
+_AGAIN_AFTER = {Urgency.CALM: 3600, Urgency.HALF: 1800, Urgency.MOST: 300, Urgency.OVER: 60}
 """Seconds until the same alarm is repeated."""
 
 
@@ -75,12 +69,12 @@ class Deadline:
     margin: int
 
     def urgency(self, now: int) -> Urgency:
-        """How near it is."""
+        """How near it is: half of the margin is gone, three quarters, all."""
         left = self.at - now
         if left <= 0:
-            return Urgency.LATE
+            return Urgency.OVER
         if left * 4 <= self.margin:
-            return Urgency.QUARTER
+            return Urgency.MOST
         return Urgency.HALF if left * 2 <= self.margin else Urgency.CALM
 
 
@@ -125,8 +119,7 @@ class VaultWatch:
         self._clock = clock
         self._on_open = on_open
         self._state: ActivationState | None = None
-        self._said: tuple[Urgency, str] = (Urgency.CALM, "")
-        self._say_again_at = 0
+        self._alarms = Alarms()
         self._crls: list[Deadline] = []
         self._crls_again_at = 0
 
@@ -142,14 +135,7 @@ class VaultWatch:
 
     async def run(self) -> None:
         """Look for ever."""
-        while True:
-            try:
-                await self.look()
-            except CaError as error:
-                _log.warning("the vault is not watched: %s", error)
-            except Exception:
-                _log.exception("the vault is not watched")
-            await asyncio.sleep(LOOK_EVERY)
+        await for_ever(self.look, LOOK_EVERY, _log, "the vault is not watched", logging.WARNING)
 
     async def look(self) -> None:
         """One look: metrics, alarms, and what waited goes on."""
@@ -180,12 +166,10 @@ class VaultWatch:
             LEFT.set(first.at - now)
         URGENCY.set(urgency)
         locked = "" if state is None or not state.locked else locked_text(state)
-        said = (urgency, locked.partition(";")[0])
-        if (said == self._said and now < self._say_again_at) or (not locked and not urgency):
-            self._said = said
-            return
-        self._said, self._say_again_at = said, now + _AGAIN_AFTER[urgency]
-        _log.critical("%s", " - ".join(filter(None, (_WORDS[urgency], locked, _left(first, now)))))
+        if not locked and not urgency:
+            self._alarms.over(_STATUS)
+        elif self._alarms.raises(_STATUS, (urgency, locked.partition(";")[0]), now, _AGAIN_AFTER[urgency]):
+            _log.critical("%s", " - ".join(filter(None, (_WORDS[urgency], locked, _left(first, now)))))
 
 
 def locked_text(state: ActivationState) -> str:
@@ -197,8 +181,8 @@ def locked_text(state: ActivationState) -> str:
 _WORDS = {
     Urgency.CALM: "",
     Urgency.HALF: "ACT TODAY: half of the time is gone",
-    Urgency.QUARTER: "ACT NOW: a quarter of the time is left",
-    Urgency.LATE: "TOO LATE: status has expired",
+    Urgency.MOST: "ACT NOW: a quarter of the time is left",
+    Urgency.OVER: "TOO LATE: status has expired",
 }
 
 

@@ -14,7 +14,8 @@ from core.causes import DAY, RULES, Cause
 from core.clock import FakeClock
 from core.database import Database
 from operations.alarms import deadlines
-from operations.alarms.deadlines import DeadlineWatch, Urgency, found
+from operations.alarms.deadlines import DeadlineWatch, found
+from operations.alarms.urgency import Urgency
 from tests.support.database import NOW, opened
 
 
@@ -80,7 +81,7 @@ async def begun(database: Database, cause: Cause, serial: bytes) -> None:
         (DAY * 4 // 5 - 1, Urgency.HALF),
         (DAY * 4 // 5, Urgency.MOST),
         (DAY, Urgency.MOST),
-        (DAY + 1, Urgency.OVERDUE),
+        (DAY + 1, Urgency.OVER),
     ],
 )
 async def test_what_is_revoked_and_not_published_grows_urgent_to_the_second(
@@ -113,7 +114,7 @@ async def test_a_run_is_over_when_all_of_it_is_published_and_not_before(
     await work("r1")
     (due,) = runs()  # revoked, and the clock still runs
     clock.at = due.by + 1
-    assert runs()[0].urgency(clock.now()) is Urgency.OVERDUE
+    assert runs()[0].urgency(clock.now()) is Urgency.OVER
     await publish(database)
     assert runs() == []
 

@@ -15,7 +15,8 @@ from core.database import Database, Transaction
 from core.errors import CaError, TransientError
 from core.metrics import render
 from core.settings import Settings
-from operations.alarms.vault import Deadline, Urgency, VaultWatch, crl_deadlines, ocsp_deadlines
+from operations.alarms.urgency import Urgency
+from operations.alarms.vault import Deadline, VaultWatch, crl_deadlines, ocsp_deadlines
 from signer.api import ActivationState
 from signer.client import Vault
 from tests.support.database import NOW, opened
@@ -87,10 +88,10 @@ def test_urgency_rises_at_half_and_at_a_quarter_of_the_margin() -> None:
         51: Urgency.CALM,
         50: Urgency.HALF,
         26: Urgency.HALF,
-        25: Urgency.QUARTER,
-        1: Urgency.QUARTER,
-        0: Urgency.LATE,
-        -1: Urgency.LATE,
+        25: Urgency.MOST,
+        1: Urgency.MOST,
+        0: Urgency.OVER,
+        -1: Urgency.OVER,
     }
 
 

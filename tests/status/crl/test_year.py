@@ -12,7 +12,8 @@ from cryptography import x509
 from core import certificates
 from core.errors import TransientError
 from core.settings import Status
-from operations.alarms.vault import Urgency, crl_deadlines
+from operations.alarms.urgency import Urgency
+from operations.alarms.vault import crl_deadlines
 from repo_static.store import Store
 from status.crl import parts
 from tests.support.software_vault import CREATED, DAY
@@ -136,7 +137,7 @@ async def test_a_crl_is_renewed_at_the_second_at_which_it_is_a_day_old(house: An
 @pytest.mark.clause("BR 4.9.7")
 @pytest.mark.parametrize(
     ("days_left", "urgency"),
-    [(6.0, Urgency.CALM), (3.0, Urgency.HALF), (1.5, Urgency.QUARTER), (0.0, Urgency.LATE)],
+    [(6.0, Urgency.CALM), (3.0, Urgency.HALF), (1.5, Urgency.MOST), (0.0, Urgency.OVER)],
 )
 async def test_while_the_vault_is_locked_alarms_rise_before_a_crl_is_stale(
     house: Any, days_left: float, urgency: Urgency
