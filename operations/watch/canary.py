@@ -124,7 +124,8 @@ async def _answering(wanted: Canary, clock: Clock) -> AsyncIterator[Answering]:
             await serving.listen([wanted.listen])
         yield serving
     except OSError as error:
-        raise Wrong(f"--canary-listen {wanted.listen}: {error}", "free the port, or name another") from error
+        remedy = "free the port, or name another; one below 1024 needs CAP_NET_BIND_SERVICE"
+        raise Wrong(f"--canary-listen {wanted.listen}: {error}", remedy) from error
     finally:
         await serving.close()
 
