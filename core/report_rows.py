@@ -162,6 +162,22 @@ def newest(rows: Rows, count: int) -> list[Report]:
     return [_report(row) for row in found]
 
 
+def chosen(rows: Rows, key: str, name: str, kind: str, decided: str) -> tuple[str, ...]:
+    """The open ones that meet all conditions that are not "", the oldest first.
+
+    `key` is hexadecimal, proven or named; `decided` a cause.
+    """
+    found = rows.all(
+        "SELECT number FROM problem_reports p WHERE closed_at IS NULL"
+        " AND (? IN ('', lower(hex(coalesce(proven_key, x'00'))))"
+        "      OR EXISTS (SELECT 1 FROM json_each(p.named, '$.keys') WHERE value = ?))"
+        " AND (? = '' OR EXISTS (SELECT 1 FROM json_each(p.named, '$.names') WHERE value = ?))"
+        " AND ? IN ('', kind) AND ? IN ('', cause) ORDER BY received_at, number",
+        (key, key, name, name, kind, decided),
+    )
+    return tuple(row["number"] for row in found)
+
+
 def events(rows: Rows, number: str) -> Sequence[Event]:
     """What happened to it, the first thing first."""
     found = rows.all(

@@ -95,24 +95,51 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True)
-class AnswerRequest:
-    """`text` is shown on the receipt; `told` says how reporter and subscriber were told."""
+class Conditions:
+    """Open reports that meet all of these; "" for any.
 
-    number: str
+    `key` (SHA-256, hex) and `name` are among what the report names, `kind` is what its reporter says it is,
+    `decided` the cause that was decided on.
+    """
+
+    key: str = ""
+    name: str = ""
+    kind: str = ""
+    decided: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The numbers of those, the oldest first."""
+
+    numbers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerRequest:
+    """`text` is shown on the receipts, and `text_ja`, if any, on those of reporters who wrote in Japanese.
+
+    `told` says how reporter and subscriber were told.  With `dry_run` nothing is done; as below.
+    """
+
+    numbers: tuple[str, ...]
     text: str
+    text_ja: str
     told: str
+    dry_run: bool
     actor: str
 
 
 @dataclass(frozen=True, slots=True)
 class DecideRequest:
-    """`cause` "" revokes nothing; else `serials`, or those of the report, are revoked, or `run_id` did it."""
+    """`cause` "" revokes nothing; else `serials`, or those that the reports name, or `run_id` does it."""
 
-    number: str
+    numbers: tuple[str, ...]
     cause: str
     serials: tuple[bytes, ...]
     run_id: str
     note: str
+    dry_run: bool
     actor: str
 
 
@@ -120,9 +147,27 @@ class DecideRequest:
 class CloseRequest:
     """`note` says why nothing more is to be done."""
 
-    number: str
+    numbers: tuple[str, ...]
     note: str
+    dry_run: bool
     actor: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotDone:
+    """A report with which it cannot be done, and why."""
+
+    number: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The reports as they stand now, and those that were left alone; `serials` are what is revoked."""
+
+    reports: tuple[Line, ...]
+    refused: tuple[NotDone, ...]
+    serials: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +186,8 @@ class AddRequest:
 
 LIST = Method("reports-list", ListRequest, Page)
 SHOW = Method("reports-show", ShowRequest, Shown)
-ANSWER = Method("reports-answer", AnswerRequest, Line)
-DECIDE = Method("reports-decide", DecideRequest, Shown)
-CLOSE = Method("reports-close", CloseRequest, Line)
+CHOOSE = Method("reports-choose", Conditions, Chosen)
+ANSWER = Method("reports-answer", AnswerRequest, Done)
+DECIDE = Method("reports-decide", DecideRequest, Done)
+CLOSE = Method("reports-close", CloseRequest, Done)
 ADD = Method("reports-add", AddRequest, Line)
