@@ -292,7 +292,8 @@ class JournalEntry:
 
     `kind` is "intent", "result", "crl", "ocsp-responder", "start", "stop" ...; `serial` and `issuer_id` are
     empty where they do not apply; `certificate` is the result's DER; `tbs` the intent's to-be-signed bytes;
-    `lint` what the linters said of them, in both; `hash` chains to the entry before.
+    `lint` what the linters said of them, in both; `order` the SHA-256 of the finalize URL for which the
+    account asked, in both, b"" for the vault's own; `hash` chains to the entry before.
     """
 
     sequence: int
@@ -304,6 +305,7 @@ class JournalEntry:
     tbs: bytes
     certificate: bytes
     lint: LintRecord | None = None  # a field that came later has a default: older entries do not hold it
+    order: bytes = b""
     hash: bytes = b""
 
 

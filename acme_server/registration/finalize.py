@@ -286,6 +286,9 @@ def _told(refused: Refused) -> Problem:
         return profiles.invalid("the profile of the order was withdrawn; place a new order")
     if refused.code in _DATES:
         return malformed(f"{refused.detail}; place a new order")
+    if refused.code == "applicant.used":
+        # The register was restored from a time before: no second certificate of this order is delivered.
+        return refusal(ErrorType.SERVER_INTERNAL, "this order has had its certificate; place a new order")
     if room in _EVIDENCE:
         return unauthorized(f"the validation is not good enough: {refused.detail}; place a new order")
     return refusal(ErrorType.SERVER_INTERNAL, "issuance was refused by our own checks; please tell us")

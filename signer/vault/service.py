@@ -23,7 +23,7 @@ from core.randomness import Randomness, token
 from core.settings import CtMode, Rules, Settings
 from signer import api, steps
 from signer.api import KeyUse
-from signer.vault.judgement import dated
+from signer.vault.judgement import applicant, dated
 from signer.vault.judgement.blocked import RefusedKeys
 from signer.vault.judgement.evidence import Verifier
 from signer.vault.judgement.transparency import Transparency
@@ -64,6 +64,7 @@ class _Prepared:
     intent: JournalKind = JournalKind.INTENT
     result: JournalKind = JournalKind.RESULT
     follows: bool = False
+    order: bytes = b""
 
 
 class Service:
@@ -147,11 +148,14 @@ class Service:
             longest = requirements.limit(requirements.Limit.LEAF_VALIDITY, until)
             dated.must_suit_leaf(request, profile, now, until)
         self._verifier.verify(request, now, max(until, now + PREPARED_LIFETIME))
+        order = applicant.order_of(request)
+        self._signer.must_be_unanswered(order)
         kind = Kind.PRECERTIFICATE if profile.ct else Kind.LEAF
         tbs, lint = await self._build(request, by, profile, kind, now=now, longest=longest)
         await self._signer.must_work(by.key)
+        expires_at = dated.expiry(now, PREPARED_LIFETIME)
         prepared = _Prepared(
-            by.issuer.id, request.issuance_id, request.serial, tbs, lint, dated.expiry(now, PREPARED_LIFETIME)
+            by.issuer.id, request.issuance_id, request.serial, tbs, lint, expires_at, order=order
         )
         if profile.ct:
             prepared = replace(
@@ -176,6 +180,7 @@ class Service:
             )
         if self._journal.has_certificate_intent(request.issuance_id):
             raise Refused("issuance.used", f"issuance {request.issuance_id} was begun before: recall it")
+        self._signer.must_be_unanswered(signed.order)
         by = issuing_key(self._issuers, signed.issuer_id, KeyUse.ISSUING)
         lifetimes.must_issue(by.issuer, by.life, now)
         precertificates.must_be_in_time(signed.at, now)
@@ -185,7 +190,14 @@ class Service:
         await self._signer.must_work(by.key)
         expires_at = min(dated.expiry(now, PREPARED_LIFETIME), signed.at + precertificates.FINAL_WITHIN)
         prepared = _Prepared(
-            by.issuer.id, request.issuance_id, signed.serial, tbs, lint, expires_at, follows=True
+            by.issuer.id,
+            request.issuance_id,
+            signed.serial,
+            tbs,
+            lint,
+            expires_at,
+            follows=True,
+            order=signed.order,
         )
         answer = self._keep(prepared, now)
         steps.reached("7 prepare", request.issuance_id)
@@ -213,6 +225,7 @@ class Service:
             intent=prepared.intent,
             result=prepared.result,
             follows=prepared.follows,
+            order=prepared.order,
         )
         first = prepared.result is JournalKind.PRECERTIFICATE
         self.sampler.offer(Kind.PRECERTIFICATE if first else Kind.LEAF, signed)

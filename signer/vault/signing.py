@@ -70,6 +70,7 @@ class Signer:
         self._journal = journal
         self._under_way = 0
         self._certificates: dict[str, asyncio.Event] = {}
+        self._orders: set[bytes] = set()
         self._in_doubt: set[str] = set()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -88,13 +89,16 @@ class Signer:
         intent: Kind = Kind.INTENT,
         result: Kind = Kind.RESULT,
         follows: bool = False,
+        order: bytes = b"",
     ) -> bytes:
         """The certificate over `tbs`, of which `lint` was said, in the journal before it is returned.
 
-        One that `follows` a precertificate has the serial number and the issuance of that.  Raises `Refused`
-        when the serial number or the issuance was used before (nothing is signed), `TransientError` when the
-        token failed (the intent stands), `HaltIssuance`.
+        One that `follows` a precertificate has the serial number and the issuance of that.  `order` is the
+        SHA-256 of the finalize URL that a subscriber signed.  Raises `Refused` when the serial number or the
+        issuance was used before, or the order has its certificate (nothing is signed), `TransientError` when
+        the token failed (the intent stands), `HaltIssuance`.
         """
+        self.must_be_unanswered(order)
         if follows:
             self._must_follow(issuance_id, serial)
         else:
@@ -102,7 +106,7 @@ class Signer:
         self._must_not_lose_it(by.key)
         # No await between these checks and `append`, which takes both names at once.
         step = _STEPS.get(intent, "")
-        with self._use_of_a_key() as tokens, self._signing_of(issuance_id):
+        with self._use_of_a_key() as tokens, self._signing_of(issuance_id, order):
             await self._journal.append(
                 intent,
                 issuance_id=issuance_id,
@@ -110,6 +114,7 @@ class Signer:
                 serial=serial,
                 tbs=tbs,
                 lint=lint,
+                order=order,
             )
             steps.reached(f"{step} intent", issuance_id)
             try:
@@ -127,9 +132,21 @@ class Signer:
                 serial=serial,
                 certificate=certificate,
                 lint=lint,
+                order=order,
             )
             steps.reached(f"{step} result", issuance_id)
         return certificate
+
+    def must_be_unanswered(self, order: bytes) -> None:
+        """An account's finalize request makes one certificate, whoever brings it how often.
+
+        An intent without a result makes none: its order goes on with another serial number (the crash rule).
+        Raises `Refused`.
+        """
+        if order and (order in self._orders or self._journal.has_certificate_of(order)):
+            raise Refused(
+                "applicant.used", "this order has had its certificate: the account must place another"
+            )
 
     async def must_work(self, key: Key) -> None:
         """A key that failed proves itself before it is given another serial number to lose.
@@ -256,12 +273,14 @@ class Signer:
                 self._idle.set()
 
     @contextmanager
-    def _signing_of(self, issuance_id: str) -> Iterator[None]:
+    def _signing_of(self, issuance_id: str, order: bytes) -> Iterator[None]:
         signing = self._certificates[issuance_id] = asyncio.Event()
+        self._orders.add(order)
         try:
             yield
         finally:
             del self._certificates[issuance_id]
+            self._orders.discard(order)
             signing.set()
 
 

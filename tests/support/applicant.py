@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from josepy.jwk import JWKEC, JWKRSA
 from core import der
 from signer.api import Applicant
 from tests.support.acme_client import general_name
+
+_orders = itertools.count(1)
 
 BASE = "https://ca.acme-ca.com"
 
@@ -79,9 +82,10 @@ def applicant(
     key_changes: tuple[bytes, ...] = (),
     **header: Any,
 ) -> Applicant:
-    """The account asks for a certificate for `public_key` and `names`."""
+    """The account asks for a certificate for `public_key` and `names`, in a new order if `url` names none."""
     base = account_url.partition("/acme/")[0] or BASE
-    head = {"kid": account_url, "nonce": "n", "url": f"{base}/acme/order/1/finalize"} | header
+    url = f"{base}/acme/order/{next(_orders)}/finalize"
+    head = {"kid": account_url, "nonce": "n", "url": url} | header
     payload = json.dumps({"csr": b64(csr(names, public_key))}).encode()
     return Applicant(json.dumps(key.jwk).encode(), key.sign(head, payload), key_changes)
 

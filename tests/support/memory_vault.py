@@ -180,7 +180,7 @@ class MemoryVault:
                 tbs,
                 certificate,
                 LINT,
-                hashlib.sha256(b"%d" % number).digest(),
+                hash=hashlib.sha256(b"%d" % number).digest(),
             )
         )
 

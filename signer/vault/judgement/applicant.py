@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -119,6 +120,17 @@ def thumbprints(request: LeafRequest) -> frozenset[str]:
     if request.public_key == key.spki:
         raise Refused("applicant.account-key", "RFC 8555 section 11.1: this is the account's own key")
     return frozenset({key.thumbprint} | _older(applicant, key, request.account_url))
+
+
+def order_of(request: LeafRequest) -> bytes:
+    """The SHA-256 of the finalize URL that the account signed, once `thumbprints` has believed it.
+
+    An order's URL is its own, and so the name under which the journal keeps that it has its certificate.
+    """
+    assert request.applicant is not None
+    jws = msgspec.json.decode(request.applicant.finalize, type=_Jws)
+    url = msgspec.json.decode(_decoded(jws.protected), type=_Header).url
+    return hashlib.sha256(url.encode()).digest()
 
 
 def _older(applicant: Applicant, newest: _Key, account_url: str) -> set[str]:

@@ -33,6 +33,9 @@ from signer.vault.record import chain
 _PROGRESS_EVERY = 200_000
 """Lines between two lines of progress at start: about two seconds of reading."""
 
+_ORDER = 16
+"""Octets of an order's hash that are kept in memory."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -95,6 +98,7 @@ class Journal:
         self._outcomes: dict[str, int] = {}  # issuance id -> sequence of its result, 0 while there is none
         self._precertificates: dict[str, int] = {}  # the same, for precertificates
         self._serials: set[bytes] = set()
+        self._answered: set[bytes] = set()  # orders that have their certificate, by the front of their hash
         self._crl_numbers: dict[tuple[str, int], int] = {}
         self._responders: dict[str, int] = {}  # issuer id -> sequence of its newest responder's result
         self._hierarchy = (0, b"")
@@ -135,6 +139,10 @@ class Journal:
     def has_certificate_intent(self, issuance_id: str) -> bool:
         """Whether its certificate (not only its precertificate) was begun."""
         return issuance_id in self._outcomes
+
+    def has_certificate_of(self, order: bytes) -> bool:
+        """Whether a certificate was signed for this order (SHA-256); from the call on that appends it."""
+        return order[:_ORDER] in self._answered
 
     def precertificate(self, issuance_id: str) -> JournalEntry | None:
         """The result that holds the precertificate of an issuance, once it is durable."""
@@ -213,13 +221,14 @@ class Journal:
         tbs: bytes = b"",
         certificate: bytes = b"",
         lint: LintRecord | None = None,
+        order: bytes = b"",
     ) -> None:
         """Append an entry; returns when it is durable.
 
         A serial number and an issuance id count as used from the call on, so two callers cannot both begin.
         Raises `HaltIssuance` when the disk failed: nothing is appended any more.
         """
-        await self._append(kind, issuance_id, issuer_id, serial, tbs, certificate, lint)
+        await self._append(kind, issuance_id, issuer_id, serial, tbs, certificate, lint, order)
 
     def _append(
         self,
@@ -230,13 +239,14 @@ class Journal:
         tbs: bytes = b"",
         certificate: bytes = b"",
         lint: LintRecord | None = None,
+        order: bytes = b"",
     ) -> asyncio.Future[None]:
         if self._failure is not None:
             raise _halted(self._path, self._failure)
         # What is not the beginning of a certificate goes on: CRLs, people's acts, results that are owed.
         at = self._clock.now() if kind in _DATED else self._clock.latest()
         entry = JournalEntry(
-            self.sequence + 1, at, kind, issuance_id, issuer_id, serial, tbs, certificate, lint, b""
+            self.sequence + 1, at, kind, issuance_id, issuer_id, serial, tbs, certificate, lint, order
         )
         line, self._head = chain.seal(entry, self._head)
         self._index(entry, self._end)
@@ -330,6 +340,8 @@ class Journal:
             self._halt = entry if entry.kind == Kind.HALT else None
         elif entry.kind in _RESULTS:
             self._outcomes[entry.issuance_id] = entry.sequence
+            if entry.order:
+                self._answered.add(entry.order[:_ORDER])
             if entry.kind == Kind.RESPONDER:
                 self._responders[entry.issuer_id] = entry.sequence
         elif entry.kind == Kind.HIERARCHY:

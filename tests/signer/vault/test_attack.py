@@ -8,7 +8,10 @@ so.  (Journeys against the whole CA, with its database rewritten: tests/journeys
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import hashlib
+import json
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -116,6 +119,19 @@ def wanted(evidence: tuple[SignedStatement, ...], **changes: Any) -> api.LeafReq
     if "applicant" not in changes:
         made = replace(made, applicant=applicant(made.names, made.public_key, made.account_url))
     return made
+
+
+def once_more(before: api.LeafRequest, **changes: Any) -> api.LeafRequest:
+    """The account's own words of an earlier request, sound but for the repetition."""
+    changes = {"issuance_id": token(SystemRandomness()), "serial": serials.draw(SystemRandomness())} | changes
+    return replace(before, **changes)
+
+
+def finalize_url(request: api.LeafRequest) -> str:
+    assert request.applicant is not None
+    protected = json.loads(request.applicant.finalize)["protected"]
+    url = json.loads(base64.urlsafe_b64decode(protected + "=="))["url"]
+    return str(url)
 
 
 def by_me(evidence: tuple[SignedStatement, ...], **changes: Any) -> api.LeafRequest:
@@ -341,6 +357,41 @@ async def test_what_the_victim_asks_for_is_issued_once_and_cannot_be_had_again(v
     with pytest.raises(Refused, match=r"token\.unknown"):
         await vault.issue(prepared.token)
     assert (await vault.describe()).journal_sequence == before
+
+
+async def test_what_an_account_signed_once_makes_one_certificate_whatever_is_brought_beside_it(
+    vault: Vault,
+) -> None:
+    asked = wanted(seen())
+    await vault.issue((await vault.prepare(asked)).token)
+    url = finalize_url(asked)
+    other = spki(ec.generate_private_key(ec.SECP256R1()))
+    before = (await vault.describe()).journal_sequence
+    for again in (
+        once_more(asked),
+        once_more(asked, evidence=seen(attempt="attempt-of-today")),
+        once_more(
+            asked,
+            public_key=other,
+            applicant=applicant((VICTIM,), other, VICTIMS_ACCOUNT, url=url, nonce="another"),
+        ),
+    ):
+        with pytest.raises(Refused, match=r"applicant\.used.*must place another"):
+            await vault.prepare(again)
+        assert not (await vault.recall(again.issuance_id)).intent
+    assert (await vault.describe()).journal_sequence == before
+    next_order = wanted(seen(), public_key=asked.public_key)
+    await vault.issue((await vault.prepare(next_order)).token)
+
+
+async def test_one_order_prepared_many_times_is_signed_once_however_the_calls_fall_together(
+    vault: Vault,
+) -> None:
+    asked = wanted(seen())
+    prepared = [await vault.prepare(once_more(asked)) for _ in range(4)]
+    ended = await asyncio.gather(*(vault.issue(each.token) for each in prepared), return_exceptions=True)
+    refused = [each for each in ended if isinstance(each, Refused)]
+    assert [each.code for each in refused] == ["applicant.used"] * 3
 
 
 @pytest.mark.clause("BR 6.1.1.3")

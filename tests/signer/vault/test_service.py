@@ -243,6 +243,36 @@ async def test_a_token_that_goes_on_failing_costs_one_serial_number_and_not_one_
 
 
 @pytest.mark.clause("house: the crash rule")
+async def test_an_order_whose_signing_failed_goes_on_and_one_that_has_its_certificate_does_not(
+    world: World, tmp_path: Path
+) -> None:
+    """By what its account signed: the same words under another serial number, after a restart, too."""
+    asked = request()
+
+    def again(id: str) -> LeafRequest:
+        return replace(asked, issuance_id=id, serial=serials.draw(SystemRandomness()))
+
+    failing = await world.service.prepare(asked)
+    world.token.error = TransientError("device error")
+    with pytest.raises(TransientError):
+        await world.service.issue(IssueRequest(failing.token))
+    world.token.error = None
+    kept = await world.service.prepare(again("issuance-2"))
+    second = await world.service.prepare(again("issuance-3"))
+    await world.service.issue(IssueRequest(second.token))
+    intents = world.journal.sequence
+    with pytest.raises(Refused, match=r"applicant\.used"):
+        await world.service.issue(IssueRequest(kept.token))
+    assert world.journal.sequence == intents
+    world.journal.close()
+    restarted = _world(tmp_path, Settings(ca=Ca(rules=Rules.PUBLIC)))
+    with pytest.raises(Refused, match=r"applicant\.used"):
+        await restarted.service.prepare(again("issuance-4"))
+    restarted.journal.close()
+    world.journal = Journal(tmp_path / "other", world.clock)  # for the fixture to close
+
+
+@pytest.mark.clause("house: the crash rule")
 @pytest.mark.parametrize("fails", [False, True])
 async def test_a_recall_waits_for_what_is_being_signed(world: World, fails: bool) -> None:
     prepared = await world.service.prepare(request())

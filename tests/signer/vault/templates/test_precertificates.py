@@ -377,3 +377,21 @@ async def test_a_fault_in_the_making_of_a_certificate_never_reaches_the_key(
         await world.service.prepare_final(api.FinalRequest(wanted.issuance_id, timestamps))
     assert world.token.uses == uses
     assert kinds(world) == ["precertificate-intent", "precertificate"]
+
+
+async def test_of_an_orders_precertificates_one_is_followed_by_a_certificate(world: Logged) -> None:
+    """One that was given up is no certificate; two that are followed would be."""
+    asked = request()
+    another = replace(asked, issuance_id="issuance-2", serial=request().serial)
+    for each in (asked, another):
+        await precertificate(world, each)
+    kept = await world.service.prepare_final(
+        api.FinalRequest(asked.issuance_id, world.scts(asked.issuance_id))
+    )
+    await final(world, "issuance-2", world.scts("issuance-2"))
+    before = kinds(world)
+    with pytest.raises(Refused, match=r"applicant\.used"):
+        await world.service.issue(api.IssueRequest(kept.token))
+    with pytest.raises(Refused, match=r"applicant\.used"):
+        await final(world, asked.issuance_id, world.scts(asked.issuance_id))
+    assert kinds(world) == before
