@@ -98,11 +98,11 @@ class Signer:
         issuance was used before, or the order has its certificate (nothing is signed), `TransientError` when
         the token failed (the intent stands), `HaltIssuance`.
         """
-        self.must_be_unanswered(order)
         if follows:
             self._must_follow(issuance_id, serial)
         else:
             self._must_be_new(issuance_id, serial)
+        self.must_be_unanswered(order)
         self._must_not_lose_it(by.key)
         # No await between these checks and `append`, which takes both names at once.
         step = _STEPS.get(intent, "")
