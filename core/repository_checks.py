@@ -19,6 +19,7 @@ MAX_KEYS = 2
 LEAST_PERSONAL_DATA, MOST_PERSONAL_DATA = 86400, 730 * 86400
 """Seconds after a report was closed: long enough to answer a question about it, and no archive."""
 
+_THUMBPRINT = re.compile(r"[A-Za-z0-9_-]{43}")
 _LABEL = re.compile(r"manifest-[a-z0-9-]{1,32}")
 
 
@@ -44,6 +45,22 @@ def undated(settings: Settings) -> None:
         )
     if not 0 < len(labels) <= MAX_KEYS or len(set(labels)) != len(labels):
         raise wrong("vault.manifest_keys", list(labels), "name one key, or two while the first is replaced")
+    for pin in repository.manifest_pins:
+        if not _THUMBPRINT.fullmatch(pin):
+            raise wrong(
+                "repository.manifest_pins",
+                pin,
+                "that is no thumbprint: `acme-server repository key` prints them, 43 characters each",
+            )
+    if len(repository.manifest_pins) > len(labels) or len(set(repository.manifest_pins)) != len(
+        repository.manifest_pins
+    ):
+        raise wrong(
+            "repository.manifest_pins",
+            list(repository.manifest_pins),
+            f"each is of another key, and vault.manifest_keys names {len(labels)}: what the CP/CPS states "
+            "must sign, so a new version of it comes before a key goes",
+        )
     for label in labels:
         if not _LABEL.fullmatch(label):
             raise wrong(

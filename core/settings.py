@@ -225,6 +225,7 @@ class Repository:
     report_personal_data: int = 90 * 86400
     manifest_validity: int = 86400
     manifest_refresh: int = 3600
+    manifest_pins: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,11 +78,11 @@ def gather(invocation: Invocation) -> dict[str, Any]:
         "isolated": walls.on,
         "not_isolated_because": walls.reason,
         "succession": succession.report(data, settings, now),
-        "coming": today.coming(settings, now),
+        "coming": [*today.coming(settings, now), *_unstated(settings)],
         "perspectives": _perspectives(settings, data, now),
         "vault": _vault(state),
         "redis": _redis(settings, data),
-        "manifest": verify.standing(data.repository, now),
+        "manifest": verify.standing(data.repository, now, settings.repository.manifest_pins),
         "ocsp": keeper.report(data, settings, now),
         "not_conforming": [
             *_not_conforming(data, settings.vault.pin_file, walls, state),
@@ -143,6 +143,15 @@ def screen(found: dict[str, Any]) -> str:
     for fault in found["not_conforming"]:
         lines.append(f"  NOT CONFORMING  {fault.removeprefix('not conforming: ')}")
     return "\n".join(lines)
+
+
+def _unstated(settings: Settings) -> list[str]:
+    if settings.repository.manifest_pins or not settings.deployment.production:
+        return []
+    return [
+        "the CP/CPS states no key of the manifest, so nobody can pin one by it: `acme-server repository key` "
+        "prints the thumbprint for repository.manifest_pins"
+    ]
 
 
 def _perspectives(settings: Settings, data: DataDirectory, now: int) -> dict[str, Any]:

@@ -11,13 +11,11 @@ BR 5.4.3, 5.5.2; CP/CPS 5.5.2, 9.4; APPI art. 22, GDPR art. 5 (1) (e).
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import sqlite3
 
 from core import report_rows
 from core.database import Database, Transaction
-from core.errors import CaError
+from core.loops import for_ever
 
 EVERY = 3600.0
 """Seconds between two looks."""
@@ -38,12 +36,7 @@ class Erasure:
 
     async def run(self) -> None:
         """Look for ever."""
-        while True:
-            try:
-                await self.look()
-            except (CaError, sqlite3.Error) as error:
-                _log.error("personal data of closed problem reports is not erased: %s", error)
-            await asyncio.sleep(EVERY)
+        await for_ever(self.look, EVERY, _log, "personal data of closed problem reports is not erased")
 
     async def look(self) -> int:
         """Erase what is due; of how many reports.  Raises as `Database.write`."""

@@ -61,7 +61,7 @@ def draft(
     settings = given.settings()
     version = document.version(settings)
     drafts = text.drafts(document, settings)
-    faults = lint.findings(document, drafts)
+    faults = [*lint.findings(document, drafts), *_unsigned(given, document)]
     changed = {
         language: len(difference.hunks(_published(given, document, language), drafts[language]))
         for language in drafts
@@ -188,6 +188,18 @@ def pdf(given: Given, version: Version, document: Which = Document.CP_CPS) -> No
         content = printing.printed(directory, document, version, language, base, program)
         done = document_calls.add_pdf(directory, document, version, language, content)
         say(f"published {done.files[0]}")
+
+
+def _unsigned(given: Given, document: Document) -> list[str]:
+    """That a key of the manifest is stated which does not sign."""
+    from repo_static.manifest import signature, verify
+
+    pins = given.settings().repository.manifest_pins if document is Document.CP_CPS else ()
+    try:
+        verify.must_be_signed_by(given.directory().repository, pins)
+    except signature.NotSigned as error:
+        return [str(error)]
+    return []
 
 
 def _published(given: Given, document: Document, language: str) -> str:

@@ -15,6 +15,7 @@ from core.settings import Settings
 from operations.desk import local_api
 from repo_static.documents import text
 from repo_static.documents.kinds import Document
+from repo_static.manifest import verify
 from repo_static.store import Store
 
 
@@ -118,7 +119,10 @@ def approve(
     summary_en: str,
     summary_ja: str,
 ) -> Done:
-    """The command line's side: approve what `settings` say.  Raises as `list_all`."""
+    """The command line's side: approve what `settings` say.
+
+    Raises as `list_all`, or `NotSigned` where a key of the manifest is stated that does not sign.
+    """
     stated = document.version(settings)
     if stated != version:
         raise Refused(
@@ -126,6 +130,8 @@ def approve(
             f"these settings state {document} {stated}, not {version}: set {document.setting}, or name the "
             "--config that states it",
         )
+    if document is Document.CP_CPS:
+        verify.must_be_signed_by(data.repository, settings.repository.manifest_pins)
     drafts = text.drafts(document, settings)
     english, japanese, actor = drafts["en"], drafts["ja"], caller.claimed()
     request = ApproveRequest(

@@ -11,6 +11,7 @@ import hashlib
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +50,18 @@ def read(jws: bytes) -> Signed:
     if not thumbprints:
         raise NotSigned("no signed manifest: nobody signed it")
     return Signed(content, thumbprints)
+
+
+def unsigned(pins: Sequence[str], thumbprints: Sequence[str]) -> str:
+    """What is wrong where not every key that the CP/CPS states has signed; "" when all have."""
+    missing = [each for each in pins if each not in thumbprints]
+    if not missing:
+        return ""
+    return (
+        f"the CP/CPS states the manifest key {', '.join(missing)} (repository.manifest_pins), which does not "
+        f"sign: {', '.join(thumbprints) or 'no key'} does. Bring that key back into the token, or state "
+        "what signs in a new version and have it approved"
+    )
 
 
 def _check(payload: str, signature: dict[str, Any]) -> str:

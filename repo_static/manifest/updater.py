@@ -167,6 +167,9 @@ class ManifestUpdater:
             signed = signature.read(jws)
             if signed.payload != made.payload:
                 raise NotPublished("the vault signed another manifest than ours: nothing was published")
+            pins = self._settings.repository.manifest_pins
+            if trouble := signature.unsigned(pins, signed.thumbprints):
+                raise NotPublished(f"{trouble}; the last manifest stays")
             self._publish(made, jws)
             self._seen = mark
             FRESH_UNTIL.set(now + self._settings.repository.manifest_validity)

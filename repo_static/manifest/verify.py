@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -28,19 +28,29 @@ def published(root: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
     return json.loads(signed.payload), signed.thumbprints
 
 
-def standing(root: Path, now: int) -> dict[str, Any]:
-    """For `acme-server status`: number and nextUpdate of the manifest, and an alarm, or "" for none."""
+def standing(root: Path, now: int, pins: Sequence[str] = ()) -> dict[str, Any]:
+    """For `acme-server status`: number and nextUpdate of the manifest, and an alarm, or "" for none.
+
+    `pins` are the thumbprints that the CP/CPS states.
+    """
     try:
-        manifest, _ = published(root)
+        manifest, thumbprints = published(root)
     except signature.NotSigned as error:
         never = Store(root).read(SIGNED) is None  # as before the vault was opened for the first time
         return {"sequence": 0, "next_update": "", "alarm": "" if never else str(error)}
+    alarm = signature.unsigned(pins, thumbprints)
     late = datetime.fromisoformat(manifest["next_update"]).timestamp() < now
     return {
         "sequence": manifest["sequence"],
         "next_update": manifest["next_update"],
-        "alarm": "the manifest is stale: see app.log for why no new one was signed" if late else "",
+        "alarm": "the manifest is stale: see app.log for why no new one was signed" if late else alarm,
     }
+
+
+def must_be_signed_by(root: Path, pins: Sequence[str]) -> None:
+    """Before a text that states these keys is approved.  Raises `NotSigned`."""
+    if pins and (trouble := signature.unsigned(pins, published(root)[1])):
+        raise signature.NotSigned(trouble)
 
 
 def faults(root: Path) -> list[str]:

@@ -149,6 +149,7 @@ class SoftwareVault:
         self.shard_base: str | None = None
         """The repository's URL when CRLs are sharded: then each CRL names its own."""
         self.manifest_sequence = 0
+        self.manifest_keys = ["manifest-1"]
         self.ocsp_requests: list[OcspRequest] = []
         self.ocsp_lists: list[OcspList] = []
         self.refuses: set[bytes] = set()
@@ -289,13 +290,13 @@ class SoftwareVault:
             yield from x509.load_der_x509_crl(der.sequence(listed, *(each.encoding for each in end)))
 
     async def sign_manifest(self, payload: bytes) -> bytes:
-        """A JWS over it, by a software key; judged for nothing but its number."""
+        """A JWS over it, by software keys; judged for nothing but its number."""
         await self._work()
         sequence = json.loads(payload)["sequence"]
         if sequence <= self.manifest_sequence:
             raise Refused("manifest.sequence", f"manifest {sequence} follows {self.manifest_sequence}")
         self.manifest_sequence = sequence
-        return signed_manifest(payload, keys("ec", "manifest-1"))
+        return signed_manifest(payload, *(keys("ec", each) for each in self.manifest_keys))
 
     def crl(self, request: CrlRequest, issuer_id: str | None = None) -> bytes:
         """The CRL asked for, signed by `issuer_id` or the issuer of the request."""
@@ -363,23 +364,22 @@ class SoftwareVault:
         )
 
 
-def signed_manifest(payload: bytes, key: Any, typ: str = "acme-server-repository-manifest+json") -> bytes:
-    """A JWS in general JSON serialization, with the public key in its header."""
+def signed_manifest(payload: bytes, *by: Any, typ: str = "acme-server-repository-manifest+json") -> bytes:
+    """A JWS in general JSON serialization, each key in the header of its signature."""
 
     def base64(octets: bytes) -> str:
         return urlsafe_b64encode(octets).rstrip(b"=").decode()
 
-    numbers = key.public_key().public_numbers()
-    jwk = {
-        "kty": "EC",
-        "crv": "P-256",
-        "x": base64(numbers.x.to_bytes(32)),
-        "y": base64(numbers.y.to_bytes(32)),
-    }
-    header = base64(json.dumps({"alg": "ES256", "typ": typ, "jwk": jwk}).encode())
-    r, s = decode_dss_signature(key.sign(f"{header}.{base64(payload)}".encode(), ec.ECDSA(hashes.SHA256())))
-    signature = {"protected": header, "signature": base64(r.to_bytes(32) + s.to_bytes(32))}
-    return json.dumps({"payload": base64(payload), "signatures": [signature]}).encode()
+    def signature(key: Any) -> dict[str, str]:
+        numbers = key.public_key().public_numbers()
+        x, y = (base64(each.to_bytes(32)) for each in (numbers.x, numbers.y))
+        jwk = {"kty": "EC", "crv": "P-256", "x": x, "y": y}
+        header = base64(json.dumps({"alg": "ES256", "typ": typ, "jwk": jwk}).encode())
+        signed = f"{header}.{base64(payload)}".encode()
+        r, s = decode_dss_signature(key.sign(signed, ec.ECDSA(hashes.SHA256())))
+        return {"protected": header, "signature": base64(r.to_bytes(32) + s.to_bytes(32))}
+
+    return json.dumps({"payload": base64(payload), "signatures": [signature(key) for key in by]}).encode()
 
 
 def reason(code: int | None) -> x509.ReasonFlags | None:

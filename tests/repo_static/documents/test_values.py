@@ -56,6 +56,7 @@ STATED = [
     "status.issuer_crl_shards.ec-1=16",
     "repository.base_url=http://another.example",
     "repository.manifest_refresh=1800",
+    f"repository.manifest_pins={'x' * 43}",
     "repository.report_url=https://report.example",
     "repository.report_personal_data=2592000",
     "test_sites.zone=try.example",
