@@ -36,6 +36,7 @@ class DataDirectory:
         self.vault_socket = self.run / "vault.sock"
         self.app_socket = self.run / "app.sock"
         self.keeper_state = self.run / "keeper.json"
+        self.register_mark = self.run / "register.json"
 
     def perspective(self, code: str) -> Path:
         """The private directory of the perspective `code` (its key and passphrase)."""

@@ -12,6 +12,7 @@ Must never: be held open during network I/O.  A unit is plain Python on rows and
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import sqlite3
 from collections import deque
@@ -26,6 +27,7 @@ from core.clock import Clock, ClockSteppedBack
 from core.commit_thread import CommitThread
 from core.errors import CaError, ConfigurationError, HaltIssuance, TransientError
 from core.reader import BUSY, Reader, Row, Rows, connect, result_code
+from core.register_file import RegisterFile, Replaced
 
 __all__ = ["Database", "Reader", "Row", "Rows", "Transaction", "Unit"]
 
@@ -126,12 +128,13 @@ class Database:
         were down halts issuance.  Raises: `ConfigurationError` when the schema is not this software's.
         """
         connection = _connect_writer(self._path)
+        file = RegisterFile(self._path)
         latest = connection.execute("SELECT MAX(at) FROM audit").fetchone()[0]
         if latest is not None:
             self._clock.observe(latest)
         self.reader = Reader(self._path, self._busy_timeout)
         self._own = Reader(self._path, connection=connection)
-        self._writer = _Writer(connection, self._clock, self._busy_timeout, self._copy)
+        self._writer = _Writer(connection, self._clock, self._busy_timeout, self._copy, file)
 
     async def write(self, unit: Unit[T], *, at_any_time: bool = False) -> T:
         """Run `unit` in the next group; its result once it is durable.
@@ -158,9 +161,19 @@ class Database:
         idle = self._writer is not None and self._writer.idle
         return query(self._own if idle else self.reader)
 
+    async def look(self) -> None:
+        """See whether the file is still the database, though nothing is to be written."""
+        with contextlib.suppress(TransientError, HaltIssuance):  # `broken` tells
+            await self.write(lambda tx: None, at_any_time=True)
+
     async def broken(self) -> None:
         """Returns when a commit has failed: nothing is written any more until the process starts again."""
         await self._broken.wait()
+
+    @property
+    def replaced(self) -> str:
+        """How somebody put another database in the place of this one; "" while nobody has."""
+        return "" if self._writer is None else self._writer.replaced
 
     async def close(self) -> None:
         """Finish what waits and close."""
@@ -193,9 +206,15 @@ class _Writer:
     """
 
     def __init__(
-        self, connection: sqlite3.Connection, clock: Clock, busy_timeout: int, copy: AuditCopy | None
+        self,
+        connection: sqlite3.Connection,
+        clock: Clock,
+        busy_timeout: int,
+        copy: AuditCopy | None,
+        file: RegisterFile,
     ) -> None:
         self._connection = connection
+        self._file = file
         self._copy = copy
         self._clock = clock
         self._busy_timeout = busy_timeout
@@ -205,6 +224,7 @@ class _Writer:
         """No transaction is open: what the connection sees now is committed, and nobody else uses it."""
         self.broken = ""
         """Why nothing is written any more."""
+        self.replaced = ""
 
     async def commit(self, group: list[_Waiting]) -> list[_Outcome]:
         """Run and commit the group.  All of its units get an outcome, and only after the COMMIT."""
@@ -215,10 +235,12 @@ class _Writer:
         self._chain.at_once = False
         try:
             await self._begin()
+            self._file.must_be_ours(self._connection, head)
             together = len(group) > 1
             outcomes = [self._run(*waiting, together) for waiting in group if not waiting[1].cancelled()]
             if self._connection.in_transaction:  # else the one unit was rolled back, and nothing remains
                 await self._thread.run(self._commit)
+                self._file.committed()
         except Exception as error:
             self._chain.head = head
             metrics.COMMITS.labels("failed").inc()
@@ -311,6 +333,10 @@ class _Writer:
     def _judge(self, error: Exception, rolled_back: bool) -> Exception:
         if rolled_back and isinstance(error, sqlite3.Error) and result_code(error) in BUSY:
             return TransientError(f"another process holds the database: {error}")
+        if isinstance(error, Replaced):
+            self.broken = self.replaced = str(error)
+            _log.critical("%s", error)
+            return error
         # After a failed fsync the kernel may have dropped the pages and call the next one a success, so
         # nothing that this process believes of the file can be trusted: only opening it again tells.
         self.broken = (

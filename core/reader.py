@@ -5,6 +5,7 @@ Must never: change anything.
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ LOOK_EVERY = 0.2
 
 BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _NOT_NOW = {*BUSY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
+_log = logging.getLogger(__name__)
 
 
 class Rows(Protocol):
@@ -35,6 +37,13 @@ class Rows(Protocol):
 
     def one(self, sql: str, parameters: Sequence[Any] = ()) -> Row | None:
         """The first row, or None."""
+
+
+class Mark(Protocol):
+    """A thing that a register holds for ever once it has come there (core.register_mark has it)."""
+
+    def is_in(self, rows: Rows) -> bool:
+        """Whether it does."""
 
 
 class Reader:
@@ -96,17 +105,31 @@ class Reader:
 class PatientReader(Reader):
     """A `Reader` of a database that may be missing or broken: opened when asked, and anew after a fault.
 
-    For a process that has something to give without it, and that may outlive the file: one that was put in
-    its place is read before anything commits in it.  Raises `TransientError` for all that goes wrong.
+    For a process that has something to give without it, and that may outlive the file.  One that was put in
+    its place is read as soon as it has come as far as the `mark`, and a backup has not before the app has
+    looked at it; until then the old file, which nobody writes any more, tells the truth.  Raises
+    `TransientError` for all that goes wrong.
     """
 
-    def __init__(self, path: Path, busy_timeout: int, clock: Clock) -> None:
+    def __init__(
+        self,
+        path: Path,
+        busy_timeout: int,
+        clock: Clock,
+        mark: Callable[[], Mark | None] = lambda: None,
+    ) -> None:
+        """`mark` reads what has to be in the register, if that is known (core/register_mark.py)."""
         self._path = path
         self._busy_timeout = busy_timeout
         self._clock = clock
+        self._mark = mark
+        self._known: Mark | None = None
+        """What was found in the file that is open."""
         self._opened: Reader | None = None
         self._file: tuple[int, int] | None = None
         self._looked_at = 0.0
+        self._older: tuple[int, int] | None = None
+        """A file that was put in the place of ours and is older."""
 
     def all(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
         """All rows."""
@@ -134,13 +157,58 @@ class PatientReader(Reader):
     def _current(self) -> Reader:
         at = self._clock.monotonic()
         if self._opened is not None and at - self._looked_at >= LOOK_EVERY:
-            self._looked_at = at
             if self._which() != self._file:
-                self.close()
+                self._change()
+            else:
+                if self._known is not None and not self._known.is_in(self._opened):
+                    self._known = None
+                    self._begun_anew()
+                self._known = self._found_in(self._opened)
+            self._looked_at = at
         if self._opened is None:
-            self._file = self._which()
-            self._opened = Reader(self._path, self._busy_timeout)
+            before, self._file = self._file, self._which()
+            opened = Reader(self._path, self._busy_timeout)
+            try:
+                self._known = self._found_in(opened)
+            except BaseException:
+                opened.close()
+                raise
+            self._opened, self._looked_at = opened, at
+            if before not in (None, self._file):
+                self._begun_anew()
         return self._opened
+
+    def _change(self) -> None:
+        """Another file has the name, or none has."""
+        file = self._which()
+        if file is None:
+            self.close()
+            return
+        other = Reader(self._path, self._busy_timeout)
+        try:
+            self._known = self._found_in(other)
+        except (sqlite3.Error, TransientError) as error:  # or it is being copied
+            other.close()
+            if file != self._older:
+                _log.critical("%s; meanwhile the old file is read", error)
+            self._older = file
+            return
+        self.close()
+        self._opened, self._file = other, file
+        self._begun_anew()
+
+    def _begun_anew(self) -> None:
+        """What is read from now on is not what was read before."""
+
+    def _found_in(self, reader: Reader) -> Mark | None:
+        """The mark.  Raises `TransientError` when the register has not come there."""
+        mark = self._mark()
+        if mark is not None and not mark.is_in(reader):
+            raise TransientError(
+                f"{self._path} is older than the register that was here: a backup was put back, and is not "
+                "believed before the app has looked at it (acme-server reconcile says what it lacks)"
+            )
+        return mark
 
     def _which(self) -> tuple[int, int] | None:
         """The file that has the name now."""
@@ -149,6 +217,28 @@ class PatientReader(Reader):
         except OSError:
             return None
         return status.st_dev, status.st_ino
+
+
+class OtherRegister(ConfigurationError):
+    """The database is another one than before: this process ends, and begins anew with it."""
+
+
+class SteadyReader(PatientReader):
+    """For a process that keeps its place in the register, which means nothing in another one.
+
+    Raises `OtherRegister` when it is another one.
+    """
+
+    def _ask(self, query: Callable[[Reader], T]) -> T:
+        try:
+            return super()._ask(query)
+        except TransientError as error:
+            if isinstance(error.__cause__, OtherRegister):
+                raise error.__cause__ from None
+            raise
+
+    def _begun_anew(self) -> None:
+        raise OtherRegister(f"{self._path} was put back from a backup: this process begins anew with it")
 
 
 def connect(path: Path, mode: str, busy_timeout: int) -> sqlite3.Connection:

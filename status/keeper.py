@@ -15,12 +15,14 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Coroutine
+from functools import partial
 
+from core import register_mark
 from core.clock import Clock
 from core.data_directory import DataDirectory
-from core.database import Reader
 from core.errors import CaError, ConfigurationError
 from core.randomness import Randomness
+from core.reader import OtherRegister, SteadyReader
 from core.settings import Settings
 from signer.client import Vault
 from status import keeper_state
@@ -55,11 +57,17 @@ async def serve(
     randomness: Randomness,
     ready: Callable[[], None],
 ) -> None:
-    """Keep the index until cancelled; `ready()` is called once it is open.  Raises `ConfigurationError`."""
+    """Keep the index until cancelled; `ready()` is called once it is open.
+
+    Raises `ConfigurationError`; `OtherRegister` when a backup was put in the place of the database.
+    """
     with contextlib.closing(Keeper(settings, data, clock)) as keeper:
         ready()
         try:
             await keeper.run()
+        except ExceptionGroup as group:
+            other = group.subgroup(OtherRegister)
+            raise (group if other is None else other.exceptions[0]) from None
         finally:
             await keeper.vault.close()
 
@@ -75,7 +83,12 @@ class Keeper:
         self._clock = clock
         self._status = status
         self._path = data.keeper_state
-        self._reader = Reader(data.database, settings.database.busy_timeout)
+        self._reader = SteadyReader(
+            data.database,
+            settings.database.busy_timeout,
+            clock,
+            partial(register_mark.heed, data.register_mark, clock),
+        )
         self.writer = Writer(data.answers, clock)
         signer = AnswerSigner(self._reader, self.vault, clock, status.ocsp_validity)
         batches = Batches(signer, self.writer, clock, status.ocsp_refresh)

@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 
 from aiohttp import web
 
+from core import register_mark
 from core.addresses import Blocks
 from core.clock import Clock
 from core.data_directory import DataDirectory
@@ -42,7 +44,8 @@ async def serve(
 ) -> None:
     """Serve on `settings.repository.listen` until cancelled; `ready()` is called once we do."""
     vault = Vault(data.vault_socket, _SIGN_TIMEOUT, data.vault)
-    reader = PatientReader(data.database, settings.database.busy_timeout, clock)
+    mark = partial(register_mark.heed, data.register_mark, clock)
+    reader = PatientReader(data.database, settings.database.busy_timeout, clock, mark)
     responder = Responder(
         reader,
         vault,

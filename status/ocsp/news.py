@@ -97,7 +97,10 @@ class News:
 
     def _begin(self, place: answerable.Place) -> None:
         catalogue = self._writer.catalogue
-        known = answerable.is_there(self._reader, catalogue.last_row, catalogue.last_id)
+        known = (
+            answerable.is_there(self._reader, catalogue.last_row, catalogue.last_id)
+            and place.version >= catalogue.version
+        )
         if catalogue.sequence and (not known or self._writer.was_damaged):
             _log.error("the index or the register is not what it was: all answers are compared with it")
             self._writer.distrust()

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import sqlite3
 import sys
 import tempfile
 import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
@@ -419,3 +420,82 @@ async def test_what_must_be_possible_at_any_hour_is_written_though_the_clock_ste
         assert record["at"] == NOW
         assert "stepped back" in record["content"]
         assert audit.verify(database.reader) == []
+
+
+async def test_nothing_is_written_into_a_file_that_has_lost_its_name(tmp_path: Path) -> None:
+    async with opened(tmp_path) as database:
+        await database.write(put("before"))
+        back_up(tmp_path)
+        await database.write(put("after"))
+        content = (tmp_path / "backup.sqlite").read_bytes()
+        os.replace(tmp_path / "backup.sqlite", tmp_path / "ca.sqlite")
+        await refuses(database, "another file has the name")
+    assert (tmp_path / "ca.sqlite").read_bytes() == content
+
+
+async def test_nothing_is_written_into_a_file_with_other_content(tmp_path: Path) -> None:
+    async with opened(tmp_path) as database:
+        await database.write(put("before"))
+        back_up(tmp_path)
+        await database.write(put("after"))
+        with (tmp_path / "ca.sqlite").open("r+b") as file:  # as cp does
+            file.write((tmp_path / "backup.sqlite").read_bytes())
+        await refuses(database, "somebody else has written into")
+
+
+async def test_nothing_is_written_on_top_of_what_sqlite_itself_put_back(tmp_path: Path) -> None:
+    async with opened(tmp_path) as database:
+        await database.write(put("before"))
+        back_up(tmp_path)
+        await database.write(put("after"))
+        copy_into(tmp_path / "backup.sqlite", tmp_path / "ca.sqlite")
+        await refuses(database, "ends at record|somebody else")
+
+
+async def test_a_file_that_is_gone_takes_no_commit(tmp_path: Path) -> None:
+    async with opened(tmp_path) as database:
+        await database.write(put("before"))
+        (tmp_path / "ca.sqlite").unlink()
+        await refuses(database, "is gone")
+
+
+async def test_our_own_checkpoints_are_nobody_elses_writing(tmp_path: Path) -> None:
+    async with opened(tmp_path) as database:
+        assert database._writer is not None
+        database._writer._connection.execute("PRAGMA wal_autocheckpoint = 1")
+        for number in range(20):
+            await database.write(put(f"{number}", "x" * 5000))
+            await database.look()
+        assert database.replaced == ""
+
+
+async def test_a_commit_during_which_the_file_was_replaced_is_not_acknowledged(tmp_path: Path) -> None:
+    async with opened(tmp_path) as database:
+        await database.write(put("before"))
+        back_up(tmp_path)
+
+        def unit(tx: Transaction) -> None:
+            put("after")(tx)
+            os.replace(tmp_path / "backup.sqlite", tmp_path / "ca.sqlite")
+
+        with pytest.raises(HaltIssuance, match="another file has the name"):
+            await database.write(unit)
+
+
+def back_up(directory: Path) -> None:
+    copy_into(directory / "ca.sqlite", directory / "backup.sqlite")
+
+
+def copy_into(one: Path, other: Path) -> None:
+    with closing(sqlite3.connect(one)) as source, closing(sqlite3.connect(other)) as target:
+        source.backup(target)
+
+
+async def refuses(database: Database, how: str) -> None:
+    """Nothing more is written, it is told with a remedy, and nobody has to write for it to be noticed."""
+    await database.look()
+    assert re.search(how, database.replaced)
+    assert "Stop the CA" in database.replaced
+    await asyncio.wait_for(database.broken(), 1)
+    with pytest.raises(HaltIssuance, match=how):
+        await database.write(put("more"))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from core.clock import FakeClock
 from core.errors import TransientError
-from core.reader import LOOK_EVERY, PatientReader
+from core.reader import LOOK_EVERY, OtherRegister, PatientReader, Rows, SteadyReader
 from tests.support.database import NOW
 
 
@@ -53,3 +54,84 @@ def test_a_database_that_was_removed_says_nothing_any_more(tmp_path: Path) -> No
     assert found is not None
     assert found["word"] == "restored"
     reader.close()
+
+
+class Word:
+    """A mark: what the database has to hold."""
+
+    def __init__(self, word: str) -> None:
+        self.word = word
+
+    def is_in(self, rows: Rows) -> bool:
+        return rows.one("SELECT 1 FROM words WHERE word = ?", (self.word,)) is not None
+
+
+def words(reader: PatientReader) -> list[str]:
+    return [row["word"] for row in reader.all("SELECT word FROM words")]
+
+
+@pytest.mark.clause("BR 4.9.10")
+def test_an_older_database_is_not_believed_while_the_one_before_it_can_be_read(tmp_path: Path) -> None:
+    path, mark = made(tmp_path / "ca.sqlite", "revoked"), [Word("revoked")]
+    reader = PatientReader(path, 5, Ticking(NOW), lambda: mark[-1])
+    assert words(reader) == ["revoked"]
+    os.replace(made(tmp_path / "backup.sqlite", "good"), path)
+    assert words(reader) == ["revoked"]
+    mark.append(Word("good"))  # the app has looked at it, and put back what it lacked
+    assert words(reader) == ["good"]
+    reader.close()
+
+
+@pytest.mark.clause("BR 4.9.10")
+def test_an_older_database_is_not_believed_by_a_process_that_starts(tmp_path: Path) -> None:
+    path, mark = made(tmp_path / "ca.sqlite", "good"), [Word("revoked")]
+    reader = PatientReader(path, 5, Ticking(NOW), lambda: mark[-1])
+    for _ in range(2):
+        with pytest.raises(TransientError, match="acme-server reconcile"):
+            words(reader)
+    mark.append(Word("good"))
+    assert words(reader) == ["good"]
+    reader.close()
+
+
+@pytest.mark.clause("BR 4.9.10")
+def test_content_that_was_put_back_into_the_same_file_is_not_believed(tmp_path: Path) -> None:
+    path, mark = made(tmp_path / "ca.sqlite", "revoked"), [Word("revoked")]
+    reader = PatientReader(path, 5, Ticking(NOW), lambda: mark[-1])
+    assert words(reader) == ["revoked"]
+    restore_into(path, made(tmp_path / "backup.sqlite", "good"))
+    for _ in range(2):
+        with pytest.raises(TransientError, match="a backup was put back"):
+            words(reader)
+    mark.append(Word("good"))
+    assert words(reader) == ["good"]
+    reader.close()
+
+
+def test_who_keeps_a_place_in_the_register_ends_when_it_is_another(tmp_path: Path) -> None:
+    path, mark = made(tmp_path / "ca.sqlite", "revoked"), [Word("revoked")]
+    reader = SteadyReader(path, 5, Ticking(NOW), lambda: mark[-1])
+    assert words(reader) == ["revoked"]
+    os.replace(made(tmp_path / "backup.sqlite", "good"), path)
+    assert words(reader) == ["revoked"]
+    mark.append(Word("good"))
+    with pytest.raises(OtherRegister, match="begins anew"):
+        words(reader)
+    reader.close()
+
+
+def test_who_keeps_a_place_ends_though_he_missed_the_moment(tmp_path: Path) -> None:
+    path, mark = made(tmp_path / "ca.sqlite", "revoked"), [Word("revoked")]
+    reader = SteadyReader(path, 5, Ticking(NOW), lambda: mark[-1])
+    assert words(reader) == ["revoked"]
+    restore_into(path, made(tmp_path / "backup.sqlite", "good"))
+    mark.append(Word("good"))
+    with pytest.raises(OtherRegister, match="begins anew"):
+        words(reader)
+    reader.close()
+
+
+def restore_into(path: Path, backup: Path) -> None:
+    """By SQLite itself: the file stays, its content is another."""
+    with closing(sqlite3.connect(backup)) as source, closing(sqlite3.connect(path)) as target:
+        source.backup(target)
