@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from core.clock import Clock
-from core.errors import CaError, TransientError
+from core.errors import CaError, HaltIssuance, TransientError
 from core.randomness import Randomness, token
 from signer import serials
 from signer.api import Issued
@@ -84,7 +84,7 @@ class DirectoryTls:
             return
         try:
             await self.renew()
-        except TransientError as error:
+        except (TransientError, HaltIssuance) as error:
             _log.critical("the directory is not served until the vault gives it a TLS certificate: %s", error)
 
     async def renew(self) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 from acme_server.registration.binding_secret import BindingSecret
 from acme_server.store import holds, incidents
 from core import certificates, gaps, today
-from core.clock import SystemClock
+from core.clock import STEP_BACK_TOLERANCE, SystemClock
 from core.data_directory import DataDirectory
 from core.database import Reader
 from core.ephemeral.redis.standing import examine
@@ -103,6 +103,7 @@ def screen(found: dict[str, Any]) -> str:
         lines.append(f"  {'perspective-' + each['code']:<24} {each['says']} ({each['url']})")
     lines += [f"  ALARM  {alarm}" for alarm in found["perspectives"]["alarms"]]
     lines += [f"  CLOSED  {missing}: acme-server reconcile" for missing in found["closed"]]
+    lines += [f"  ALARM  {found['clock']}"] if found["clock"] else []
     counts = ", ".join(f"{count} {state}" for state, count in found["certificates"].items()) or "none yet"
     lines += ["", f"  certificates  {counts}; {found['revocations']} revoked; {found['jobs']} jobs waiting"]
     for each in found["incidents"]:
@@ -279,6 +280,7 @@ def _from_database(settings: Settings, data: DataDirectory, now: int) -> dict[st
         return {
             "certificates": {},
             "closed": [],
+            "clock": "",
             "revocations": 0,
             "jobs": 0,
             "holds": _NO_HOLDS,
@@ -300,6 +302,7 @@ def _from_database(settings: Settings, data: DataDirectory, now: int) -> dict[st
         return {
             "certificates": {row["state"]: row["n"] for row in states},
             "closed": [gap.missing for gap in gaps.are_open(reader)],
+            "clock": _clock(reader, now),
             "revocations": _count(reader, "revocations"),
             "jobs": _count(reader, "jobs"),
             "incidents": [
@@ -347,6 +350,18 @@ def documents(settings: Settings, reader: Reader, now: int) -> str:
     except (CaError, sqlite3.OperationalError) as error:  # a database that no newer app has opened yet
         return str(error)
     return agreement.says(now)
+
+
+def _clock(reader: Reader, now: int) -> str:
+    """What is wrong with the clock; "" when it has passed the last record."""
+    row = reader.one("SELECT at FROM audit ORDER BY sequence DESC LIMIT 1")
+    behind = 0 if row is None else row["at"] - now
+    if behind <= STEP_BACK_TOLERANCE:
+        return ""
+    return (
+        f"the clock is {behind} s behind the last record: nothing is issued until it has passed it. Set it "
+        "right, and see that a time service runs; revocations, CRLs and OCSP go on"
+    )
 
 
 def _count(reader: Reader, table: str) -> int:

@@ -292,8 +292,9 @@ class Issuance:
     async def _settle(self, row: Certificate) -> Certificate:
         """The crash rule: move a row to where the vault's journal says it belongs."""
         recalled = await self._vault.recall(row.id)
-        now = self._clock.now()
-        await self._database.write(lambda tx: settle(tx, row.id, recalled, now))
+        now = self._clock.latest()
+        # At any time: nothing is begun by it, and what counts as lost is to be revoked at any hour.
+        await self._database.write(lambda tx: settle(tx, row.id, recalled, now), at_any_time=True)
         settled = self._row(row.id)
         _log.info("issuance %s is settled by the vault's journal: %s", row.id, settled.state)
         return settled

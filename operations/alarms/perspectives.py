@@ -149,12 +149,12 @@ class PerspectiveWatch:
 
     async def look(self) -> list[State]:
         """Look at each once, and ask no more who contradicts."""
-        states = await look(self._channels, self._perspectives, self._pinned, self._clock.now())
+        states = await look(self._channels, self._perspectives, self._pinned, self._clock.latest())
         for state in states:
             self._channels[state.code].distrust(state.wrong)
             WELL.labels(state.code).set(state.well)
             self._tell(state)
-        if warning := own_warning(self._perspectives, self._data, self._clock.now()):
+        if warning := own_warning(self._perspectives, self._data, self._clock.latest()):
             self._say(logging.WARNING, COORDINATOR, warning)
         self._looks += 1
         return states
@@ -173,7 +173,7 @@ class PerspectiveWatch:
             )
         elif state.away:
             self._say(logging.ERROR, state.code, f"this perspective is away: {state.away}")
-        elif state.ends and (left := state.ends - self._clock.now()) < RENEWAL:
+        elif state.ends and (left := state.ends - self._clock.latest()) < RENEWAL:
             self._say(logging.WARNING, state.code, f"its channel's certificate ends in {left // 86400} days")
         else:
             self._alarms.over(state.code)

@@ -110,7 +110,7 @@ class Succession:
         await for_ever(refresh, LOOK_EVERY, _log, "the hierarchy is not followed now", logging.DEBUG)
 
     def _judge(self, description: Description) -> None:
-        now = self._clock.now()
+        now = self._clock.latest()
         found = outlook(description.issuers, self._settings.profiles, now)
         for each in found:
             FULL_LENGTH.labels(each.profile, each.family).set(max(0, each.full_until - now))

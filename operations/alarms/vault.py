@@ -155,7 +155,7 @@ class VaultWatch:
                     await waiting
 
     def _alarm(self, state: ActivationState | None) -> None:
-        now = self._clock.now()
+        now = self._clock.latest()
         if now >= self._crls_again_at:
             self._crls = crl_deadlines(self._reader, self._status, now)
             self._crls_again_at = now + CRLS_EVERY

@@ -77,13 +77,14 @@ class Documents:
         for document in Document:
             version = document.version(self._settings)
             if not self._settings.deployment.production:
-                await self._database.write(partial(self._try_out, document=document, version=version))
+                unit = partial(self._try_out, document=document, version=version)
+                await self._database.write(unit, at_any_time=True)
             try:
                 await self._write(document)
             except NotPublished as error:
                 _log.error("%s (the setting is %s)", error, document.setting)
         self._agreement.read(self._database.reader)
-        now = self._clock.now()
+        now = self._clock.latest()  # status and revocations are served at any hour: a start needs no clock
         if trouble := self._agreement.trouble(now):
             level = logging.CRITICAL if self._settings.deployment.production else logging.ERROR
             _log.log(level, "%s", trouble)

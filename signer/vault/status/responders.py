@@ -18,7 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from core.clock import Clock
+from core.clock import Clock, ClockSteppedBack
 from core.errors import CaError, ConfigurationError, Refused
 from core.randomness import Randomness
 from core.settings import ResponderMaker, Settings
@@ -109,7 +109,7 @@ class Responders:
     async def renew(self) -> None:
         """Make the responders that are missing or soon expire; after `take`."""
         for id, by in self._issuers.items():
-            now = self._clock.now()
+            now = self._clock.latest()
             if now > by.issuer.not_after:
                 self._current.pop(id, None)  # whatever it signed has expired, and nobody asks any more
                 continue
@@ -122,7 +122,10 @@ class Responders:
                 if self._settings.vault.responders is ResponderMaker.CEREMONY:
                     self._must_suffice(id, current, now)
                 else:
-                    self._current[id] = _responder(id, await self._make(id, now))
+                    try:
+                        self._current[id] = _responder(id, await self._make(id, now))
+                    except ClockSteppedBack as error:  # made when the clock is right; status goes on
+                        _log.error("no new OCSP responder of %s: %s", id, error)
 
     def _must_suffice(self, id: str, current: Responder | None, now: int) -> None:
         """People make the responders here: say in time that they must come.  Raises `ConfigurationError`."""
