@@ -30,7 +30,9 @@ from core.durable import sync_directory
 from core.errors import CaError
 from core.reader import Rows
 
-AT_ONCE = frozenset({"revocation", "revocation-reason", "key-blocked", "crl"})
+AT_ONCE = frozenset(
+    {"revocation", "revocation-reason", "key-blocked", "crl", "register-gap", "register-gap-closed"}
+)
 """Kinds of records that a restore must not lose, not even the last second of them."""
 
 FILE_OCTETS = 64 * 1024 * 1024

@@ -29,6 +29,9 @@ JOURNAL, CERTIFICATES, REVOCATIONS, RESTORED, CRL = (
 """The subjects; a CRL's is followed by its scope."""
 
 
+OPENED, CLOSED = "register-gap", "register-gap-closed"
+"""Kinds of audit records: an older register, put back while a gap is open, must find it again."""
+
 MARGIN = 1_000_000
 """CRL numbers and revocation versions that are passed over where it is not known how high they had come: a
 CRL an hour needs a century for them."""
@@ -68,7 +71,7 @@ def found(tx: Transaction, subject: str, missing: str, remedy: str, detail: dict
         " closed_at = NULL, closed_by = NULL, closed_how = NULL",
         (subject, missing, remedy, msgspec.json.encode(detail).decode(), tx.now),
     )
-    tx.audit("register-gap", "system", {"gap": subject, "missing": missing, **detail})
+    tx.audit(OPENED, "system", {"gap": subject, "missing": missing, "remedy": remedy, "detail": detail})
     return True
 
 
@@ -77,8 +80,11 @@ def revocations_unknown(tx: Transaction, at: int, by: str) -> None:
 
     How high revocation versions had come is not known: what is entered from now on is above all of them.
     """
-    if not is_open(tx, REVOCATIONS):
+    known = _one(tx, REVOCATIONS)
+    if known is None or known.closed_at is not None:
         raise_version(tx, certificates.revocation_version(tx) + MARGIN)
+    elif known.detail["at"] >= at:
+        return  # what has to be found is not less for another proof
     found(
         tx,
         REVOCATIONS,
@@ -100,15 +106,18 @@ def crl_unknown(tx: Transaction, issuer_id: str, shard: int, number: int, sha256
     )
 
 
-def close(tx: Transaction, subject: str, how: str, *, actor: str = "system") -> bool:
-    """It is mended, or a person answers for it; False when it was not open."""
+def close(tx: Transaction, subject: str, how: str, *, actor: str = "system", seen: Gap | None = None) -> bool:
+    """It is mended, or a person answers for it; False when it was not open, or not as it was `seen`."""
+    known = _one(tx, subject)
+    if seen is not None and (known is None or known.detail != seen.detail):
+        return False
     closed = tx.execute(
         "UPDATE register_gaps SET closed_at = ?, closed_by = ?, closed_how = ?"
         " WHERE subject = ? AND closed_at IS NULL",
         (tx.now, actor, how, subject),
     )
     if closed.rowcount:
-        tx.audit("register-gap-closed", actor, {"gap": subject, "how": how})
+        tx.audit(CLOSED, actor, {"gap": subject, "how": how})
     return closed.rowcount == 1
 
 

@@ -108,9 +108,17 @@ async def serve(
         _must_fit(description, settings)
 
         store = Store(data.repository)
-        register = RestoredRegister(database, store, copy, data.restored, Index(data.answers, clock))
+        register = RestoredRegister(
+            database,
+            store,
+            copy,
+            Index(data.answers, clock),
+            clock,
+            marker=data.restored,
+            mark=data.register_mark,
+        )
         closing.push_async_callback(register.follow_to_the_end)
-        await database.write(lambda tx: record_start(tx, settings))
+        await database.write(lambda tx: record_start(tx, settings), at_any_time=True)
         closing.push_async_callback(database.write, record_stop, at_any_time=True)
         logs = _logs(settings, clock, randomness)
         if logs is not None:
@@ -229,7 +237,7 @@ async def serve(
         closing.push_async_callback(operator.close)
 
         async def go_on() -> None:
-            await database.write(lambda tx: hasten(tx, finalize.KIND))
+            await database.write(lambda tx: hasten(tx, finalize.KIND), at_any_time=True)
             jobs.wake()
 
         documents.on_change = go_on
@@ -258,7 +266,7 @@ async def serve(
                 crls.run(),
                 manifests.run(),
                 tls.keep_renewed(),
-                _until_broken(database),
+                _until_broken(database, data),
                 succession.run(issuance.refresh),
                 watch.run(),
                 perspective_watch.run(),
@@ -331,7 +339,7 @@ def _binding_secret(
     settings: Settings, data: DataDirectory, database: Database, clock: Clock, randomness: Randomness
 ) -> BindingSecret:
     secret = BindingSecret.load(settings.acme.binding_secret_file, data.bindings, randomness)
-    if lost := bindings.lost(database.reader, secret.fingerprint, clock.now()):
+    if lost := bindings.lost(database.reader, secret.fingerprint, clock.latest()):
         _log.error("%s", lost)
     return secret
 
@@ -365,12 +373,17 @@ def _must_fit(description: Description, settings: Settings) -> None:
         )
 
 
-async def _until_broken(database: Database) -> None:
+async def _until_broken(database: Database, data: DataDirectory) -> None:
     """A writer whose commit failed trusts its file no more: this process ends, the next one opens it anew.
 
+    So it is with a file that somebody else has replaced; the next process is closed until people have looked.
     Meanwhile the status process goes on answering from what was committed.
     """
-    await database.broken()
+    broken = asyncio.ensure_future(database.broken())
+    while not (await asyncio.wait([broken], timeout=1))[0]:
+        await database.look()
+    if database.replaced:
+        reconcile.mark(data, f"the app, since {database.replaced}")
     raise HaltIssuance("the database could not commit: this process ends, to open it anew")
 
 

@@ -23,9 +23,9 @@ from dataclasses import dataclass
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from core import blocked_keys, certificates, compromise, der, gaps, issuers, jobs, precertificates
+from core import blocked_keys, certificates, compromise, der, gaps, issuers, jobs, precertificates, remembered
 from core.certificates import Reservation
-from core.database import Database, Rows, Transaction
+from core.database import Database, Rows, Transaction, Unit
 from core.errors import HaltIssuance
 from core.refusal import wrong
 from core.settings import Settings
@@ -36,11 +36,6 @@ from signer.settlement import settle
 ANCHOR = "vault-journal"
 """The kind of the audit record that holds a sequence number and a hash of the vault's journal."""
 
-_UNKNOWN_CERTIFICATES = (
-    "certificates that were issued after the backup are in the register without their orders, accounts and "
-    "evidence",
-    "restore a newer backup that has them; else accept, and they are revoked",
-)
 _PAGE = 1000
 _SHARD = re.compile(r"-(\d+)\.crl$")
 _PRECERTIFICATE = "precertificate-intent"
@@ -84,7 +79,7 @@ class Reconciliation:
             for issuer in found:
                 issuers.put_issuer(tx, issuer)
 
-        await self._database.write(put)
+        await self._write(put)
 
     def reserved(self) -> list[str]:
         """The ids of all rows whose outcome is open."""
@@ -103,7 +98,7 @@ class Reconciliation:
                 await self._another_journal(sequence, digest)
                 sequence = 0
             elif gaps.is_open(self._database.reader, gaps.JOURNAL):
-                await self._database.write(
+                await self._write(
                     lambda tx: gaps.close(tx, gaps.JOURNAL, "the journal that was anchored is back")
                 )
         # A result may stand on a later page than its intent: unknown intents are carried along.
@@ -122,9 +117,7 @@ class Reconciliation:
             # It may be at its signature right now: the vault knows its end.
             await self._enter([_Unknown(entry, await self._vault.recall(entry.issuance_id))])
         if (sequence, digest) != anchor:
-            await self._database.write(
-                lambda tx: tx.audit(ANCHOR, "vault", {"sequence": sequence, "hash": digest})
-            )
+            await self._write(lambda tx: tx.audit(ANCHOR, "vault", {"sequence": sequence, "hash": digest}))
 
     async def _another_journal(self, sequence: int, digest: str) -> None:
         """Raises `HaltIssuance`, unless a person has answered for it that the known journal is gone."""
@@ -135,7 +128,7 @@ class Reconciliation:
         gap = {"sequence": sequence, "hash": digest}
         if not gaps.accepted(self._database.reader, gaps.JOURNAL, gap):
             remedy = "restore the vault's newest journal; only where it is gone for ever, accept this one"
-            await self._database.write(lambda tx: gaps.found(tx, gaps.JOURNAL, message, remedy, gap))
+            await self._write(lambda tx: gaps.found(tx, gaps.JOURNAL, message, remedy, gap))
             raise HaltIssuance(message)
 
         def unit(tx: Transaction) -> None:
@@ -150,7 +143,7 @@ class Reconciliation:
             for spki_sha256, _, _ in blocked_keys.all_blocked(tx):
                 jobs.add(tx, blocked_keys.KIND, spki_sha256.hex())
 
-        await self._database.write(unit)
+        await self._write(unit)
 
     async def _count(self, entries: Sequence[JournalEntry]) -> None:
         """CRL numbers of which the register has no row are used for ever, and their CRLs must be found."""
@@ -161,7 +154,7 @@ class Reconciliation:
 
         reader = self._database.reader
         if gaps.is_open(reader, gaps.REVOCATIONS) or any(_is_new_crl(reader, entry) for entry in entries):
-            await self._database.write(unit)
+            await self._write(unit)
 
     async def _block(self, entries: Sequence[JournalEntry]) -> None:
         """Keys that the vault refuses are blocked here, too: a restored database has forgotten them."""
@@ -172,7 +165,11 @@ class Reconciliation:
                     compromise.prove(tx, entry.tbs, "the vault's journal blocks this key")
 
         if entries:
-            await self._database.write(unit)
+            await self._write(unit)
+
+    async def _write(self, unit: Unit[object]) -> None:
+        """At any time: nothing here issues, and what a crash lost is to be revoked at any hour."""
+        await self._database.write(unit, at_any_time=True)
 
     def _anchor(self) -> tuple[int, str]:
         row = self._database.reader.one(
@@ -194,7 +191,7 @@ class Reconciliation:
     async def _enter(self, unknown: Sequence[_Unknown]) -> None:
         """Enter what the register does not know: as issued with a certificate, else as revoked."""
         if unknown:
-            await self._database.write(lambda tx: _insert(tx, unknown))
+            await self._write(lambda tx: _insert(tx, unknown))
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +205,9 @@ class _Unknown:
 def _insert(tx: Transaction, unknown: Iterable[_Unknown]) -> None:
     for each in unknown:
         entry = each.intent
+        if remembered.complete(tx, _reservation(entry), f"the vault's journal, entry {entry.sequence}"):
+            gaps.revocations_unknown(tx, entry.at, f"the vault's journal, entry {entry.sequence}")
+            continue
         if certificates.by_serial(tx, entry.serial) is not None:
             raise HaltIssuance(
                 f"serial {entry.serial.hex()} is one issuance in the vault's journal and another in the "
@@ -220,7 +220,7 @@ def _insert(tx: Transaction, unknown: Iterable[_Unknown]) -> None:
         if not _profile(entry):
             gaps.revocations_unknown(tx, entry.at, f"the vault's journal, entry {entry.sequence}")
             if certificates.revocation_of(tx, entry.serial) is None:
-                gaps.found(tx, gaps.CERTIFICATES, *_UNKNOWN_CERTIFICATES, {"last": entry.serial.hex()})
+                remembered.forgotten(tx, entry.serial)
 
 
 def _is_new_crl(rows: Rows, entry: JournalEntry) -> bool:

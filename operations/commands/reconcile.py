@@ -18,7 +18,10 @@ from operations.process import Exit
 from operations.screens import moment
 
 if TYPE_CHECKING:
-    from operations.desk.reconcile import Missing
+    from collections.abc import Iterator
+
+    from core.data_directory import DataDirectory
+    from operations.desk.reconcile import Missing, PutBack
 
 MAX_OCTETS = 100 * 1024 * 1024
 """A CRL of two million entries; more is no CRL of ours."""
@@ -44,7 +47,27 @@ def reconcile(
     ] = None,
     manifest: Annotated[
         list[str] | None,
-        typer.Option("--manifest", metavar="FILE|URL", help="A manifest.jws of ours that somebody kept."),
+        typer.Option(
+            "--manifest",
+            metavar="FILE|URL",
+            help="A manifest.jws of ours that somebody kept; the daily lists that it names lie beside it.",
+        ),
+    ] = None,
+    manifest_key: Annotated[
+        str,
+        typer.Option(
+            "--manifest-key",
+            metavar="THUMBPRINT",
+            help="Whose signature counts, where our own public manifest is lost.",
+        ),
+    ] = "",
+    certificate: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--certificate",
+            metavar="FILE",
+            help="A certificate or precertificate of ours, as a CT log has it: tells the shard of its CRL.",
+        ),
     ] = None,
     accept: Annotated[
         str,
@@ -64,25 +87,27 @@ def reconcile(
     if restored and not asked.begin(directory):
         say("no CA runs here: it is closed from its next start on, until `reconcile --accept`")
         return Exit.DONE
-    revocations = numbers = 0
+    total = asked.PutBack(0, 0)
     for kind, sources in (
         ("manifest", manifest or []),
         ("crl", crl or []),
         ("ocsp", [str(path) for path in ocsp or []]),
+        ("certificate", [str(path) for path in certificate or []]),
     ):
         for source in sources:
-            put = asked.bring(directory, kind, _fetch(source))
-            if not given.json:
-                say(f"{source}: {put.revocations} revocations put back, {put.numbers} CRL numbers counted")
-            revocations, numbers = revocations + put.revocations, numbers + put.numbers
+            for name, put in _bring(directory, kind, source, manifest_key):
+                if not given.json:
+                    say(f"{name}: {_in_words(put)}")
+                total = _added(total, put)
     accepted = asked.accept(directory, accept) if accept else None
     missing = asked.missing(directory)
     if given.json:
         say(
             json.dumps(
                 {
-                    "put_back": revocations,
-                    "numbers": numbers,
+                    "put_back": total.revocations,
+                    "numbers": total.numbers,
+                    "certificates": total.certificates,
                     "accepted": list(accepted.subjects) if accepted else [],
                     "revoked": accepted.revoked if accepted else 0,
                     "missing": [asdict(each) for each in missing],
@@ -94,6 +119,44 @@ def reconcile(
     if accepted is not None and accepted.subjects:
         say(f"accepted without: {', '.join(accepted.subjects)}; {accepted.revoked} certificates revoked")
     return _screen(missing)
+
+
+def _bring(directory: DataDirectory, kind: str, source: str, key: str) -> Iterator[tuple[str, PutBack]]:
+    """Hand it over, and the lists that a manifest names: issued before revoked, the oldest day first."""
+    from operations.desk import reconcile as asked
+
+    put = asked.bring(directory, kind, _fetch(source), key=key)
+    yield source, put
+    base = source.rpartition("/")[0]
+    wanted = list(put.wanted)
+    while wanted:
+        name = wanted.pop(0)
+        where = f"{base}/{name}" if base else name
+        try:
+            content = _fetch(where)
+        except ConfigurationError as error:
+            typer.echo(f"{error}; the register does not learn from it", err=True)
+            continue
+        put = asked.bring(directory, "list", content, name=name)
+        yield where, put
+        wanted = [*put.wanted, *wanted]
+
+
+def _in_words(put: PutBack) -> str:
+    return (
+        f"{put.revocations} revocations put back, {put.numbers} CRL numbers counted, "
+        f"{put.certificates} certificates entered or completed"
+    )
+
+
+def _added(one: PutBack, other: PutBack) -> PutBack:
+    from operations.desk.reconcile import PutBack
+
+    return PutBack(
+        one.revocations + other.revocations,
+        one.numbers + other.numbers,
+        one.certificates + other.certificates,
+    )
 
 
 def _screen(missing: tuple[Missing, ...]) -> Exit:
@@ -126,8 +189,10 @@ def _fetch(source: str) -> bytes:
         from cryptography import x509
         from cryptography.hazmat.primitives.serialization import Encoding
 
+        certificate = content.lstrip().startswith(b"-----BEGIN CERTIFICATE-----")
+        load = x509.load_pem_x509_certificate if certificate else x509.load_pem_x509_crl
         try:
-            return x509.load_pem_x509_crl(content).public_bytes(Encoding.DER)
+            return load(content).public_bytes(Encoding.DER)
         except ValueError as error:
-            raise ConfigurationError(f"{source} is no CRL in PEM: {error}") from error
+            raise ConfigurationError(f"{source} is no CRL and no certificate in PEM: {error}") from error
     return content

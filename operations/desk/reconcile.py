@@ -45,18 +45,26 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Brought:
-    """A CRL or an OCSP answer, DER; or a signed manifest."""
+    """A "crl", an "ocsp" answer or a "certificate" in DER; a signed "manifest"; or a "list" that one names.
+
+    `name` is the list's path below the repository, `key` the thumbprint of the key that signs manifests.
+    """
 
     kind: str
     der: bytes
+    name: str = ""
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class PutBack:
-    """How many revocations were entered, or given their reason, and CRL numbers counted as used."""
+    """How many revocations were entered, or given their reason, CRL numbers counted as used, and certificates
+    entered or completed; `wanted` names the lists to bring next."""
 
     revocations: int
     numbers: int
+    certificates: int = 0
+    wanted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,19 +103,24 @@ def serve(
         return Standing(tuple(Missing(e.subject, e.missing, e.remedy, e.found_at) for e in found))
 
     async def bring(request: Brought) -> PutBack:
+        brought = register.brought
         if request.kind == "crl":
-            taken = await register.bring_crl(request.der)
+            taken = await brought.crl(request.der)
         elif request.kind == "ocsp":
-            taken = await register.bring_answer(request.der)
+            taken = await brought.answer(request.der)
+        elif request.kind == "certificate":
+            taken = await brought.certificate(request.der)
         elif request.kind == "manifest":
-            taken = await register.bring_manifest(request.der)
+            taken = await brought.manifest(request.der, request.key)
+        elif request.kind == "list":
+            taken = await brought.list(request.name, request.der)
         else:
             raise Refused("register.kind", f"{request.kind!r} is nothing that the register learns from")
         revoked()
-        return PutBack(taken.revocations, taken.numbers)
+        return PutBack(taken.revocations, taken.numbers, taken.certificates, taken.wanted)
 
     async def begin(request: Word) -> Nothing:
-        at = await database.write(lambda tx: tx.now)
+        at = await database.write(lambda tx: tx.now, at_any_time=True)
         await register.begin(f"operator {request.actor}", at)
         return Nothing()
 
@@ -138,9 +151,9 @@ def missing(data: DataDirectory) -> tuple[Missing, ...]:
     return local_api.call(data, STANDING, Nothing()).missing
 
 
-def bring(data: DataDirectory, kind: str, der: bytes) -> PutBack:
-    """Hand over a "crl", an "ocsp" answer or a signed "manifest"."""
-    return local_api.call(data, BRING, Brought(kind, der))
+def bring(data: DataDirectory, kind: str, der: bytes, *, name: str = "", key: str = "") -> PutBack:
+    """Hand over what `Brought` tells of."""
+    return local_api.call(data, BRING, Brought(kind, der, name, key))
 
 
 def accept(data: DataDirectory, reason: str) -> Accepted:
@@ -154,17 +167,19 @@ def begin(data: DataDirectory) -> bool:
         try:
             local_api.call(data, BEGIN, Word("", caller.claimed()))
         except TransientError:
-            _mark(data)
+            mark(data, "")
         else:
             return True
     else:
-        _mark(data)
+        mark(data, "")
     return False
 
 
-def _mark(data: DataDirectory) -> None:
+def mark(data: DataDirectory, who: str) -> None:
+    """Have the CA closed from its next start on; `who` says so, "" for a person."""
     data.audit.mkdir(parents=True, exist_ok=True, mode=0o700)
     descriptor = os.open(data.restored, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    os.write(descriptor, who.encode())
     os.fsync(descriptor)
     os.close(descriptor)
     sync_directory(data.restored.parent)

@@ -10,7 +10,7 @@ RFC 5280 sections 5.1 and 5.3; RFC 6960 section 4.2.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -91,26 +91,42 @@ def crl(known: Sequence[Scope], der: bytes) -> Crl:
     )
 
 
-def certificate(rows: Rows, der: bytes, revoked_at: int) -> tuple[Said, bytes]:
-    """A DER certificate that one of our issuers signed, and its DER SubjectPublicKeyInfo.
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A certificate of ours: that it was issued, and what it says of itself."""
 
-    What is said is that its key is compromised, which the caller has seen proven.  Raises `Refused`.
-    """
+    said: Said
+    spki: bytes
+    not_before: int
+
+
+def issued(rows: Rows, der: bytes) -> Issued:
+    """A DER certificate, or precertificate, that one of our issuers signed.  Raises `Refused`."""
     try:
         loaded = x509.load_der_x509_certificate(der)
         spki = loaded.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         serial = integer_content(loaded.serial_number)
-        until = int(loaded.not_valid_after_utc.timestamp())
+        begins, until = (
+            int(at.timestamp()) for at in (loaded.not_valid_before_utc, loaded.not_valid_after_utc)
+        )
         for issuer in issuers(rows):
             if _signed(issuer.certificate, loaded):
                 shard = scopes.named_by(loaded, issuer.id) or 0  # a short-lived one names none
-                said = Said(serial, issuer.id, shard, revoked_at, certificates.KEY_COMPROMISE, until)
-                return said, spki
+                return Issued(Said(serial, issuer.id, shard, None, 0, until), spki, begins)
     except _UNREADABLE as error:
         raise Refused("outside.certificate", f"this is no certificate of ours: {error}") from error
     raise Refused(
         "outside.certificate-foreign", "the certificate is signed by no issuing CA of this register"
     )
+
+
+def certificate(rows: Rows, der: bytes, revoked_at: int) -> tuple[Said, bytes]:
+    """A DER certificate that one of our issuers signed, and its DER SubjectPublicKeyInfo.
+
+    What is said is that its key is compromised, which the caller has seen proven.  Raises `Refused`.
+    """
+    found = issued(rows, der)
+    return replace(found.said, revoked_at=revoked_at, reason=certificates.KEY_COMPROMISE), found.spki
 
 
 def _signed(issuer: bytes, loaded: x509.Certificate) -> bool:
@@ -160,12 +176,16 @@ def answer(rows: Rows, der: bytes) -> Said:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a manifest tells of its register; `crls` are (issuer, shard, number, SHA-256)."""
+    """What a manifest tells of its register; `crls` are (issuer, shard, number, SHA-256).
+
+    `days` is the member of that name (status/restored/lists.py).
+    """
 
     this_update: int
     version: int
     audit: Head
     crls: tuple[tuple[str, int, int, str], ...]
+    days: dict[str, Any]
 
 
 def manifest(content: bytes) -> Manifest:
@@ -180,6 +200,7 @@ def manifest(content: bytes) -> Manifest:
             tuple(
                 (str(e["issuer"]), int(e["shard"]), int(e["number"]), str(e["sha256"])) for e in said["crls"]
             ),
+            dict(said.get("days", {})),
         )
     except (msgspec.MsgspecError, KeyError, TypeError, ValueError) as error:
         raise Refused("outside.manifest", f"this is no manifest of ours: {error}") from error

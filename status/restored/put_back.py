@@ -8,11 +8,26 @@ BR 4.9.10, 7.2.2; CPS 5.7.4.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 
-from core import certificates
+from core import certificates, remembered
 from core.certificates import Reservation, State
-from core.database import Rows, Transaction
+from core.database import Database, Rows, Transaction
 from status.restored.outside import Said
+
+PAGE = 200
+"""Entries in one transaction: others are served between two."""
+
+
+async def enter(database: Database, said: Sequence[Said], source: str) -> int:
+    """Put back what is missing of all that is `said`, page by page; how much that was."""
+    cause = f"{source}, and the register had forgotten it"
+    unknown = [each for each in said if is_missing(database.reader, each)]
+    for start in range(0, len(unknown), PAGE):
+        page = unknown[start : start + PAGE]
+        await database.write(partial(put_all_back, said=page, cause=cause), at_any_time=True)
+    return len(unknown)
 
 
 def is_missing(rows: Rows, said: Said) -> bool:
@@ -34,16 +49,34 @@ def put_back(tx: Transaction, said: Said, cause: str) -> None:
     """Enter the revocation, and the certificate where even that is unknown: it is issued and revoked then."""
     if not is_missing(tx, said):
         return
-    row = certificates.by_serial(tx, said.serial)
-    if row is None:
-        certificates.reserve(tx, _reservation(said, tx.now))
-    if row is None or row.state in (State.RESERVED, State.ABANDONED):
-        tx.execute("UPDATE certificates SET state = 'lost' WHERE serial = ?", (said.serial,))
-        tx.audit("reconciled", "system", {"serial": said.serial.hex(), "issuer": said.issuer_id})
+    _put_certificate_back(tx, said)
     if certificates.revocation_of(tx, said.serial) is None:
         certificates.revoke(tx, said.serial, said.reason, cause, revoked_at=said.revoked_at)
     else:
         certificates.upgrade_reason(tx, said.serial, cause)
+
+
+def remember(tx: Transaction, said: Sequence[Said]) -> int:
+    """Enter certificates of which somebody says no more than that they were issued; how many were unknown.
+
+    Nothing is revoked: a person decides on that, or puts back a register that knows them (core/gaps.py).
+    """
+    count = 0
+    for each in said:
+        if certificates.status_of(tx, each.serial) is None:
+            _put_certificate_back(tx, each)
+            remembered.forgotten(tx, each.serial)
+            count += 1
+    return count
+
+
+def complete(tx: Transaction, said: Said, spki_sha256: bytes, not_before: int, source: str) -> bool:
+    """Give a row that was put back what its certificate says; False when there is nothing to complete."""
+    row = certificates.by_id(tx, remembered.id_of(said.serial))
+    if row is None or (row.spki_sha256, row.crl_shard) == (spki_sha256, said.shard):
+        return False
+    known = replace(_reservation(said, tx.now), spki_sha256=spki_sha256, not_before=not_before)
+    return remembered.complete(tx, known, source)
 
 
 def learn_key(tx: Transaction, serial: bytes, spki_sha256: bytes) -> None:
@@ -56,9 +89,17 @@ def learn_key(tx: Transaction, serial: bytes, spki_sha256: bytes) -> None:
         tx.audit("reconciled-key", "system", {"serial": serial.hex(), "spki_sha256": spki_sha256.hex()})
 
 
+def _put_certificate_back(tx: Transaction, said: Said) -> None:
+    row = certificates.by_serial(tx, said.serial)
+    if row is None:
+        remembered.enter(tx, _reservation(said, tx.now))
+    elif row.state in (State.RESERVED, State.ABANDONED):
+        remembered.count_as_issued(tx, said.serial, said.issuer_id)
+
+
 def _reservation(said: Said, now: int) -> Reservation:
     return Reservation(
-        id=f"restored:{said.serial.hex()}",
+        id=remembered.id_of(said.serial),
         serial=said.serial,
         issuer_id=said.issuer_id,
         crl_shard=said.shard,

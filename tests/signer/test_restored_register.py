@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from core import blocked_keys, certificates, gaps, jobs
-from core.certificates import State
+from core import blocked_keys, certificates, gaps, jobs, remembered
+from core.certificates import Reservation, State
 from core.database import Database
 from core.errors import HaltIssuance, TransientError
 from signer import api
@@ -143,3 +143,33 @@ async def test_where_the_journal_is_gone_for_ever_what_it_cannot_tell_counts_as_
     await issuance.issue(replace(APPROVED, request_id="order-3"), Finished())
     await issuance.reconcile()
     assert missing(database) == []
+
+
+@pytest.mark.clause("BR 4.9.10")
+async def test_the_journal_completes_what_a_crl_alone_had_told_of(vault: MemoryVault, tmp_path: Path) -> None:
+    """As when a person brings a CRL while the vault is away, or before its journal is put back."""
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+    async with opened(tmp_path / "first") as first:
+        id = await issuance_with(vault, first).issue(APPROVED, Finished())
+        row = certificates.by_id(first.reader, id)
+        assert row is not None
+    async with opened(tmp_path / "second") as second:
+        issuance = issuance_with(vault, second)
+        await issuance.refresh()
+        known = Reservation(
+            remembered.id_of(row.serial), row.serial, row.issuer_id, 0, None, None, "", (), b"", NOW, NOW, {}
+        )
+        await second.write(lambda tx: remembered.enter(tx, known))
+        await second.write(lambda tx: certificates.revoke(tx, row.serial, 5, "it stands in a CRL"))
+        await issuance.reconcile()
+        await issuance.reconcile()
+        found = certificates.by_id(second.reader, id)
+        assert found is not None
+        assert (found.state, found.names) == (State.LOST, row.names)
+        assert (found.spki_sha256, found.not_after) == (row.spki_sha256, row.not_after)
+        revoked = certificates.revocation_of(second.reader, row.serial)
+        assert revoked is not None
+        assert (revoked.reason, revoked.not_after) == (5, row.not_after)
+        assert missing(second) == ["revocations"]
+        assert issuance.halted  # until a person has looked, and for no fault of the journal

@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -49,15 +50,22 @@ async def alive(
     """Started, looked at, and at the end stopped as in an orderly way."""
     data = DataDirectory(directory)
     data.repository.mkdir(exist_ok=True)
+    data.run.mkdir(exist_ok=True)
     tables.migrate(data.database, clock)
     copy = AuditCopy(data.audit)
     database = Database(data.database, clock, copy=copy)
     await database.open()
     for info in vault.description().issuers:
         issuer = Issuer(info.id, str(info.use), info.algorithm, info.certificate, b"", status.crl_shards)
-        await database.write(lambda tx, issuer=issuer: put_issuer(tx, issuer))  # type: ignore[misc]
+        await database.write(partial(put_issuer, issuer=issuer), at_any_time=True)
     register = RestoredRegister(
-        database, Store(data.repository), copy, data.restored, Index(data.answers, clock)
+        database,
+        Store(data.repository),
+        copy,
+        Index(data.answers, clock),
+        clock,
+        marker=data.restored,
+        mark=data.register_mark,
     )
     await register.look()
     reader = Reader(data.database)
@@ -79,13 +87,13 @@ def back_up(directory: Path, to: Path) -> None:
     files = (directory / "ca.sqlite", to / "ca.sqlite")
     with closing(sqlite3.connect(files[0])) as source, closing(sqlite3.connect(files[1])) as target:
         source.backup(target)
-    for name in ("audit", "repository"):
+    for name in ("audit", "repository", "run"):
         if (directory / name).exists():
             shutil.copytree(directory / name, to / name)
 
 
 def restore(backup: Path, directory: Path, *parts: str) -> None:
-    """Put these parts back: "database", "audit", "repository"."""
+    """Put these parts back: "database", "audit", "repository", "run"."""
     for part in parts:
         if part == "database":
             for old in directory.glob("ca.sqlite*"):

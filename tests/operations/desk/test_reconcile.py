@@ -50,8 +50,10 @@ async def database(data: DataDirectory) -> AsyncIterator[Database]:
             database,
             Store(data.repository),
             AuditCopy(data.audit),
-            data.restored,
             Index(data.answers, FakeClock(NOW)),
+            FakeClock(NOW),
+            marker=data.restored,
+            mark=data.register_mark,
         )
         server = local_api.server(database, lambda: None, lambda: None)
         issuance: Any = NoIssuance()
@@ -127,8 +129,10 @@ async def test_a_ca_at_rest_is_closed_from_its_next_start_on(data: DataDirectory
             database,
             Store(data.repository),
             AuditCopy(data.audit),
-            data.restored,
             Index(data.answers, FakeClock(NOW)),
+            FakeClock(NOW),
+            marker=data.restored,
+            mark=data.register_mark,
         )
         assert [gap.subject for gap in await register.look()] == ["restored"]
         assert not data.restored.exists()

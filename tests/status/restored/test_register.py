@@ -216,13 +216,25 @@ async def test_a_persons_word_opens_the_ca_and_is_in_the_audit_log(place: Place)
         assert ca.missing == []
 
 
+async def test_what_was_restored_together_lacks_what_was_noted_beside_it(place: Place) -> None:
+    await place.lived()
+    restore(place.backup, place.directory, "database", "audit", "repository")
+    for _ in range(2):
+        async with place.start() as ca:
+            assert ca.missing == ["revocations"]
+    async with place.start() as ca:
+        await ca.register.accept("nothing else was to be had", "operator ann")
+    async with place.start() as ca:
+        assert ca.missing == []
+
+
 async def test_when_all_was_restored_a_person_says_so_and_brings_the_crl_of_a_mirror(place: Place) -> None:
     serials, public = await place.lived()
-    restore(place.backup, place.directory, "database", "audit", "repository")
+    restore(place.backup, place.directory, "database", "audit", "repository", "run")
     (place.directory / "audit" / "restored").touch()
     async with place.start() as ca:
         assert ca.missing == ["restored"]
-        taken = await ca.register.bring_crl(public)
+        taken = await ca.register.brought.crl(public)
         assert (taken.revocations, taken.numbers) == (2, 1)
         assert revoked(ca, serials) == [(4, NOW + 3600), None, None, (1, NOW + 3660)]
         # The last was issued after the backup, and no journal knows it: issued, as far as known, and revoked.
@@ -281,12 +293,12 @@ async def test_a_brought_manifest_names_the_crls_to_look_for(place: Place) -> No
     restore(place.backup, place.directory, "database", "audit", "repository")
     async with place.start() as ca:
         await ca.register.begin("a test", NOW)
-        assert (await ca.register.bring_manifest(signed)).numbers == 3
+        assert (await ca.register.brought.manifest(signed)).numbers == 3
         assert "crl ec1-0" in ca.missing
-        await ca.register.bring_crl(public)
+        await ca.register.brought.crl(public)
         assert "crl ec1-0" not in ca.missing
         with pytest.raises(Refused, match="no signed manifest"):
-            await ca.register.bring_manifest(signed[:-9])
+            await ca.register.brought.manifest(signed[:-9])
 
 
 async def test_a_crl_of_somebody_else_puts_nothing_back(place: Place) -> None:
@@ -309,9 +321,9 @@ async def test_a_crl_of_somebody_else_puts_nothing_back(place: Place) -> None:
         )
         before = certificates.revocation_version(ca.database.reader)
         with pytest.raises(Refused, match="signed by no issuing CA"):
-            await ca.register.bring_crl(made.public_bytes(Encoding.DER))
+            await ca.register.brought.crl(made.public_bytes(Encoding.DER))
         with pytest.raises(Refused, match="no CRL"):
-            await ca.register.bring_crl(b"nonsense")
+            await ca.register.brought.crl(b"nonsense")
         assert certificates.revocation_version(ca.database.reader) == before
 
 
@@ -326,7 +338,7 @@ async def test_a_signed_ocsp_answer_puts_a_revocation_back(place: Place) -> None
     restore(place.backup, place.directory, "database", "audit", "repository")
     async with place.start() as ca:
         await ca.register.begin("a test", NOW)
-        taken = [(await ca.register.bring_answer(each)).revocations for each in kept]
+        taken = [(await ca.register.brought.answer(each)).revocations for each in kept]
         assert taken == [1, 0, 1]
         reader = ca.database.reader
         assert certificates.revocation_of(reader, serials[0]).reason == 5  # type: ignore[union-attr]
@@ -336,7 +348,7 @@ async def test_a_signed_ocsp_answer_puts_a_revocation_back(place: Place) -> None
         broken = bytearray(kept[0])
         broken[len(broken) // 2] ^= 1
         with pytest.raises(Refused):
-            await ca.register.bring_answer(bytes(broken))
+            await ca.register.brought.answer(bytes(broken))
 
 
 async def test_a_damaged_copy_is_used_as_far_as_it_holds_and_leaves_the_ca_closed(place: Place) -> None:
