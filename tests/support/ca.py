@@ -28,8 +28,8 @@ class RunningCa:
     """A CA in `directory`, on ports of its own.
 
     `settings` are `--set` overrides, "section.key" -> a TOML value as Python data.  `config` is the
-    configuration file.  The CA validates http-01 on `http_port`, tls-alpn-01 on `tls_alpn_port`, and may
-    reach loopback.
+    configuration file, `program` the command line.  The CA validates http-01 on `http_port`, tls-alpn-01 on
+    `tls_alpn_port`, and may reach loopback.
     """
 
     def __init__(
@@ -39,6 +39,7 @@ class RunningCa:
         *,
         config: Path = REPOSITORY / "config.toml",
         arguments: Sequence[str] = (),
+        program: Sequence[str] = (sys.executable, "-m", "operations.cli"),
     ) -> None:
         self.directory = directory
         self.data = directory / "data"
@@ -49,6 +50,7 @@ class RunningCa:
         self.public_port = free_port()
         self.metrics_port = free_port()
         self._arguments = list(arguments)
+        self._program = program
         self._settings: dict[str, Any] = {
             "acme.listen": [f"127.0.0.1:{self.acme_port}"],
             "acme.base_url": f"https://localhost:{self.acme_port}",
@@ -99,7 +101,7 @@ class RunningCa:
 
     def command(self, *words: str) -> list[str]:
         """`acme-server WORDS` with this CA's configuration."""
-        return [sys.executable, "-m", "operations.cli", *words, *self.options()]
+        return [*self._program, *words, *self.options()]
 
     def options(self) -> list[str]:
         """The options of this CA's configuration, for the command line and for single processes."""
