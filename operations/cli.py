@@ -25,6 +25,7 @@ from operations.commands import (
     eab,
     holds,
     incident,
+    issuers,
     keys,
     limits,
     mpic,
@@ -56,6 +57,7 @@ application.add_typer(ceremony.application)
 application.add_typer(documents.application)
 application.add_typer(eab.application)
 application.add_typer(holds.application)
+application.add_typer(issuers.application)
 application.add_typer(keys.application)
 application.add_typer(limits.application)
 application.add_typer(mpic.application)

@@ -50,7 +50,16 @@ from operations.alarms.reports import ReportWatch
 from operations.alarms.rules import RuleWatch
 from operations.alarms.succession import Succession
 from operations.alarms.vault import VaultWatch
-from operations.desk import bindings, holds, incident, limits, local_api, problem_reports, reconcile
+from operations.desk import (
+    bindings,
+    holds,
+    incident,
+    issuer_causes,
+    limits,
+    local_api,
+    problem_reports,
+    reconcile,
+)
 from operations.desk import revoke as revoking
 from operations.desk.documents import Documents
 from operations.records import record_start, record_stop
@@ -68,6 +77,7 @@ from signer.ct.submission import Logs
 from signer.issuance import Issuance
 from status.crl.updater import CrlUpdater
 from status.ocsp.index.index import Index
+from status.pages.published import Published
 from status.restored.register import RestoredRegister
 from validation.mpic.client import Perspectives
 from validation.mpic.foresight import Foreseer
@@ -232,6 +242,7 @@ async def serve(
         problem_reports.serve(operator, database, randomness, jobs.wake)
         limits.serve(operator, context)
         documents.serve(operator)
+        issuer_causes.serve(operator, database)
         reconcile.serve(operator, database, register, issuance, revoked)
         await operator.listen(data.app_socket)
         closing.push_async_callback(operator.close)
@@ -274,7 +285,7 @@ async def serve(
                 intake.run(),
                 ReportWatch(database, clock).run(),
                 Erasure(database, settings.repository.report_personal_data).run(),
-                DeadlineWatch(database.reader, clock).run(),
+                DeadlineWatch(database, Published(data.repository), clock).run(),
                 _front_when_usable(front, tls),
                 blocklist.follow(),
                 high_risk.follow(),

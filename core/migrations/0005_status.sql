@@ -77,6 +77,18 @@ CREATE TABLE document_approvals (  -- versions of the CP/CPS and of the terms (C
   PRIMARY KEY (document, version)
 ) STRICT, WITHOUT ROWID;
 
+-- Why an issuing CA must be revoked, and since when the CA knows (BR 4.9.1.2): a clock of 7 days.
+CREATE TABLE issuer_causes (
+  id INTEGER PRIMARY KEY,
+  issuer_id TEXT NOT NULL REFERENCES issuers (id),
+  learned_at INTEGER NOT NULL,
+  note TEXT NOT NULL,
+  recorded_at INTEGER NOT NULL,
+  recorded_by TEXT NOT NULL,
+  ended_at INTEGER,                -- when its revocation was seen in public, or somebody said so
+  ended_how TEXT NOT NULL DEFAULT ''
+) STRICT;
+
 -- CRLs: entries are read by ranges of serial numbers, and what waits for its publication is found at once.
 ALTER TABLE revocations ADD COLUMN changed_at INTEGER;  -- when this version of the row was committed
 DROP INDEX revocations_by_shard;

@@ -1,12 +1,13 @@
 """What must be revoked by when: the clock runs from when the CA learned of a cause to *published* revocation.
 
 A revocation is at its end when a CRL with it is public (`revocations.published_at`), not when it is decided.
-A run in bulk has the time of its cause, 24 hours or 5 days; whatever else was revoked, the shortest.  Alarms
-rise when half of the time, and four fifths of it, are gone.
+A run in bulk has the time of its cause, 24 hours or 5 days; whatever else was revoked, the shortest; an
+issuing CA 7 days, until the root's public CRL lists it or somebody says where else it stands.  Alarms rise
+when half of the time, and four fifths of it, are gone.
 
 Must never: call a deadline kept of which something is not yet public.
 
-BR 4.9.1.1, 4.9.5; CPS 4.9; requirements 2.55.
+BR 4.9.1.1, 4.9.1.2, 4.9.5; CPS 4.9; requirements 2.55, 2.56.
 """
 
 from __future__ import annotations
@@ -15,17 +16,22 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 from prometheus_client import Gauge
 
 from acme_server.store import revocation_runs
 from acme_server.store.revocation_runs import Phase, Run
+from core import issuer_causes
 from core.causes import DAY, RULES
 from core.clock import Clock
-from core.database import Reader
+from core.database import Database, Reader
 from core.loops import for_ever
 from core.metrics import REGISTRY
 from operations.alarms.urgency import Alarms, Urgency
+from repo_static.publisher import ROOT_ID
+from status.pages.named import serial_of
+from status.pages.published import Published
 
 LOOK_EVERY = 60
 """Seconds between two looks."""
@@ -46,6 +52,11 @@ URGENCY = Gauge(
 _log = logging.getLogger(__name__)
 
 
+_REMEDY_ISSUER = (
+    "hold a ceremony with the steps revoke-issuer and root-crl; where another CA is its superior, tell that, "
+    "and then `acme-server issuers ended`"
+)
+
 _AGAIN_AFTER = {Urgency.HALF: 3600, Urgency.MOST: 900, Urgency.OVER: 300}
 """Seconds until the same alarm is repeated."""
 
@@ -58,6 +69,7 @@ class Due:
     certificates: int
     since: int
     by: int
+    remedy: str = "look at the vault and the CRL alarms in the app's log"
 
     def urgency(self, now: int) -> Urgency:
         """How much of the time is gone; the last second is in time."""
@@ -75,7 +87,7 @@ class Due:
         when = datetime.fromtimestamp(self.by, UTC).isoformat(" ", "minutes")
         return (
             f"{self.what}: {self.certificates} certificates are not on a published CRL, {word} {when[:16]} "
-            "UTC (BR 4.9.5): look at the vault and the CRL alarms in the app's log"
+            f"UTC (BR 4.9.5): {self.remedy}"
         )
 
 
@@ -94,6 +106,9 @@ def found(reader: Reader, now: int) -> list[Due]:
         left = _left(reader, run, waiting)
         if left:
             due.append(Due(f"run {run.id} ({RULES[run.cause].clause})", left, run.learned_at, run.revoke_by))
+    for cause in issuer_causes.open_ones(reader):
+        what = f"issuing CA {cause.issuer_id} (BR 4.9.1.2)"
+        due.append(Due(what, 1, cause.learned_at, cause.revoke_by, _REMEDY_ISSUER))
     return sorted(due, key=lambda each: (-each.urgency(now), each.by))
 
 
@@ -122,8 +137,9 @@ def _left(reader: Reader, run: Run, unpublished: int) -> int:
 class DeadlineWatch:
     """Raises the alarms while the app runs."""
 
-    def __init__(self, reader: Reader, clock: Clock) -> None:
-        self._reader = reader
+    def __init__(self, database: Database, published: Published, clock: Clock) -> None:
+        self._database = database
+        self._published = published
         self._clock = clock
         self._alarms = Alarms()
 
@@ -131,10 +147,16 @@ class DeadlineWatch:
         """Look for ever."""
         await for_ever(self.look, LOOK_EVERY, _log, "the deadlines of revocations are not watched")
 
-    def look(self) -> Sequence[Due]:
+    async def look(self) -> Sequence[Due]:
         """One look: metrics and alarms; what is due."""
         now = self._clock.latest()
-        due = found(self._reader, now)
+        for cause in await self._database.read(issuer_causes.open_ones):
+            if how := self._listed(cause.issuer_id):
+                await self._database.write(
+                    partial(issuer_causes.end, issuer_id=cause.issuer_id, how=how, actor="system"),
+                    at_any_time=True,
+                )
+        due = await self._database.read(lambda rows: found(rows, now))
         OPEN.set(sum(each.certificates for each in due if each.what == "revocations"))
         URGENCY.set(max((each.urgency(now) for each in due), default=Urgency.CALM))
         for each in due:
@@ -143,3 +165,11 @@ class DeadlineWatch:
                 _log.critical("%s", each.says(now))
         self._alarms.keep([each.what for each in due])
         return due
+
+    def _listed(self, issuer_id: str) -> str:
+        """Where the root's public CRL says that it is revoked; "" where it does not."""
+        issuer = self._published.issuer(issuer_id)
+        crl = None if issuer is None else self._published.shard(ROOT_ID, 0, serial_of(issuer.parsed))
+        if crl is None or crl.revoked_at is None:
+            return ""
+        return f"{crl.name}, number {crl.number}"

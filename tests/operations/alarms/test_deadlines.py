@@ -16,6 +16,7 @@ from core.database import Database
 from operations.alarms import deadlines
 from operations.alarms.deadlines import DeadlineWatch, found
 from operations.alarms.urgency import Urgency
+from status.pages.published import Published
 from tests.support.database import NOW, opened
 
 
@@ -120,20 +121,20 @@ async def test_a_run_is_over_when_all_of_it_is_published_and_not_before(
 
 
 async def test_alarms_say_what_to_do_and_are_repeated_only_now_and_then(
-    database: Database, clock: FakeClock, caplog: pytest.LogCaptureFixture
+    database: Database, clock: FakeClock, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    watch, serial = DeadlineWatch(database.reader, clock), await issued(database, 1)
+    watch, serial = DeadlineWatch(database, Published(tmp_path), clock), await issued(database, 1)
     await database.write(lambda tx: certificates.revoke(tx, serial, 1, "a test"))
-    watch.look()
+    await watch.look()
     assert caplog.records == []
     for after, alarms in ((DAY // 2, 1), (DAY // 2 + 60, 1), (DAY * 4 // 5, 2), (DAY + 1, 3), (DAY + 302, 4)):
         clock.at = NOW + after
-        watch.look()
+        await watch.look()
         assert len(caplog.records) == alarms
     assert "OVERDUE" in caplog.records[-1].message
     assert "look at the vault and the CRL alarms" in caplog.records[-1].message
     await publish(database)
-    assert watch.look() == []
+    assert await watch.look() == []
     assert deadlines.URGENCY._value.get() == Urgency.CALM
 
 
