@@ -1,7 +1,7 @@
 """OCSP answers per second by HTTP, beside nginx serving a static file of the same size in the same run.
 
-wrk asks about a thousand certificates in turn, on keep-alive connections, for a few seconds; every load loop
-is bounded by that.  On a machine of two cores wrk takes its share of them, so that besides the rate there is
+wrk asks about a thousand certificates in turn (*hot*), or about 200,000 at random (*wide*: hardly any request is
+repeated within a second), on keep-alive connections, for a few seconds; every load loop is bounded by that.  On a machine of two cores wrk takes its share of them, so that besides the rate there is
 the rate *per core of the server*: answers divided by the seconds of CPU that the server's processes used.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import os
 import re
 import shutil
 import signal
@@ -18,7 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -42,6 +43,7 @@ class Rate:
     """What one load of one server gave.  `per_core` is answers for a second of the server's CPU."""
 
     server: str
+    asked: str
     method: str
     workers: int
     rate: float
@@ -50,7 +52,7 @@ class Rate:
     p99: float
 
 
-def load(url: str, script: Path, pids: Sequence[int], server: str, method: str) -> Rate:
+def load(url: str, script: Path, pids: Sequence[int], server: str, asked: str, method: str) -> Rate:
     """Have wrk ask for `SECONDS`; the processes `pids` (and theirs) answer."""
     before = sum(cost(pid).cpu for pid in pids)
     command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{SECONDS}s", "--latency", "-s", str(script), url]
@@ -61,6 +63,7 @@ def load(url: str, script: Path, pids: Sequence[int], server: str, method: str) 
     requests = int(_found(r"(\d+) requests in", told))
     return Rate(
         server,
+        asked,
         method,
         len(pids),
         float(_found(r"Requests/sec:\s+([\d.]+)", told)),
@@ -70,8 +73,8 @@ def load(url: str, script: Path, pids: Sequence[int], server: str, method: str) 
     )
 
 
-def scripts(directory: Path, requests: Sequence[bytes]) -> dict[str, Path]:
-    """wrk's scripts: GET and POST of each request in turn, and GET of as many files."""
+def scripts(directory: Path, requests: Sequence[bytes], asked: str) -> dict[str, Path]:
+    """wrk's scripts: GET and POST of each request, and GET of as many files: in turn, or at random."""
     paths = [f"/ocsp/{quote(base64.b64encode(each).decode(), safe='')}" for each in requests]
     names = [f"/file/{number:0{len(paths[0]) - 6}d}" for number in range(len(paths))]
     written = {}
@@ -80,28 +83,27 @@ def scripts(directory: Path, requests: Sequence[bytes]) -> dict[str, Path]:
         ("POST", "POST", [base64.b16encode(each).decode() for each in requests]),
         ("file", "GET", names),
     ):
-        script = directory / f"{name}.lua"
-        listed = ",\n".join(f'"{value}"' for value in values)
-        script.write_text(_LUA[method] % listed)
+        script, listed = directory / f"{name}.lua", directory / f"{name}.txt"
+        listed.write_text("".join(f"{value}\n" for value in values))
+        script.write_text(_LUA["make"] + _LUA[method] + _LUA[asked].replace("LISTED", str(listed)))
         written[name] = script
     return written
 
 
 _LUA = {
-    "GET": """local paths = {%s}
-local at = 0
-function request() at = at %% #paths + 1 return wrk.format("GET", paths[at]) end
-""",
-    "POST": """local bodies = {%s}
+    "make": """local made, at = {}, 0
 local function octet(hex) return string.char(tonumber(hex, 16)) end
-local at, made = 0, {}
-function init()
-  local headers = {["Content-Type"] = "application/ocsp-request"}
-  for number, hex in ipairs(bodies) do
-    made[number] = wrk.format("POST", "/ocsp", headers, (hex:gsub("..", octet)))
-  end
-end
-function request() at = at %% #made + 1 return made[at] end
+""",
+    "GET": """local function make(path) return wrk.format("GET", path) end
+""",
+    "POST": """local headers = {["Content-Type"] = "application/ocsp-request"}
+local function make(hex) return wrk.format("POST", "/ocsp", headers, (hex:gsub("..", octet))) end
+""",
+    "hot": """function init() for each in io.lines("LISTED") do made[#made + 1] = make(each) end end
+function request() at = at % #made + 1 return made[at] end
+""",
+    "wide": """function init() for each in io.lines("LISTED") do made[#made + 1] = make(each) end end
+function request() return made[math.random(#made)] end
 """,
 }
 
@@ -162,13 +164,16 @@ def nginx(
         shutil.rmtree(root)
 
 
-def measure(kinds: Sequence[tuple[str, str]], counts: Sequence[int] = (1, 2)) -> list[Rate]:
+def measure(
+    kinds: Sequence[tuple[str, str]], asked: str = "hot", counts: Sequence[int] = (1, 2)
+) -> list[Rate]:
     """All of `kinds` (of bench.status_lab, with its loop) and nginx, by one worker and by two."""
     found = []
-    with tempfile.TemporaryDirectory(prefix="bench-status-") as name:
+    with tempfile.TemporaryDirectory(prefix="bench-status-", dir=os.environ.get("BENCH_TMP")) as name:
         directory = Path(name)
-        requests = asyncio.run(status_lab.prepare(directory))
-        lua = scripts(directory, requests)
+        number = status_lab.HOT if asked == "hot" else status_lab.WIDE
+        requests = asyncio.run(status_lab.prepare(directory, number))
+        lua = scripts(directory, requests, asked)
         digits = len(f"/ocsp/{quote(base64.b64encode(requests[0]).decode(), safe='')}") - 6
         length = 0
         for count in counts:
@@ -176,13 +181,11 @@ def measure(kinds: Sequence[tuple[str, str]], counts: Sequence[int] = (1, 2)) ->
                 with workers(kind, loop, count, directory) as (url, pids):
                     length = length or _length(url, requests[0])
                     for method in ("GET", "POST"):
-                        found.append(load(url, lua[method], pids, f"{kind}, {loop}", method))
+                        found.append(load(url, lua[method], pids, f"{kind}, {loop}", asked, method))
                         print(found[-1], flush=True)
             with nginx(count, directory, len(requests), length, digits) as (url, pids):
-                rate = load(url, lua["file"], pids, "nginx, a file", "GET")
-                found.append(
-                    Rate("nginx, a file", "GET", count, rate.rate, rate.per_core, rate.p50, rate.p99)
-                )
+                rate = load(url, lua["file"], pids, "nginx, a file", asked, "GET")
+                found.append(replace(rate, workers=count))
                 print(found[-1], flush=True)
     return found
 
@@ -190,24 +193,27 @@ def measure(kinds: Sequence[tuple[str, str]], counts: Sequence[int] = (1, 2)) ->
 def section() -> Section:
     """For bench.status."""
     rates = measure([("product", "uvloop"), ("protocol", "uvloop")])
+    rates += measure([("product", "uvloop")], "wide")
     return Section("OCSP by HTTP", _lines(rates), _charts(rates))
 
 
 def _lines(rates: Sequence[Rate]) -> list[str]:
     lines = [
-        f"wrk, one thread, {CONNECTIONS} keep-alive connections, {SECONDS} s each, {status_lab.ASKED}",
-        "certificates in turn; the answers lie ready. *Per core* is answers for a second of the server's own",
-        "CPU: wrk takes its share of the cores, and with two workers it is starved. *Of nginx* compares",
-        "that, with as many workers. *protocol* is the server alone, its answers in a dict; *product* has",
-        "the responder behind it.",
+        f"wrk, one thread, {CONNECTIONS} keep-alive connections, {SECONDS} s each; all answers are signed ahead. *Hot*:",
+        f"{status_lab.HOT:,} certificates in turn, so that nearly each request is one that was answered in the same",
+        f"second. *Wide*: {status_lab.WIDE:,} at random, so that nearly none is: it is read, found in the index,",
+        "compared with the register and put together. Real load lies between the two. *Per core* is answers for a",
+        "second of the server's own CPU: wrk takes its share of the cores, and with two workers it is starved. *Of",
+        "nginx* compares that with nginx as hot or as wide, with as many workers and files (it keeps 2,000 of them",
+        "open). *product* is the status process's; *protocol* is its server alone, with the answers in a dict.",
         "",
-        "| server | | workers | answers/s | per core | of nginx | p50 ms | p99 ms |",
-        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| server | asked | | workers | answers/s | per core | of nginx | p50 ms | p99 ms |",
+        "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
-    file = {each.workers: each.per_core for each in rates if each.server.startswith("nginx")}
+    file = {(each.asked, each.workers): each.per_core for each in rates if each.server.startswith("nginx")}
     lines += [
-        f"| {each.server} | {each.method} | {each.workers} | {each.rate:,.0f} | {each.per_core:,.0f}"
-        f" | {each.per_core / file[each.workers]:.2f} | {each.p50:.2f} | {each.p99:.2f} |"
+        f"| {each.server} | {each.asked} | {each.method} | {each.workers} | {each.rate:,.0f} | {each.per_core:,.0f}"
+        f" | {each.per_core / file[each.asked, each.workers]:.2f} | {each.p50:.2f} | {each.p99:.2f} |"
         for each in rates
     ]
     return [*lines, "", f"The aim is {AIM} of nginx."]
@@ -217,7 +223,7 @@ def _charts(rates: Sequence[Rate]) -> list[Chart]:
     def bars(value: str) -> list[Bar]:
         return [
             Bar(
-                f"{each.server.split(',')[0]} {each.method}, {each.workers}",
+                f"{each.server.split(',')[0]} {each.asked} {each.method}, {each.workers}",
                 "peer" if each.server.startswith("nginx") else "ours",
                 getattr(each, value),
             )

@@ -4,6 +4,9 @@ KIND is "product" (status/http and the responder, as the status process runs the
 answers in a dict: "protocol" (status/http), "application" (aiohttp's Application, the oracle of the tests),
 "low-level" (aiohttp's web.Server with nothing but OCSP behind it).  All of them answer about the certificates
 of one register in DIRECTORY, which `prepare` has made.
+
+The answers lie in segments, as those of a running CA do.  One of them is signed, the signatures of the others
+are made up: nothing that is measured looks at them.
 """
 
 from __future__ import annotations
@@ -11,9 +14,11 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import random
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -28,8 +33,10 @@ from core.addresses import Blocks
 from core.certificates import Reservation
 from core.clock import SystemClock
 from core.data_directory import DataDirectory
-from core.database import Reader
+from core.answerable import Place
+from core.database import Transaction
 from core.issuers import Issuer, put_issuer
+from core.reader import PatientReader
 from core.settings import Settings
 from signer.api import OcspRequest
 from status import app
@@ -40,24 +47,26 @@ from status.ocsp import request as ocsp_request
 from status.ocsp.answer import Answer
 from status.ocsp.index.files import Kept
 from status.ocsp.index.index import Index
-from status.ocsp.index.records import taken_apart
-from status.ocsp.index.writer import Writer
+from status.ocsp.index.records import key_of, start_of, taken_apart
+from status.ocsp.index.writer import Piece, Writer
 from status.ocsp.request import CertId
 from status.ocsp.responder import Responder
 from tests.support.database import opened
 from tests.support.software_vault import SoftwareVault
 
-ASKED = 1000
-"""Certificates that the load asks about, in turn."""
+HOT, WIDE = 1_000, 200_000
+"""Certificates in the register, all of which the load asks about."""
 
 DAY = 86400
+_SERIALS = 8192
+"""Of a segment, as the keeper has them."""
 
 
 def responder(data: DataDirectory, vault: SoftwareVault, clock: SystemClock) -> Responder:
     """The product's own, over the register in `data`."""
     status = Settings().status
     return Responder(
-        Reader(data.database),
+        PatientReader(data.database, 5, clock),
         vault,
         clock,
         validity=status.ocsp_validity,
@@ -72,49 +81,60 @@ class Ready:
     def __init__(self, answers: Mapping[CertId, Answer]) -> None:
         self.at_hand = answers.get
         self._answers = answers
+        self.seen = ()
+
+    def look(self) -> None: ...
 
     async def answer(self, der: bytes, asker: str | None = None) -> Answer:
         return self._answers[ocsp_request.read(der)[0]]
 
 
-async def prepare(directory: Path) -> list[bytes]:
-    """A register with `ASKED` certificates and an index of their answers; the DER requests about them."""
-    clock, data = SystemClock(), DataDirectory(directory)
+async def prepare(directory: Path, count: int = HOT) -> list[bytes]:
+    """A register with `count` certificates and an index of their answers; the DER requests about them."""
+    clock, data, chance = SystemClock(), DataDirectory(directory), random.Random(1)
     vault = SoftwareVault(responder_not_after=clock.now() + 30 * DAY)
-    data.repository.mkdir()
+    data.repository.mkdir(parents=True)
     info = next(each for each in vault.description().issuers if each.id == "ec1")
-    requests = []
+    serials = sorted(b"\x01" + chance.randbytes(16) for _ in range(count))
     async with opened(directory, clock) as database:  # type: ignore[arg-type]
         issuer = Issuer(info.id, str(info.use), info.algorithm, info.certificate, b"", 1)
         await database.write(lambda tx: put_issuer(tx, issuer))
-        for number in range(ASKED):
-            serial = (0x4C0FFEE0_00000000_00000000_00000000 + number).to_bytes(16, "big")
-            now = clock.now()
-            row = Reservation(
-                serial.hex(), serial, "ec1", 0, None, None, "tlsserver", ("a.example",), serial * 2, now,
-                now + 90 * DAY, {},
-            )  # fmt: skip
-            await database.write(lambda tx, row=row: certificates.reserve(tx, row))  # type: ignore[misc]
-            await database.write(
-                lambda tx, row=row: certificates.store(
-                    tx, row.id, row.serial, row.not_before, bytes(32), None
-                )  # type: ignore[misc]
-            )
-            built = ocsp.OCSPRequestBuilder().add_certificate_by_hash(
-                info.name_sha1, info.key_sha1, int.from_bytes(serial), hashes.SHA1()
-            )
-            requests.append(built.build().public_bytes(Encoding.DER))
+        for at in range(0, count, _SERIALS):
+            await database.write(lambda tx, at=at: _issue(tx, serials[at : at + _SERIALS]))  # type: ignore[misc]
+    now = clock.now()
+    wanted = OcspRequest("ec1", serials[0], "sha1", now, now + 4 * DAY, None, None)
+    frame, record = taken_apart((await vault.sign_ocsp(wanted)).der, wanted, 0)
     writer = Writer(data.answers, clock)
-    writer.append([await _signed(vault, clock, ocsp_request.read(each)[0]) for each in requests])
+    for number, at in enumerate(range(0, count, _SERIALS)):
+        answers = [
+            (frame, replace(record, key=key_of(serial, "sha1"), signature=chance.randbytes(71)))
+            for serial in serials[at : at + _SERIALS]
+        ]
+        following = serials[at + _SERIALS :][:1]
+        rest = start_of(following[0]) if following else None
+        writer.replace(number, Piece(answers, now, Place(0, "", 0), 0, rest))
     writer.close()
-    (directory / "requests.json").write_text(json.dumps([each.hex() for each in requests]))
+    whole = (
+        ocsp.OCSPRequestBuilder()
+        .add_certificate_by_hash(
+            info.name_sha1, info.key_sha1, int.from_bytes(serials[0], "big"), hashes.SHA1()
+        )
+        .build()
+        .public_bytes(Encoding.DER)
+    )
+    requests = [whole.replace(serials[0], serial) for serial in chance.sample(serials, count)]
+    (directory / "requests.json").write_text(json.dumps([each.hex() for each in requests[:HOT]]))
     return requests
 
 
-async def _signed(vault: SoftwareVault, clock: SystemClock, asked: CertId) -> Kept:
-    now = clock.now()
-    wanted = OcspRequest("ec1", asked.serial, asked.hash_name, now, now + 4 * DAY, None, None)
-    return taken_apart((await vault.sign_ocsp(wanted)).der, wanted, 0)
+def _issue(tx: Transaction, serials: Sequence[bytes]) -> None:
+    for serial in serials:
+        row = Reservation(
+            serial.hex(), serial, "ec1", 0, None, None, "tlsserver", ("a.example",), serial * 2, tx.now,
+            tx.now + 90 * DAY, {},
+        )  # fmt: skip
+        certificates.reserve(tx, row)
+        certificates.store(tx, row.id, row.serial, row.not_before, bytes(32), None)
 
 
 async def serve(kind: str, port: int, directory: Path) -> None:

@@ -86,6 +86,15 @@ def newest_version(rows: Rows) -> int:
     return 0 if row is None or row[0] is None else int(row[0])
 
 
+def newest_change(rows: Rows) -> tuple[object, ...]:
+    """The newest change to any revocation; equal only when there was none meanwhile.
+
+    Its serial number and time tell a register that was restored and has come to the same version again.
+    """
+    row = rows.one("SELECT version, serial, changed_at FROM revocations ORDER BY version DESC LIMIT 1")
+    return () if row is None else tuple(row)
+
+
 def still_reserved(rows: Rows, wanted: list[int]) -> set[int]:
     """Those of these rows that are."""
     found: set[int] = set()

@@ -6,7 +6,6 @@ A workflow reads `now()` once.  Times are POSIX seconds (int, UTC), as X.509 and
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ctypes
 import time
 from typing import Protocol
@@ -63,9 +62,10 @@ class SystemClock:
         return self._latest
 
     def latest(self) -> int:
-        with contextlib.suppress(ClockSteppedBack):
+        try:
             return self.now()
-        return self._latest
+        except ClockSteppedBack:
+            return self._latest
 
     def observe(self, at: int) -> None:
         self._latest = max(self._latest, at)
@@ -94,9 +94,10 @@ class FakeClock:
         return self._latest
 
     def latest(self) -> int:
-        with contextlib.suppress(ClockSteppedBack):
+        try:
             return self.now()
-        return self._latest
+        except ClockSteppedBack:
+            return self._latest
 
     def observe(self, at: int) -> None:
         self._latest = max(self._latest, at)

@@ -51,7 +51,17 @@ _log = logging.getLogger(__name__)
 class Connection(asyncio.Protocol):
     """One client's connection.  `deadline` is the loop's time at which the front ends it (`expire`)."""
 
-    __slots__ = ("_asking", "_block", "_buffer", "_front", "_full", "_served", "_transport", "deadline")
+    __slots__ = (
+        "_asking",
+        "_block",
+        "_buffer",
+        "_front",
+        "_full",
+        "_gathered",
+        "_served",
+        "_transport",
+        "deadline",
+    )
 
     def __init__(self, front: Front) -> None:
         self._front = front
@@ -60,6 +70,7 @@ class Connection(asyncio.Protocol):
         self._buffer = b""
         self._asking: asyncio.Task[None] | None = None
         self._full = False
+        self._gathered = False
         self._served = 0
         self.deadline = 0.0
 
@@ -78,12 +89,19 @@ class Connection(asyncio.Protocol):
         self._front.went(self, self._block)
 
     def data_received(self, data: bytes) -> None:
-        begins = not self._buffer
-        self._buffer = data if begins else self._buffer + data
-        if self._asking is None and not self._full:
-            self._serve()
-            if begins and self._buffer and self._asking is None and not self._full:
+        if self._buffer:
+            self._buffer += data
+        else:
+            self._buffer = data
+            if self._asking is None and not self._full:
                 self.deadline = self._front.loop.time() + REQUEST_TIME
+        self._gather()
+        if len(self._buffer) > MAX_HEAD:
+            self._front.turn()  # or it grows as long as the kernel has more of it
+
+    def eof_received(self) -> None:
+        """No more comes; what came before is answered before the transport closes itself."""
+        self._front.turn()
 
     def pause_writing(self) -> None:
         """The client does not read: nothing more is read of it, either."""
@@ -108,12 +126,33 @@ class Connection(asyncio.Protocol):
         if self._transport is not None and self._asking is None:
             self._transport.close()
 
+    def serve(self) -> None:
+        """Answer what is whole, in the front's turn."""
+        self._gathered = False
+        transport = self._transport
+        if transport is None or transport.is_closing() or self._asking is not None or self._full:
+            return
+        ready = self._front.ready.get(self._buffer)
+        if ready is None or self._served + 1 >= MAX_REQUESTS:
+            self._serve()
+        else:
+            self._buffer = b""
+            self._served += 1
+            self.deadline = self._front.loop.time() + IDLE_TIME
+            transport.write(ready)
+
+    def _gather(self) -> None:
+        if not self._gathered and self._asking is None and not self._full:
+            self._gathered = True
+            self._front.gather(self)
+
     def _go_on(self) -> None:
         if self._transport is None or self._transport.is_closing():
             return
-        self.deadline = self._front.loop.time() + IDLE_TIME
+        self.deadline = self._front.loop.time() + (REQUEST_TIME if self._buffer else IDLE_TIME)
         self._transport.resume_reading()
-        self._serve()
+        if self._buffer:
+            self._gather()
 
     def _serve(self) -> None:
         """Answer all whole requests in the buffer, in their order (RFC 9112 section 9.3.2)."""
@@ -136,21 +175,28 @@ class Connection(asyncio.Protocol):
                 break
             self._served += 1
             keep = (not fields.close if new else fields.keep_alive) and self._served < MAX_REQUESTS
-            self._answer(tail, buffer[body:after], new, keep, fields)
+            ready = self._answer(tail, buffer[body:after], new, keep, fields)
+            if ready is not None and keep and after - at == len(buffer):
+                self._front.remember(buffer, ready)
             # What follows a request that ends the connection is not answered (RFC 9112 section 9.6).
             at = after if keep else len(buffer)
         self._buffer = buffer[at:] if at else buffer
         if self._served > served and self._asking is None and not self._full:
-            self.deadline = self._front.loop.time() + IDLE_TIME
+            self.deadline = self._front.loop.time() + (REQUEST_TIME if self._buffer else IDLE_TIME)
 
-    def _answer(self, tail: bytes | None, body: bytes, new: bool, keep: bool, fields: Fields) -> None:
-        """Answer one request, now or when the vault has signed; `keep` keeps the connection."""
+    def _answer(
+        self, tail: bytes | None, body: bytes, new: bool, keep: bool, fields: Fields
+    ) -> bytes | None:
+        """Answer one request, now or when the vault has signed; `keep` keeps the connection.
+
+        What was written, when it is a signed answer that lay ready.
+        """
         try:
             der = body if tail is None else ocsp_request.of_path(tail)
             asked = ocsp_request.read(der)
         except ocsp_request.MalformedRequest:
             self._write(MALFORMED, tail is not None, new, keep, fields)
-            return
+            return None
         answer = None
         if len(asked) == 1:
             try:
@@ -159,8 +205,9 @@ class Connection(asyncio.Protocol):
                 _log.debug("not at hand: %s", error)
         if answer is None:
             self._wait_for(der, tail is not None, new, keep, fields)
-        else:
-            self._write(answer, tail is not None, new, keep, fields)
+            return None
+        written = self._write(answer, tail is not None, new, keep, fields)
+        return None if answer.this_update is None else written
 
     def _wait_for(self, der: bytes, get: bool, new: bool, keep: bool, fields: Fields) -> None:
         async def ask() -> None:
@@ -175,17 +222,19 @@ class Connection(asyncio.Protocol):
             self._transport.pause_reading()
         self._asking = self._front.loop.create_task(ask())
 
-    def _write(self, answer: Answer, get: bool, new: bool, keep: bool, fields: Fields) -> None:
+    def _write(self, answer: Answer, get: bool, new: bool, keep: bool, fields: Fields) -> bytes | None:
         transport = self._transport
         if transport is None:
-            return
+            return None
         conditional = get and (fields.if_none_match is not None or fields.if_modified_since is not None)
         if conditional and not_modified(answer, fields.if_none_match, fields.if_modified_since):
-            transport.write(self._front.unchanged(answer, new, keep))
+            octets = self._front.unchanged(answer, new, keep)
         else:
-            transport.write(self._front.whole(answer, new, keep))
+            octets = self._front.whole(answer, new, keep)
+        transport.write(octets)
         if not keep:
             transport.close()
+        return octets
 
     def _refuse(self) -> None:
         self._buffer = b""

@@ -1,13 +1,19 @@
 """What all connections of one process share: the responder, their count, the time, the octets around answers.
 
-Must never: take more connections than the limits permit, or keep one whose time is over.
+Requests are answered in *turns*: those that came in one turn of the event loop together, after one look at the
+register.  Within a second, and while no revocation commits, the same octets have the same answer: so what was
+answered is *ready* for who sends the very same request until either changes.
 
-RFC 9110 section 6.6.1 (Date); RFC 9112; RFC 9919 section 6.
+Must never: take more connections than the limits permit, or keep one whose time is over; answer a request
+after a look at the register that was made before it was there.
+
+RFC 9110 section 6.6.1 (Date); RFC 9112; RFC 9919 section 6; docs/adr/0041.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Protocol
 
@@ -25,9 +31,25 @@ from status.ocsp.request import CertId
 LOOK = 1.0
 """Seconds between two looks at the connections: a timer for each would cost more than the look."""
 
+READY = 4096
+"""Requests whose responses are kept ready, some 13 MB at most; a stranger who fills this with requests of his
+own does so for a second, in which others are answered as if they asked for the first time."""
+
+READY_OCTETS = 1024
+"""Of one of these requests: no client of OCSP sends more."""
+
+READY_TIME = 2.0
+"""Seconds of the monotonic clock: while the time of day stands still, as after a step back, no second ends."""
+
+_log = logging.getLogger(__name__)
+
 
 class Responder(Protocol):
     """Who answers (`status.ocsp.responder.Responder`)."""
+
+    seen: object
+
+    def look(self) -> None: ...
 
     def at_hand(self, asked: CertId) -> Answer | None: ...
 
@@ -59,6 +81,11 @@ class Front:
         self._counted = Connections(limits)
         self._here: set[Connection] = set()
         self.heads = Heads()
+        self.ready: dict[bytes, bytes] = {}
+        """Whole requests and their responses, of this second and this state of the register."""
+        self._ready_of: object = None
+        self._ready_until = 0.0
+        self._waiting: list[Connection] = []
         self._second = -1
         self._tail = b""
         self._now()
@@ -86,6 +113,37 @@ class Front:
         self._here.discard(connection)
         return self._handler(lambda: self._counted.went(block))
 
+    def gather(self, connection: Connection) -> None:
+        """Something came from the connection: it is served with all that came in this turn of the loop."""
+        if not self._waiting:
+            self.loop.call_soon(self.turn)
+        self._waiting.append(connection)
+
+    def turn(self) -> None:
+        """Serve all that are gathered, after one look at the register."""
+        waiting, self._waiting = self._waiting, []
+        if not waiting:
+            return
+        self.responder.look()
+        state, at = (self._now(), self.responder.seen), self._clock.monotonic()
+        if state != self._ready_of or state[1] is None or at >= self._ready_until:
+            self.ready.clear()
+            self._ready_of, self._ready_until = state, at + READY_TIME
+        for each in waiting:
+            try:
+                each.serve()
+            except Exception:
+                _log.exception("a connection of a relying party failed")
+                each.expire()
+
+    def remember(self, request: bytes, response: bytes) -> None:
+        """Keep the response to a whole request that was made in this turn from what the register says.
+
+        When the register could not be read for it, it may be overruled by what is known already.
+        """
+        if self.responder.seen is not None and len(request) <= READY_OCTETS and len(self.ready) < READY:
+            self.ready[request] = response
+
     async def look(self) -> None:
         """End what is over, now and then, for ever."""
         while True:
@@ -96,6 +154,7 @@ class Front:
 
     def close(self) -> None:
         """Let all connections end."""
+        self.turn()
         for each in list(self._here):
             each.close()
 

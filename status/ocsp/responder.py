@@ -83,6 +83,8 @@ class Responder:
         self._quiet_until = 0.0
         self._unsaid = 0
         self._live = live
+        self.seen: object = None
+        """The newest revocation and index that `look` saw; None when it, or `at_hand` since, could not."""
         self._several = Several(
             signer,
             clock,
@@ -92,6 +94,20 @@ class Responder:
             look=self._look,
             until=self._signer.until,
         )
+
+    def look(self) -> None:
+        """Look at the register and the index: while `seen` stays the same, what is at hand does, in a second.
+
+        Never raises.
+        """
+        try:
+            if self._index is not None:
+                self._index.follow()
+            changes = 0 if self._index is None else self._index.changes
+            self.seen = answerable.newest_change(self._reader), changes
+        except Exception as error:  # who needs the register meets it again, and says so
+            _log.debug("the register is not seen: %s", error)
+            self.seen = None
 
     def at_hand(self, asked: CertId) -> Answer | None:
         """What can be said at once, without a signature; None when `answer` has to be waited for.
@@ -111,7 +127,7 @@ class Responder:
                 return UNAUTHORIZED if self._look(issuer_id, asked.serial) is None else None
             version = answerable.revocation(self._reader, asked.serial)
         except TransientError:
-            version = 0
+            version, self.seen = 0, None
         if held is None or held[1].version < version or self._is_late(held):
             return None
         return answer(*held)

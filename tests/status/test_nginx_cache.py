@@ -98,6 +98,7 @@ async def cache(tmp_path: Path) -> AsyncIterator[Cache]:
     async with ClientSession() as client:
         found = Cache(f"http://127.0.0.1:{port}", client, pair, pair.answers.good)
         pair.answers.at_hand = found.at_hand  # type: ignore[method-assign]
+        pair.answers.seen = None  # so that it is asked each time
         for _ in range(400):
             try:
                 async with client.get(f"{found.url}/nothing"):

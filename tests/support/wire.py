@@ -50,6 +50,11 @@ class Answers:
         self.good = Answer(b"good" * 50, now - 100, now + 86400, "ab" * 32)
         self.asked: list[str | None] = []
         self.gate: asyncio.Event | None = None
+        self.seen: object = ()
+        self.looks = 0
+
+    def look(self) -> None:
+        self.looks += 1
 
     def at_hand(self, asked: CertId) -> Answer | None:
         if asked.serial == bytes([GOOD]):

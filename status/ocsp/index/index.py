@@ -51,16 +51,22 @@ class Index:
         self._late: dict[bytes, Kept] = {}
         """What is in tails, the newest of each key."""
         self.catalogue = Catalogue()
+        self.changes = 0
+        """Counts what came into it: while it stays, `find` has the same answers, but for the time."""
 
     def find(self, serial: bytes, hash_name: str) -> Kept | None:
         """The newest answer about `serial` whose CertID is made by `hash_name`, over or not."""
         if len(serial) > SERIAL_OCTETS:
             return None
+        self.follow()
+        return self.newest(key_of(serial, hash_name))
+
+    def follow(self) -> None:
+        """`look`, when it is time for it."""
         at = self._clock.monotonic()
         if self._looked_at is None or at - self._looked_at >= self._every:
             self._looked_at = at
             self.look()
-        return self.newest(key_of(serial, hash_name))
 
     def newest(self, key: bytes) -> Kept | None:
         """As `find`, by key and without a look at the files."""
@@ -117,6 +123,7 @@ class Index:
 
     def _take(self, catalogue: Catalogue) -> None:
         self.catalogue = catalogue
+        self.changes += 1
         self._starts = [each.start for each in catalogue.segments]
         # All at once, not when asked for: two generations later the files of this one are removed.
         named = {each.number for each in catalogue.segments if each.number}
@@ -136,6 +143,7 @@ class Index:
         latest = self._clock.latest() + TOLERANCE
         best = newer(held, kept, latest)
         if best is not None:
+            self.changes += 1
             self._late[kept[1].key] = best
 
     def _segment(self, position: int) -> SegmentFile | None:

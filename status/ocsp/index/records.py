@@ -47,8 +47,6 @@ _CRC = Struct(">I")
 _BASIC = der.oid("1.3.6.1.5.5.7.48.1.1")
 _SUCCESSFUL = der.enumerated(0)
 _GOOD = der.implicit(0, b"")
-_HOT = 8192
-"""Answers put together that are kept for who asks next: 10 MB."""
 
 
 class NotAnAnswer(CaError):
@@ -141,7 +139,6 @@ def unpacked(octets: bytes) -> tuple[Record, int] | None:
     return Record(key, version, this, until, produced, revoked or None, reason, signature), frame
 
 
-@lru_cache(maxsize=_HOT)
 def answer(frame: Frame, record: Record) -> Answer:
     """The answer as it leaves."""
     octets = together(frame, record)

@@ -91,6 +91,7 @@ async def test_what_a_client_sends_has_its_answer(pair: Pair, name: str) -> None
 async def test_the_table_tells_which_forms_our_own_protocol_answers(pair: Pair, name: str) -> None:
     pipe = Pipe(pair.front())
     pipe.send(octets_of(FORMS[name]))
+    await settle()
     assert isinstance(pipe.protocol, Connection) is FORMS[name]["plain"]
     pipe.close()
     await settle()
