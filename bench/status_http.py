@@ -1,8 +1,9 @@
 """OCSP answers per second by HTTP, beside nginx serving a static file of the same size in the same run.
 
-wrk asks about a thousand certificates in turn (*hot*), or about 200,000 at random (*wide*: hardly any request is
-repeated within a second), on keep-alive connections, for a few seconds; every load loop is bounded by that.  On a machine of two cores wrk takes its share of them, so that besides the rate there is
-the rate *per core of the server*: answers divided by the seconds of CPU that the server's processes used.
+wrk asks about a thousand certificates in turn (*hot*), or about a hundred thousand at random (*wide*: hardly
+any request is repeated within a second), on keep-alive connections, for a few seconds; every load loop is
+bounded by that.  On a machine of two cores wrk takes its share of them, so that besides the rate there is the
+rate *per core of the server*: answers divided by the seconds of CPU that the server's processes used.
 """
 
 from __future__ import annotations
@@ -199,21 +200,23 @@ def section() -> Section:
 
 def _lines(rates: Sequence[Rate]) -> list[str]:
     lines = [
-        f"wrk, one thread, {CONNECTIONS} keep-alive connections, {SECONDS} s each; all answers are signed ahead. *Hot*:",
-        f"{status_lab.HOT:,} certificates in turn, so that nearly each request is one that was answered in the same",
-        f"second. *Wide*: {status_lab.WIDE:,} at random, so that nearly none is: it is read, found in the index,",
-        "compared with the register and put together. Real load lies between the two. *Per core* is answers for a",
-        "second of the server's own CPU: wrk takes its share of the cores, and with two workers it is starved. *Of",
-        "nginx* compares that with nginx as hot or as wide, with as many workers and files (it keeps 2,000 of them",
-        "open). *product* is the status process's; *protocol* is its server alone, with the answers in a dict.",
+        f"wrk, one thread, {CONNECTIONS} keep-alive connections, {SECONDS} s each; all is signed ahead.",
+        f"*Hot*: {status_lab.HOT:,} certificates in turn, so that nearly each request was answered in the",
+        f"same second before. *Wide*: {status_lab.WIDE:,} at random, so that nearly none was: it is read,",
+        "found, compared with the register, put together. Real load lies between. *Per core* is answers for",
+        "a second of the server's own CPU: wrk takes its share of the cores, and with two workers it is",
+        "starved. *Of nginx* compares that with nginx as hot or as wide, with as many workers and files (it",
+        "keeps 2,000 of them open). *product* is the status process's server and responder; *protocol* is",
+        "the server alone, with its answers in a dict.",
         "",
         "| server | asked | | workers | answers/s | per core | of nginx | p50 ms | p99 ms |",
         "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     file = {(each.asked, each.workers): each.per_core for each in rates if each.server.startswith("nginx")}
     lines += [
-        f"| {each.server} | {each.asked} | {each.method} | {each.workers} | {each.rate:,.0f} | {each.per_core:,.0f}"
-        f" | {each.per_core / file[each.asked, each.workers]:.2f} | {each.p50:.2f} | {each.p99:.2f} |"
+        f"| {each.server} | {each.asked} | {each.method} | {each.workers} | {each.rate:,.0f}"
+        f" | {each.per_core:,.0f} | {each.per_core / file[each.asked, each.workers]:.2f}"
+        f" | {each.p50:.2f} | {each.p99:.2f} |"
         for each in rates
     ]
     return [*lines, "", f"The aim is {AIM} of nginx."]

@@ -30,10 +30,10 @@ from cryptography.x509 import ocsp
 
 from core import certificates
 from core.addresses import Blocks
+from core.answerable import Place
 from core.certificates import Reservation
 from core.clock import SystemClock
 from core.data_directory import DataDirectory
-from core.answerable import Place
 from core.database import Transaction
 from core.issuers import Issuer, put_issuer
 from core.reader import PatientReader
@@ -45,7 +45,6 @@ from status.http.front import Front
 from status.ocsp import representation
 from status.ocsp import request as ocsp_request
 from status.ocsp.answer import Answer
-from status.ocsp.index.files import Kept
 from status.ocsp.index.index import Index
 from status.ocsp.index.records import key_of, start_of, taken_apart
 from status.ocsp.index.writer import Piece, Writer
@@ -54,7 +53,7 @@ from status.ocsp.responder import Responder
 from tests.support.database import opened
 from tests.support.software_vault import SoftwareVault
 
-HOT, WIDE = 1_000, 200_000
+HOT, WIDE = 1_000, 100_000
 """Certificates in the register, all of which the load asks about."""
 
 DAY = 86400

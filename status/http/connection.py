@@ -184,9 +184,7 @@ class Connection(asyncio.Protocol):
         if self._served > served and self._asking is None and not self._full:
             self.deadline = self._front.loop.time() + (REQUEST_TIME if self._buffer else IDLE_TIME)
 
-    def _answer(
-        self, tail: bytes | None, body: bytes, new: bool, keep: bool, fields: Fields
-    ) -> bytes | None:
+    def _answer(self, tail: bytes | None, body: bytes, new: bool, keep: bool, fields: Fields) -> bytes | None:
         """Answer one request, now or when the vault has signed; `keep` keeps the connection.
 
         What was written, when it is a signed answer that lay ready.

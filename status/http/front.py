@@ -1,8 +1,8 @@
 """What all connections of one process share: the responder, their count, the time, the octets around answers.
 
-Requests are answered in *turns*: those that came in one turn of the event loop together, after one look at the
-register.  Within a second, and while no revocation commits, the same octets have the same answer: so what was
-answered is *ready* for who sends the very same request until either changes.
+Requests are answered in *turns*: those that came in one turn of the event loop together, after one look at
+the register.  Within a second, and while no revocation commits, the same octets have the same answer: what
+was answered is *ready* for who sends the very same request, until either changes.
 
 Must never: take more connections than the limits permit, or keep one whose time is over; answer a request
 after a look at the register that was made before it was there.
@@ -39,7 +39,7 @@ READY_OCTETS = 1024
 """Of one of these requests: no client of OCSP sends more."""
 
 READY_TIME = 2.0
-"""Seconds of the monotonic clock: while the time of day stands still, as after a step back, no second ends."""
+"""Seconds of the monotonic clock: while the time of day stands still, after a step back, no second ends."""
 
 _log = logging.getLogger(__name__)
 

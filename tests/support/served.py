@@ -19,6 +19,7 @@ class Served:
 
     def __init__(self, house: Any) -> None:
         self.house = house
+        self.keeper: Any = None
         self.front = Front(
             house.responder,
             lambda gone: asyncio.Protocol(),

@@ -130,9 +130,7 @@ async def _act(house: Any, keeper: Any, reader: Moody, kind: str, argument: int,
             pass
     elif kind == "forget" and not behind:
         newest = "(SELECT MAX(version) FROM revocations)"
-        await house.database.write(
-            lambda tx: tx.execute(f"DELETE FROM revocations WHERE version = {newest}")
-        )
+        await house.database.write(lambda tx: tx.execute(f"DELETE FROM revocations WHERE version = {newest}"))
     elif kind == "keep" and not behind and not house.vault.away:
         await keeper.work()
     elif kind == "wait":

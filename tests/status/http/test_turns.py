@@ -18,7 +18,7 @@ from tests.status.http.test_oracle import REQUESTS, get, octets_of, post
 from tests.support.database import NOW
 from tests.support.served import Served
 from tests.support.software_vault import DAY
-from tests.support.wire import GOOD, LIVE, UNKNOWN, Pair, Pipe, settle
+from tests.support.wire import LIVE, UNKNOWN, Pair, Pipe, settle
 
 ANSWER = b"HTTP/1.1 200"
 
@@ -174,15 +174,15 @@ async def test_a_connection_that_fails_takes_no_other_with_it(
 @pytest.fixture
 async def served(house: Any, keeper_class: Any) -> AsyncIterator[Served]:
     found = Served(house)
-    found.keeper = keeper_class(house)  # type: ignore[attr-defined]
+    found.keeper = keeper_class(house)
     yield found
-    found.keeper.stop()  # type: ignore[attr-defined]
+    found.keeper.stop()
 
 
 async def ready(served: Served) -> bytes:
     """A certificate whose answer lies ready."""
     serial: bytes = await served.house.issue()
-    await served.keeper.work()  # type: ignore[attr-defined]
+    await served.keeper.work()
     assert await served.word(serial) == "GOOD"
     assert len(served.front.ready) == 1
     return serial
@@ -212,7 +212,8 @@ async def test_a_revocation_that_commits_within_a_turn_is_seen_in_the_next_one(
         return found
 
     monkeypatch.setattr(served.house.responder, moment, then_revoked)
-    assert await served.word(serial) == ("REVOKED" if moment == "look" else "GOOD")  # it came before the commit
+    # It came before the commit.
+    assert await served.word(serial) == ("REVOKED" if moment == "look" else "GOOD")
     assert await served.word(serial) == "REVOKED"
 
 
@@ -262,11 +263,13 @@ async def test_a_renewed_answer_is_given_as_soon_as_the_index_shows_it(served: S
     served.house.clock.at += DAY
     before = await served.raw(serial)
     assert await served.raw(serial) == before
-    await served.keeper.work()  # type: ignore[attr-defined]
+    await served.keeper.work()
     assert await served.raw(serial) != before
 
 
-async def test_the_second_in_which_an_answer_is_late_is_the_one_in_which_it_is_renewed(served: Served) -> None:
+async def test_in_the_second_in_which_an_answer_is_late_it_is_renewed(
+    served: Served,
+) -> None:
     serial = await ready(served)
     signed = len(served.house.vault.ocsp_requests)
     served.house.clock.at = NOW + DAY + DAY // 4 - 1
