@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from bench.processes import rooms
-from core import certificates, metrics, tables
+from core import metrics, revocations, tables
 from core.clock import SystemClock
 from core.data_directory import DataDirectory
 from core.database import Database, Transaction
@@ -121,7 +121,7 @@ async def _published(database: Database, updater: CrlUpdater, shards: int, count
     running, waits = asyncio.create_task(updater.run()), list[float]()
 
     async def follow(serial: bytes, begun: float) -> None:
-        while certificates.revocation_of(database.reader, serial).published_at is None:  # type: ignore[union-attr]
+        while revocations.of(database.reader, serial).published_at is None:  # type: ignore[union-attr]
             await asyncio.sleep(0.01)
         waits.append(time.monotonic() - begun)
 
@@ -143,7 +143,7 @@ def _revoke(tx: Transaction, shard: int) -> bytes:
         " VALUES (?, ?, ?, ?, 'issued', 'tlsserver', '[]', x'', ?, ?, '{}', ?)",
         (serial.hex(), serial, ISSUER, shard, tx.now, tx.now + 90 * DAY, tx.now),
     )
-    certificates.revoke(tx, serial, 1, "the benchmark")
+    revocations.revoke(tx, serial, 1, "the benchmark")
     return serial
 
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from core.certificates import KEY_COMPROMISE, UNSPECIFIED
+from core.revocations import KEY_COMPROMISE, UNSPECIFIED
 
 DAY = 86400
 

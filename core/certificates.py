@@ -12,30 +12,25 @@ can exist outside of the register.  From there it moves:
 
 Its status is *good* only when it is precertified (which binds us like a certificate) or issued; a reserved or
 abandoned serial is unknown to relying parties.
-The one row in `revocations` is the only truth about a revocation; OCSP and CRL are two readers of it.
+What was revoked is in core/revocations.py.
 
 Must never: forget a row, or decide whether a revocation is justified.
 
-BR 4.9, 4.10, 5.4.1, 7.1.2.7, 7.2.2; RFC 5280 sections 3.3, 5.3.1; RFC 6960 section 2.2.
+BR 4.10, 5.4.1, 7.1.2.7; RFC 6960 section 2.2.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 import msgspec
 
-from core import blocked_keys
+from core import revocations
 from core.database import Row, Rows, Transaction
 from core.errors import CaError
-
-UNSPECIFIED = 0
-KEY_COMPROMISE = 1
-
-REASONS = frozenset({0, 1, 3, 4, 5, 9})
-"""The subscriber reasons of BR 7.2.2 (RFC 5280 section 5.3.1); 0 states none and is left out on the wire."""
+from core.revocations import UNSPECIFIED, UnknownCertificate
 
 
 class State(StrEnum):
@@ -57,24 +52,8 @@ MOVES: dict[State, frozenset[State]] = {
 }
 
 
-_EXISTS = "state IN ('precertified', 'issued', 'lost')"
-"""Of serials that relying parties may meet."""
-
-
-class UnknownCertificate(CaError):
-    """No certificate with this serial was issued here."""
-
-
 class IllegalMove(CaError):
     """The register's row is not in a state from which this can be done."""
-
-
-class AlreadyRevoked(CaError):
-    """The certificate is revoked already; `revocation` says how."""
-
-    def __init__(self, revocation: Revocation) -> None:
-        super().__init__(f"certificate {revocation.serial.hex()} is revoked already")
-        self.revocation = revocation
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,33 +106,6 @@ class Certificate:
     signed_at: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Revocation:
-    """The one row about a revocation.  `published_at` is when a CRL with it was first published."""
-
-    serial: bytes
-    issuer_id: str
-    crl_shard: int
-    not_after: int
-    revoked_at: int
-    reason: int
-    cause: str
-    version: int
-    published_at: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class CertificateStatus:
-    """What may be said of a serial: good when `revocation` is None."""
-
-    serial: bytes
-    issuer_id: str
-    crl_shard: int
-    not_before: int
-    not_after: int
-    revocation: Revocation | None
-
-
 def reserve(tx: Transaction, reservation: Reservation) -> None:
     """Insert the row, before the vault is asked.  A serial or id drawn twice raises IntegrityError."""
     r = reservation
@@ -203,7 +155,7 @@ def store(
             "tbs_sha256": tbs_sha256.hex(),
         },
     )
-    revoke_if_blocked(tx, row)
+    revocations.revoke_if_blocked(tx, row)
 
 
 def mark_lost(tx: Transaction, id: str) -> None:
@@ -212,8 +164,8 @@ def mark_lost(tx: Transaction, id: str) -> None:
     if row is None:
         return
     tx.audit("issuance-lost", "system", {"id": id, "serial": row["serial"].hex(), "issuer": row["issuer_id"]})
-    if revocation_of(tx, row["serial"]) is None:  # a precertificate may have been revoked before
-        revoke(tx, row["serial"], UNSPECIFIED, "crash rule: an intent to sign without a result")
+    if revocations.of(tx, row["serial"]) is None:  # a precertificate may have been revoked before
+        revocations.revoke(tx, row["serial"], UNSPECIFIED, "crash rule: an intent to sign without a result")
 
 
 def abandon(tx: Transaction, id: str) -> None:
@@ -221,67 +173,6 @@ def abandon(tx: Transaction, id: str) -> None:
     row = move(tx, id, State.ABANDONED, None)
     if row is not None:
         tx.audit("issuance-abandoned", "system", {"id": id, "serial": row["serial"].hex()})
-
-
-def revoke(
-    tx: Transaction,
-    serial: bytes,
-    reason: int,
-    cause: str,
-    *,
-    actor: str = "system",
-    revoked_at: int | None = None,
-) -> Revocation:
-    """Write the one revocation row, of now or `revoked_at`; `cause` says for the auditors who asked and why.
-
-    Blocks no key: that somebody says keyCompromise is no proof of it (core/compromise.py).  Raises:
-    `UnknownCertificate` when nothing with this serial was issued, `AlreadyRevoked` (nothing changes),
-    ValueError when BR 7.2.2 forbids the reason.
-    """
-    _require_reason(reason)
-    row = tx.one(f"SELECT * FROM certificates WHERE serial = ? AND {_EXISTS}", (serial,))
-    if row is None:
-        raise UnknownCertificate(f"no certificate with serial {serial.hex()} was issued here")
-    existing = revocation_of(tx, serial)
-    if existing is not None:
-        raise AlreadyRevoked(existing)
-    tx.execute(
-        "INSERT INTO revocations"
-        " (serial, issuer_id, crl_shard, not_after, revoked_at, reason, cause, version, changed_at)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            *(serial, row["issuer_id"], row["crl_shard"], row["not_after"]),
-            *(tx.now if revoked_at is None else revoked_at, reason, cause, revocation_version(tx) + 1),
-            tx.now,
-        ),
-    )
-    return _revoked(tx, serial, "revocation", actor)
-
-
-def revoke_if_blocked(tx: Transaction, row: Row) -> None:
-    """Revoke what was signed while its key was being blocked."""
-    if blocked_keys.is_blocked(tx, row["spki_sha256"]) and revocation_of(tx, row["serial"]) is None:
-        revoke(tx, row["serial"], KEY_COMPROMISE, "its key was blocked before it was stored")
-
-
-def upgrade_reason(tx: Transaction, serial: bytes, cause: str, *, actor: str = "system") -> Revocation:
-    """Change the reason of a revoked certificate to keyCompromise, the one change that BR 7.2.2 allows.
-
-    The time of revocation stays.  Raises: `UnknownCertificate` when it is not revoked, `AlreadyRevoked` when
-    the reason is keyCompromise already.
-    """
-    existing = revocation_of(tx, serial)
-    if existing is None:
-        raise UnknownCertificate(f"certificate {serial.hex()} is not revoked: revoke it instead")
-    if existing.reason == KEY_COMPROMISE:
-        raise AlreadyRevoked(existing)
-    # Not yet published again: the next CRL has to carry the new reason.
-    tx.execute(
-        "UPDATE revocations SET reason = ?, cause = ?, version = ?, changed_at = ?, published_at = NULL"
-        " WHERE serial = ?",
-        (KEY_COMPROMISE, cause, revocation_version(tx) + 1, tx.now, serial),
-    )
-    return _revoked(tx, serial, "revocation-reason", actor)
 
 
 def by_id(rows: Rows, id: str) -> Certificate | None:
@@ -304,56 +195,6 @@ def by_request(rows: Rows, request_id: str) -> list[Certificate]:
     return [_certificate(row) for row in found]
 
 
-def status_of(rows: Rows, serial: bytes) -> CertificateStatus | None:
-    """The status of a serial; None when it is unknown here (reserved and abandoned serials are)."""
-    row = rows.one(
-        "SELECT c.serial, c.issuer_id, c.crl_shard, c.not_before, c.not_after,"
-        " r.revoked_at, r.reason, r.cause, r.version, r.published_at"
-        " FROM certificates c LEFT JOIN revocations r ON r.serial = c.serial"
-        f" WHERE c.serial = ? AND c.{_EXISTS}",
-        (serial,),
-    )
-    if row is None:
-        return None
-    return CertificateStatus(
-        serial=row["serial"],
-        issuer_id=row["issuer_id"],
-        crl_shard=row["crl_shard"],
-        not_before=row["not_before"],
-        not_after=row["not_after"],
-        revocation=None if row["version"] is None else _revocation(row),
-    )
-
-
-def revocation_of(rows: Rows, serial: bytes) -> Revocation | None:
-    """The revocation of a serial."""
-    row = rows.one("SELECT * FROM revocations WHERE serial = ?", (serial,))
-    return None if row is None else _revocation(row)
-
-
-def revocations(rows: Rows, issuer_id: str, shard: int, valid_at: int) -> list[Revocation]:
-    """The revocations in one CRL scope of certificates that had not expired at `valid_at`, by serial.
-
-    A CRL must carry an entry until one CRL was issued after the certificate expired (RFC 5280 section 3.3),
-    so whoever makes a CRL passes the thisUpdate of the CRL before it, or 0 when there was none.
-    """
-    found = rows.all(
-        "SELECT * FROM revocations WHERE issuer_id = ? AND crl_shard = ? AND not_after >= ? ORDER BY serial",
-        (issuer_id, shard, valid_at),
-    )
-    return [_revocation(row) for row in found]
-
-
-def revocation_version(rows: Rows) -> int:
-    """The version of the newest change to any revocation; 0 when there is none.
-
-    Never falls: a register that was restored goes on above what it had forgotten (core/gaps.py).
-    """
-    floor = "coalesce((SELECT version FROM revocation_floor), 0)"
-    found = rows.all(f"SELECT max(coalesce((SELECT MAX(version) FROM revocations), 0), {floor})")
-    return int(found[0][0])
-
-
 def move(
     tx: Transaction, id: str, to: State, octets: bytes | None, column: str = "certificate"
 ) -> Row | None:
@@ -373,33 +214,6 @@ def move(
     return row
 
 
-def _revoked(tx: Transaction, serial: bytes, kind: str, actor: str) -> Revocation:
-    """The record of a change of a revocation, and the row as it is now."""
-    revocation = revocation_of(tx, serial)
-    assert revocation is not None
-    tx.audit(
-        kind,
-        actor,
-        {
-            "serial": serial.hex(),
-            "issuer": revocation.issuer_id,
-            "shard": revocation.crl_shard,
-            "not_after": revocation.not_after,
-            "reason": revocation.reason,
-            "cause": revocation.cause,
-            "revoked_at": revocation.revoked_at,
-            "version": revocation.version,
-        },
-    )
-    return revocation
-
-
-def _require_reason(reason: int) -> None:
-    if reason not in REASONS:
-        allowed = ", ".join(str(code) for code in sorted(REASONS))
-        raise ValueError(f"reason {reason} cannot be used for a subscriber certificate: use one of {allowed}")
-
-
 def _json(value: Any) -> str:
     return msgspec.json.encode(value).decode()
 
@@ -411,10 +225,3 @@ def _certificate(row: Row) -> Certificate:
     values["versions"] = msgspec.json.decode(row["versions"])
     values["lint"] = None if row["lint"] is None else msgspec.json.decode(row["lint"])
     return Certificate(**values)
-
-
-def _revocation(row: Row) -> Revocation:
-    return Revocation(*(row[name] for name in _REVOCATION))
-
-
-_REVOCATION = tuple(field.name for field in fields(Revocation))

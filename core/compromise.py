@@ -14,9 +14,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from core import blocked_keys, certificates
-from core.certificates import AlreadyRevoked, Revocation
+from core import blocked_keys, revocations
 from core.database import Rows, Transaction
+from core.revocations import AlreadyRevoked, Revocation
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +38,12 @@ def prove(tx: Transaction, spki_sha256: bytes, cause: str, *, actor: str = "syst
     blocked = blocked_keys.block(tx, spki_sha256, cause, actor=actor)
     revoked, upgraded = [], []
     for serial in unexpired(tx, spki_sha256, tx.now):
-        existing = certificates.revocation_of(tx, serial)
+        existing = revocations.of(tx, serial)
         if existing is None:
-            certificates.revoke(tx, serial, certificates.KEY_COMPROMISE, cause, actor=actor)
+            revocations.revoke(tx, serial, revocations.KEY_COMPROMISE, cause, actor=actor)
             revoked.append(serial)
-        elif existing.reason != certificates.KEY_COMPROMISE:
-            certificates.upgrade_reason(tx, serial, cause, actor=actor)
+        elif existing.reason != revocations.KEY_COMPROMISE:
+            revocations.upgrade_reason(tx, serial, cause, actor=actor)
             upgraded.append(serial)
     return Consequences(blocked, tuple(revoked), tuple(upgraded))
 
@@ -53,16 +53,16 @@ def prove_of_certificate(tx: Transaction, serial: bytes, cause: str, *, actor: s
 
     Raises: `UnknownCertificate`; `AlreadyRevoked` when all of that was done before.
     """
-    existing = certificates.revocation_of(tx, serial)
+    existing = revocations.of(tx, serial)
     if existing is None:
-        certificates.revoke(tx, serial, certificates.KEY_COMPROMISE, cause, actor=actor)
-    elif existing.reason != certificates.KEY_COMPROMISE:
-        certificates.upgrade_reason(tx, serial, cause, actor=actor)
+        revocations.revoke(tx, serial, revocations.KEY_COMPROMISE, cause, actor=actor)
+    elif existing.reason != revocations.KEY_COMPROMISE:
+        revocations.upgrade_reason(tx, serial, cause, actor=actor)
     cause = f"keyCompromise of certificate {serial.hex()}: {cause}"
     key = key_of(tx, serial)
     # What was put back after a restore has no key: it stands alone, and not for all others without one.
     followed = prove(tx, key, cause, actor=actor) if key else Consequences(False, (), ())
-    revocation = certificates.revocation_of(tx, serial)
+    revocation = revocations.of(tx, serial)
     assert revocation is not None
     if revocation == existing and not followed.any:
         raise AlreadyRevoked(existing)

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from core import certificates
+from core import revocations
 from core.database import Rows, Transaction
 from core.errors import HaltIssuance
 
@@ -82,7 +82,7 @@ def revocations_unknown(tx: Transaction, at: int, by: str) -> None:
     """
     known = _one(tx, REVOCATIONS)
     if known is None or known.closed_at is not None:
-        raise_version(tx, certificates.revocation_version(tx) + MARGIN)
+        raise_version(tx, revocations.version(tx) + MARGIN)
     elif known.detail["at"] >= at:
         return  # what has to be found is not less for another proof
     found(

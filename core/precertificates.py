@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from core import certificates
+from core import certificates, revocations
 from core.certificates import Certificate, State
 from core.database import Rows, Transaction
 
@@ -39,16 +39,16 @@ def store(tx: Transaction, id: str, precertificate: bytes, tbs_sha256: bytes, li
             "lint": msgspec.to_builtins(lint),
         },
     )
-    certificates.revoke_if_blocked(tx, row)
+    revocations.revoke_if_blocked(tx, row)
 
 
 def give_up(tx: Transaction, id: str, why: str) -> None:
     """Revoke a precertificate that will have no certificate.  Changes no row that has come further."""
     row = certificates.by_id(tx, id)
     if row is not None and is_open(tx, row):
-        certificates.revoke(tx, row.serial, certificates.UNSPECIFIED, f"{GIVEN_UP}: {why}")
+        revocations.revoke(tx, row.serial, revocations.UNSPECIFIED, f"{GIVEN_UP}: {why}")
 
 
 def is_open(rows: Rows, row: Certificate) -> bool:
     """Whether the certificate of this row's precertificate may still come: a revoked one has no future."""
-    return row.state is State.PRECERTIFIED and certificates.revocation_of(rows, row.serial) is None
+    return row.state is State.PRECERTIFIED and revocations.of(rows, row.serial) is None

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import msgspec
 
-from core import certificates, gaps
+from core import certificates, gaps, revocations
 from core.certificates import Reservation
 from core.database import Rows, Transaction
 
@@ -71,9 +71,9 @@ def complete(tx: Transaction, known: Reservation, source: str) -> bool:
         ),
     )
     told = {"id": known.id, "serial": known.serial.hex(), "shard": known.crl_shard, "source": source}
-    if certificates.revocation_of(tx, known.serial) is not None:
+    if revocations.of(tx, known.serial) is not None:
         # Another shard's CRL has to tell of it, and readers follow the versions.
-        told["version"] = certificates.revocation_version(tx) + 1
+        told["version"] = revocations.version(tx) + 1
         tx.execute(
             "UPDATE revocations SET crl_shard = ?, not_after = ?, version = ?, changed_at = ?,"
             " published_at = NULL WHERE serial = ?",

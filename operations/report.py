@@ -18,7 +18,7 @@ from typing import Any
 
 from acme_server.registration.binding_secret import BindingSecret
 from acme_server.store import holds, incidents
-from core import certificates, gaps, today
+from core import gaps, revocations, today
 from core.clock import STEP_BACK_TOLERANCE, SystemClock
 from core.data_directory import DataDirectory
 from core.database import Reader
@@ -320,7 +320,7 @@ def _from_database(settings: Settings, data: DataDirectory, now: int) -> dict[st
             "problem_reports": reports.summary(reader, now),
             "revocations_due": [each.says(now) for each in deadlines.urgent(reader, now)],
             "documents": documents(settings, reader, now),
-            "revocation_version": certificates.revocation_version(reader),
+            "revocation_version": revocations.version(reader),
             "crls": [
                 {
                     "scope": f"{row['issuer_id']}-{row['shard']}",

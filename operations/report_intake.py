@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from acme_server.registration import compromise
-from core import certificates, key_proofs, report_rows
+from core import key_proofs, report_rows, revocations
 from core.causes import Cause
 from core.database import Database, Transaction
 from core.errors import CaError, Refused
@@ -133,6 +133,6 @@ def _bring_in(tx: Transaction, der: bytes, spki: bytes, cause: str) -> None:
         return
     if its_key != spki or said.until < tx.now:
         return
-    if certificates.status_of(tx, said.serial) is None:
+    if revocations.status_of(tx, said.serial) is None:
         put_back.put_back(tx, said, cause)
     put_back.learn_key(tx, said.serial, hashlib.sha256(spki).digest())

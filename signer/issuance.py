@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol
 
-from core import certificates, gaps, jobs, precertificates
+from core import certificates, gaps, jobs, precertificates, revocations
 from core.certificates import Certificate, State
 from core.clock import Clock
 from core.database import Database, Transaction
@@ -126,8 +126,8 @@ class Issuance:
             for row in certificates.by_request(tx, request_id):
                 precertificates.give_up(tx, row.id, _SPARE)
                 spare = row.state is State.ISSUED and row.id != delivered
-                if spare and certificates.revocation_of(tx, row.serial) is None:
-                    certificates.revoke(tx, row.serial, certificates.UNSPECIFIED, _SPARE)
+                if spare and revocations.of(tx, row.serial) is None:
+                    revocations.revoke(tx, row.serial, revocations.UNSPECIFIED, _SPARE)
             finish(tx)
 
         await self._database.write(unit)

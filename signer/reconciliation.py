@@ -23,7 +23,18 @@ from dataclasses import dataclass
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from core import blocked_keys, certificates, compromise, der, gaps, issuers, jobs, precertificates, remembered
+from core import (
+    blocked_keys,
+    certificates,
+    compromise,
+    der,
+    gaps,
+    issuers,
+    jobs,
+    precertificates,
+    remembered,
+    revocations,
+)
 from core.certificates import Reservation
 from core.database import Database, Rows, Transaction, Unit
 from core.errors import HaltIssuance
@@ -219,7 +230,7 @@ def _insert(tx: Transaction, unknown: Iterable[_Unknown]) -> None:
         tx.audit("reconciled", "system", {"id": entry.issuance_id, "serial": entry.serial.hex()})
         if not _profile(entry):
             gaps.revocations_unknown(tx, entry.at, f"the vault's journal, entry {entry.sequence}")
-            if certificates.revocation_of(tx, entry.serial) is None:
+            if revocations.of(tx, entry.serial) is None:
                 remembered.forgotten(tx, entry.serial)
 
 

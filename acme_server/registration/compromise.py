@@ -20,9 +20,9 @@ from acme_server.states import AccountStatus
 from acme_server.store import accounts
 from core import blocked_keys, compromise
 from core.blocklist import Blocklist
-from core.certificates import Revocation
 from core.compromise import Consequences
 from core.database import Rows, Transaction
+from core.revocations import Revocation
 
 
 def prove(tx: Transaction, spki_sha256: bytes, cause: str, *, actor: str) -> Consequences:

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from acme_server.store import incidents, selection
 from acme_server.store.incidents import Incident
 from acme_server.store.selection import Selection
-from core import certificates
+from core import revocations
 from core.database import Transaction
 from core.errors import Refused
 
@@ -73,7 +73,7 @@ def begin(tx: Transaction, incident: Incident) -> Incident:
 def name(tx: Transaction, incident_id: str, serials: Sequence[bytes], actor: str) -> Page:
     """Put these certificates in.  Raises `Refused`."""
     _open(tx, incident_id)
-    found = [certificates.status_of(tx, serial) for serial in serials]
+    found = [revocations.status_of(tx, serial) for serial in serials]
     known = [each for each in found if each is not None]
     living = [each.serial for each in known if each.revocation is None and each.not_after >= tx.now]
     added = incidents.add(tx, incident_id, living)

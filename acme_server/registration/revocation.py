@@ -15,7 +15,7 @@ from acme_server.exchange import ByAccount, ByKey
 from acme_server.problems import ErrorType, malformed, not_found, refusal
 from acme_server.registration import compromise
 from acme_server.store import authorizations
-from core import certificates
+from core import certificates, revocations
 from core.causes import CESSATION_OF_OPERATION, SUBSCRIBERS
 from core.certificates import Certificate
 from core.database import Rows, Transaction
@@ -62,14 +62,14 @@ def revoke(tx: Transaction, der: bytes, serial: bytes, reason_code: int, request
     actor = f"account:{request.account.id}" if isinstance(request, ByAccount) else "certificate-key"
     cause = f"revokeCert, signed by {proof}"
     try:
-        if proof is Proof.KEY and reason_code == certificates.KEY_COMPROMISE:
+        if proof is Proof.KEY and reason_code == revocations.KEY_COMPROMISE:
             # Signed with the key itself: a thief or its holder says so, and either is proof (BR 4.9.1.1).
             compromise.prove_of_certificate(tx, serial, cause, actor=actor)
         else:
             # An account's word proves nothing about a key: else whoever can validate the names for a moment
             # could have their holder's key blocked for ever.  The reason stands on this certificate alone.
-            certificates.revoke(tx, serial, reason_code, cause, actor=actor)
-    except certificates.AlreadyRevoked:
+            revocations.revoke(tx, serial, reason_code, cause, actor=actor)
+    except revocations.AlreadyRevoked:
         raise refusal(ErrorType.ALREADY_REVOKED, "the certificate is revoked already") from None
 
 
@@ -91,7 +91,7 @@ def _new_holders(reason_code: int) -> int:
     Whether the subscriber has a new certificate, another affiliation or a stolen key, it cannot know; the
     reason cessationOfOperation is what BR 4.9.1.1 (9) and 7.2.2 have for a domain that changed hands.
     """
-    if reason_code in (certificates.UNSPECIFIED, CESSATION_OF_OPERATION):
+    if reason_code in (revocations.UNSPECIFIED, CESSATION_OF_OPERATION):
         return CESSATION_OF_OPERATION
     raise refusal(
         ErrorType.BAD_REVOCATION_REASON,

@@ -24,7 +24,7 @@ from acme_server.registration.deactivate import revoke_authorization
 from acme_server.store import authorizations, revocation_runs, selection
 from acme_server.store.revocation_runs import Outcome, Phase, Run
 from acme_server.store.selection import Selection
-from core import certificates, jobs
+from core import jobs, revocations
 from core.causes import PROVING, RULES, Cause
 from core.database import Database, Transaction
 from core.errors import Refused, TransientError
@@ -72,7 +72,7 @@ def name(tx: Transaction, run_id: str, serials: Sequence[bytes]) -> tuple[bytes,
     Raises `Refused`.
     """
     _gathering(tx, run_id)
-    known = [each for each in serials if certificates.status_of(tx, each) is not None]
+    known = [each for each in serials if revocations.status_of(tx, each) is not None]
     revocation_runs.add(tx, run_id, known)
     return tuple(sorted(set(serials) - set(known)))
 
@@ -170,7 +170,7 @@ def _advance(tx: Transaction, run_id: str) -> bool:
 def _revoke(tx: Transaction, run: Run, serial: bytes) -> Outcome | None:
     """What became of it; None when it was given up before it was signed."""
     actor = f"operator {run.began_by}"
-    before = certificates.status_of(tx, serial)
+    before = revocations.status_of(tx, serial)
     if before is None:
         return None
     if run.cause is Cause.UNRELIABLE_VALIDATION:
@@ -183,8 +183,8 @@ def _revoke(tx: Transaction, run: Run, serial: bytes) -> Outcome | None:
         elif before.not_after < tx.now:
             return Outcome.EXPIRED
         else:
-            certificates.revoke(tx, serial, run.reason, run.told, actor=actor)
-    except certificates.AlreadyRevoked:
+            revocations.revoke(tx, serial, run.reason, run.told, actor=actor)
+    except revocations.AlreadyRevoked:
         return Outcome.ALREADY
     return Outcome.REVOKED if before.revocation is None else Outcome.UPGRADED
 

@@ -8,7 +8,7 @@ BR 4.9.5.
 from __future__ import annotations
 
 from acme_server.store import accounts
-from core import certificates, compromise, report_rows
+from core import certificates, compromise, report_rows, revocations
 from core.database import Rows
 from core.errors import Refused
 from core.problem_reports import Report, deadlines, is_number
@@ -42,9 +42,9 @@ def concerned(rows: Rows, report: Report) -> list[Concerned]:
     found = []
     for serial in dict.fromkeys(serials):
         certificate = certificates.by_serial(rows, serial)
-        if certificate is None or certificates.status_of(rows, serial) is None:
+        if certificate is None or revocations.status_of(rows, serial) is None:
             continue
-        revocation = certificates.revocation_of(rows, serial)
+        revocation = revocations.of(rows, serial)
         url = certificate.account_url or ""
         account = accounts.by_id(rows, url.rpartition("/")[2])
         found.append(

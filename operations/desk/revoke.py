@@ -18,7 +18,7 @@ from acme_server.registration import revocation_run
 from acme_server.store import revocation_runs, selection
 from acme_server.store.revocation_runs import Counts, Phase, Run
 from acme_server.store.selection import Selection
-from core import caller, certificates
+from core import caller, revocations
 from core.causes import Cause, reason_of
 from core.clock import Clock
 from core.database import Database, Rows, Transaction
@@ -281,7 +281,7 @@ class Operator(Connection):
 
 
 def _known(rows: Rows, serials: Sequence[bytes], now: int) -> Known:
-    found = {serial: certificates.status_of(rows, serial) for serial in serials}
+    found = {serial: revocations.status_of(rows, serial) for serial in serials}
     there = [each for each in found.values() if each is not None]
     revoked = sum(each.revocation is not None for each in there)
     expired = sum(each.revocation is None and each.not_after < now for each in there)

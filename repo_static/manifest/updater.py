@@ -27,7 +27,7 @@ from typing import Any, Protocol
 import msgspec
 from prometheus_client import Gauge
 
-from core import audit, certificates, gaps
+from core import audit, gaps, revocations
 from core.clock import Clock
 from core.errors import CaError, TransientError
 from core.metrics import REGISTRY
@@ -209,7 +209,7 @@ class ManifestUpdater:
         try:
             gaps.must_be_none(rows)  # a restored register would take back what the last one told
             # Before the files are read: they hold at least what had happened by then.
-            head, version = audit.head(rows), certificates.revocation_version(rows)
+            head, version = audit.head(rows), revocations.version(rows)
             days = self._days(rows, last, now)
             said = document.build(self._tree, rows, hierarchy.issuers, hierarchy.root, self._settings)
         finally:

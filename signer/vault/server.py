@@ -50,9 +50,10 @@ from signer.vault.signing import IssuingKey, Signer
 from signer.vault.status.manifests import Manifests
 from signer.vault.status.responders import Responders
 from signer.vault.tokens import modules, wrapping
+from signer.vault.tokens.cryptoki import Cryptoki
 from signer.vault.tokens.custody import Custody
 from signer.vault.tokens.keys import Key
-from signer.vault.tokens.token import Cryptoki, TokenThreads
+from signer.vault.tokens.token import TokenThreads
 
 APP, STATUS = "app", "status"
 """The two processes that have business here."""

@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from functools import cache
 
-from core import certificates, der
+from core import der, revocations
 from core.database import Reader, Row
 from status.crl import parts
 from status.crl.scopes import Published, Scope
@@ -68,7 +68,7 @@ class Entries:
         When the last one has come, all revocations up to `version` are in the blocks.
         """
         # The version before the entries: what commits in between is read twice and never missed.
-        version = certificates.revocation_version(reader)
+        version = revocations.version(reader)
         bounds = [block.bound for block in self.blocks[:-1]] + [_TOP]
         if whole or not self.version:
             stale = set(range(len(bounds)))
@@ -161,5 +161,5 @@ def _header(serial: int, rest: int) -> bytes:
 # CRLReason unspecified (0) is said by leaving the extension out (RFC 5280 section 5.3.1).
 _REASONS = {
     reason: der.sequence(der.extension("2.5.29.21", der.enumerated(reason))) if reason else b""
-    for reason in sorted(certificates.REASONS)
+    for reason in sorted(revocations.REASONS)
 }

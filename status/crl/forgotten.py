@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from core import certificates
+from core import revocations
 from core.database import Rows, Transaction
 from repo_static.store import NotPublished
 
@@ -75,14 +75,14 @@ def missing(rows: Rows, entries: tuple[Entry, ...]) -> list[Entry]:
     """
     found = []
     for entry in entries:
-        existing = certificates.revocation_of(rows, entry.serial)
-        if existing is None and certificates.status_of(rows, entry.serial) is None:
+        existing = revocations.of(rows, entry.serial)
+        if existing is None and revocations.status_of(rows, entry.serial) is None:
             raise NotPublished(
                 f"the public CRL revokes {entry.serial.hex()}, of which the register knows nothing: the "
                 "vault's journal brings it back within a minute, or restore a newer backup"
             )
         if existing is None or (
-            entry.reason == certificates.KEY_COMPROMISE and existing.reason != certificates.KEY_COMPROMISE
+            entry.reason == revocations.KEY_COMPROMISE and existing.reason != revocations.KEY_COMPROMISE
         ):
             found.append(entry)
     return found
@@ -92,7 +92,7 @@ def enter(tx: Transaction, entries: list[Entry], name: str) -> None:
     """Write the revocations again that stand in the public CRL `name`."""
     cause = f"it stands in the public {name}, and the register had forgotten it"
     for entry in missing(tx, tuple(entries)):
-        if certificates.revocation_of(tx, entry.serial) is None:
-            certificates.revoke(tx, entry.serial, entry.reason, cause, revoked_at=entry.revoked_at)
+        if revocations.of(tx, entry.serial) is None:
+            revocations.revoke(tx, entry.serial, entry.reason, cause, revoked_at=entry.revoked_at)
         else:
-            certificates.upgrade_reason(tx, entry.serial, cause)
+            revocations.upgrade_reason(tx, entry.serial, cause)

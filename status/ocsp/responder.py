@@ -19,7 +19,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Sequence
 
-from core import answerable, certificates, der, gaps
+from core import answerable, der, gaps, revocations
 from core.answerable import Standing
 from core.clock import Clock
 from core.database import Reader
@@ -228,7 +228,7 @@ class Responder:
         Raises `TransientError` when it cannot be read; or when it was restored and something is missing yet:
         then it is believed when it says revoked, and nothing else (core/gaps.py).
         """
-        status = certificates.status_of(self._reader, serial)
+        status = revocations.status_of(self._reader, serial)
         if (status is None or status.revocation is None) and gaps.closed(self._reader):
             raise TransientError("the register was restored, and is not reconciled yet")
         if status is None or status.issuer_id != issuer_id:

@@ -24,12 +24,12 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtensionOID
 
-from core import certificates
+from core import revocations
 from core.causes import REASONS
-from core.certificates import CertificateStatus
 from core.clock import Clock
 from core.database import Reader
 from core.errors import CaError
+from core.revocations import CertificateStatus
 from repo_static.publisher import ROOT_ID
 from status.crl import scopes
 from status.ocsp.responder import Responder
@@ -232,7 +232,7 @@ class Lookup:
     def _register(self, serial: bytes) -> tuple[CertificateStatus | None, bool]:
         """The row, and whether the register could be read."""
         try:
-            return certificates.status_of(self._reader, serial), True
+            return revocations.status_of(self._reader, serial), True
         except (CaError, sqlite3.Error):
             return None, False
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 
-from core import certificates
+from core import revocations
 from core.database import Rows
 from core.errors import Refused
 from status.ocsp.index.index import Index
@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 def is_ahead(index: Index, rows: Rows) -> bool:
     """Whether it was made from a revocation version to which the register has not come."""
-    return index.version > certificates.revocation_version(rows)
+    return index.version > revocations.version(rows)
 
 
 def revoked(index: Index) -> list[bytes]:

@@ -12,7 +12,7 @@ import hashlib
 from dataclasses import dataclass
 from functools import partial
 
-from core import certificates, gaps
+from core import gaps, revocations
 from core.database import Database, Transaction
 from core.errors import Refused
 from core.gaps import CRL
@@ -136,7 +136,7 @@ class Brought:
         if listed.kind == lists.REVOKED:
             return Taken(await enter(self._database, said, f"it stands in {name} of a signed manifest"))
         reader = self._database.reader
-        unknown = [each for each in said if certificates.status_of(reader, each.serial) is None]
+        unknown = [each for each in said if revocations.status_of(reader, each.serial) is None]
         count = 0
         for start in range(0, len(unknown), PAGE):
             page = unknown[start : start + PAGE]

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from core import certificates
+from core import revocations
 from core.audit import Head
 from core.database import Rows
 from core.der import integer_content
@@ -126,7 +126,7 @@ def certificate(rows: Rows, der: bytes, revoked_at: int) -> tuple[Said, bytes]:
     What is said is that its key is compromised, which the caller has seen proven.  Raises `Refused`.
     """
     found = issued(rows, der)
-    return replace(found.said, revoked_at=revoked_at, reason=certificates.KEY_COMPROMISE), found.spki
+    return replace(found.said, revoked_at=revoked_at, reason=revocations.KEY_COMPROMISE), found.spki
 
 
 def _signed(issuer: bytes, loaded: x509.Certificate) -> bool:

@@ -16,7 +16,7 @@ import asyncio
 import hashlib
 import logging
 
-from core import certificates, gaps
+from core import gaps, revocations
 from core.audit_copy import Lost, audit_hash
 from core.database import Database, Rows, Transaction
 from core.errors import Refused
@@ -76,7 +76,7 @@ class Public:
             if not known:
                 gaps.revocations_unknown(tx, said.this_update, source)
 
-        if not known or said.version > certificates.revocation_version(self._database.reader):
+        if not known or said.version > revocations.version(self._database.reader):
             await self._database.write(unit, at_any_time=True)
 
     async def look_at_the_answers(self) -> None:

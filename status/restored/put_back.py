@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
-from core import certificates, remembered
+from core import certificates, remembered, revocations
 from core.certificates import Reservation, State
 from core.database import Database, Rows, Transaction
 from status.restored.outside import Said
@@ -32,11 +32,11 @@ async def enter(database: Database, said: Sequence[Said], source: str) -> int:
 
 def is_missing(rows: Rows, said: Said) -> bool:
     """Whether the register does not know it yet, or not yet of the key's compromise."""
-    existing = certificates.revocation_of(rows, said.serial)
+    existing = revocations.of(rows, said.serial)
     if existing is None:
-        return said.revoked_at is not None or certificates.status_of(rows, said.serial) is None
-    compromised = said.reason == certificates.KEY_COMPROMISE
-    return compromised and existing.reason != certificates.KEY_COMPROMISE
+        return said.revoked_at is not None or revocations.status_of(rows, said.serial) is None
+    compromised = said.reason == revocations.KEY_COMPROMISE
+    return compromised and existing.reason != revocations.KEY_COMPROMISE
 
 
 def put_all_back(tx: Transaction, said: Sequence[Said], cause: str) -> None:
@@ -50,10 +50,10 @@ def put_back(tx: Transaction, said: Said, cause: str) -> None:
     if not is_missing(tx, said):
         return
     _put_certificate_back(tx, said)
-    if certificates.revocation_of(tx, said.serial) is None:
-        certificates.revoke(tx, said.serial, said.reason, cause, revoked_at=said.revoked_at)
+    if revocations.of(tx, said.serial) is None:
+        revocations.revoke(tx, said.serial, said.reason, cause, revoked_at=said.revoked_at)
     else:
-        certificates.upgrade_reason(tx, said.serial, cause)
+        revocations.upgrade_reason(tx, said.serial, cause)
 
 
 def remember(tx: Transaction, said: Sequence[Said]) -> int:
@@ -63,7 +63,7 @@ def remember(tx: Transaction, said: Sequence[Said]) -> int:
     """
     count = 0
     for each in said:
-        if certificates.status_of(tx, each.serial) is None:
+        if revocations.status_of(tx, each.serial) is None:
             _put_certificate_back(tx, each)
             remembered.forgotten(tx, each.serial)
             count += 1

@@ -24,7 +24,7 @@ import logging
 from functools import partial
 from pathlib import Path
 
-from core import certificates, gaps, register_mark
+from core import gaps, register_mark, revocations
 from core.audit_copy import AuditCopy
 from core.clock import Clock
 from core.database import Database, Transaction
@@ -103,7 +103,7 @@ class RestoredRegister:
         """A person says that there was a restore: the CA is closed until one says that all is back."""
 
         def unit(tx: Transaction) -> None:
-            gaps.raise_version(tx, certificates.revocation_version(tx) + gaps.MARGIN)
+            gaps.raise_version(tx, revocations.version(tx) + gaps.MARGIN)
             gaps.found(
                 tx,
                 RESTORED,
@@ -186,13 +186,13 @@ class RestoredRegister:
 
 def _revoke_all(tx: Transaction, serials: list[bytes], cause: str, actor: str) -> None:
     for serial in serials:
-        if certificates.revocation_of(tx, serial) is None:
-            certificates.revoke(tx, serial, certificates.UNSPECIFIED, cause, actor=actor)
+        if revocations.of(tx, serial) is None:
+            revocations.revoke(tx, serial, revocations.UNSPECIFIED, cause, actor=actor)
 
 
 def _pass_over(tx: Transaction) -> None:
     """Go on far above whatever was used and is not known."""
-    gaps.raise_version(tx, certificates.revocation_version(tx) + gaps.MARGIN)
+    gaps.raise_version(tx, revocations.version(tx) + gaps.MARGIN)
     for scope in scopes(tx):
         row = tx.one(
             "SELECT coalesce(max(number), 0) AS n FROM crls WHERE issuer_id = ? AND shard = ?",

@@ -16,7 +16,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from core import blocked_keys, certificates, gaps, remembered
+from core import blocked_keys, gaps, remembered, revocations
 from core.audit_copy import Lost, Record
 from core.database import Database, Rows, Transaction
 from core.gaps import CRL, REVOCATIONS
@@ -52,7 +52,7 @@ async def replay(database: Database, lost: Lost) -> frozenset[str]:
     )
     told = _read(database.reader, lost)
     # One above all that were seen: a watch elsewhere tells a reconciled register from one that fell.
-    version = max(told.version, certificates.revocation_version(database.reader)) + 1
+    version = max(told.version, revocations.version(database.reader)) + 1
     await database.write(lambda tx: gaps.raise_version(tx, version), at_any_time=True)
     count = await enter(database, told.said, "the audit log's copy tells of it")
 

@@ -9,7 +9,7 @@ from acme_server.registration import incident
 from acme_server.store import incidents
 from acme_server.store.incidents import Fate, Incident
 from acme_server.store.selection import Selection
-from core import certificates
+from core import revocations
 from core.database import Transaction
 from core.errors import Refused
 from tests.acme_server.test_renewal_info import window
@@ -95,7 +95,7 @@ async def test_a_revoked_one_is_in_the_past_and_still_says_why(front: Front, sub
     named = await certified(front, subscriber)
     await opened(front, named)
     serial = cert_ids.read(named).serial
-    await front.database.write(lambda tx: certificates.revoke(tx, serial, 4, "the incident"))
+    await front.database.write(lambda tx: revocations.revoke(tx, serial, 4, "the incident"))
     answer = await subscriber.get(f"/acme/renewal-info/{named}")
     assert window(answer)[1] < front.clock.now()
     assert answer.body["explanationURL"] == PAGE
@@ -120,7 +120,7 @@ async def test_what_became_of_each_certificate(front: Front, subscriber: AcmeCli
     named = [await certified(front, subscriber) for _ in range(4)]
     serials = [cert_ids.read(each).serial for each in named]
     await opened(front, *named)
-    await front.database.write(lambda tx: certificates.revoke(tx, serials[1], 4, "the incident"))
+    await front.database.write(lambda tx: revocations.revoke(tx, serials[1], 4, "the incident"))
     await front.database.write(
         lambda tx: tx.execute("UPDATE certificates SET not_after = 1 WHERE serial = ?", (serials[2],))
     )
@@ -148,7 +148,7 @@ async def test_a_certificate_is_put_in_once_and_what_needs_no_renewal_is_left_ou
 ) -> None:
     named = [await certified(front, subscriber) for _ in range(3)]
     serials = [cert_ids.read(each).serial for each in named]
-    await front.database.write(lambda tx: certificates.revoke(tx, serials[2], 4, "before"))
+    await front.database.write(lambda tx: revocations.revoke(tx, serials[2], 4, "before"))
     await opened(front)
     front.clock.at += 60
     first = await front.database.write(lambda tx: incident.name(tx, "one", serials[:1], "anna"))

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 
-from core import certificates
+from core import revocations
 from core.errors import TransientError
 from tests.acme_server.test_cert_id import BENT, VECTOR
 from tests.support.acme_client import AcmeClient, Answer, b64, cert_id
@@ -101,7 +101,7 @@ async def test_the_window_stays_where_it_is_to_the_end_of_the_certificate_and_be
 async def test_a_revoked_certificate_is_to_be_renewed_at_once(front: Front, subscriber: AcmeClient) -> None:
     _, certificate = await front.issued(subscriber, NAME)
     serial = certificate.serial_number.to_bytes(2, "big")
-    await front.database.write(lambda tx: certificates.revoke(tx, serial, 4, "test"))
+    await front.database.write(lambda tx: revocations.revoke(tx, serial, 4, "test"))
     _, end = window(await subscriber.get(path(certificate)))
     assert end < front.clock.now()
 

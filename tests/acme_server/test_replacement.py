@@ -15,7 +15,7 @@ from acme_server.registration import replacement
 from acme_server.registration.new_order import Wanted
 from acme_server.registration.replacement import Replacement
 from acme_server.store import accounts
-from core import certificates
+from core import revocations
 from tests.acme_server.test_cert_id import BENT, VECTOR
 from tests.acme_server.test_rate_limits import limited, with_limits
 from tests.support.acme_client import AcmeClient, Answer, b64, cert_id, csr, ec_key
@@ -229,7 +229,7 @@ async def test_more_names_than_the_certificate_has_are_no_renewal(
 async def test_revoking_it_oneself_brings_no_renewal_forward(front: Front, subscriber: AcmeClient) -> None:
     named = await certified(front, subscriber)
     serial = cert_ids.read(named).serial
-    await front.database.write(lambda tx: certificates.revoke(tx, serial, 4, "revokeCert"))
+    await front.database.write(lambda tx: revocations.revoke(tx, serial, 4, "revokeCert"))
     assert not (await look(front, subscriber, named)).in_time
     front.clock.at += 66 * DAY
     assert (await look(front, subscriber, named)).in_time

@@ -8,7 +8,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from core import certificates
+from core import revocations
 from tests.support.acme_client import AcmeClient, Answer, b64, ec_key
 from tests.support.acme_front import Front
 
@@ -205,7 +205,7 @@ async def test_the_revocation_is_in_the_register_before_the_answer_leaves(
     _, certificate = await front.issued(subscriber, *NAMES)
     await revoke(subscriber, certificate)
     serial = front.database.reader.all("SELECT serial FROM certificates")[0]["serial"]
-    status = certificates.status_of(front.database.reader, serial)
+    status = revocations.status_of(front.database.reader, serial)
     assert status is not None
     assert status.revocation is not None
 

@@ -19,7 +19,7 @@ from acme_server.registration.revocation_run import RevocationRun
 from acme_server.store import revocation_runs, selection
 from acme_server.store.revocation_runs import Phase, Run
 from acme_server.store.selection import Selection
-from core import audit, certificates, jobs
+from core import audit, certificates, jobs, revocations
 from core.causes import RULES, Cause
 from core.certificates import Reservation
 from core.clock import FakeClock
@@ -169,7 +169,7 @@ async def test_what_is_revoked_or_expired_is_counted_apart(database: Database) -
     def fill(tx: Transaction) -> None:
         put(tx, 1)
         put(tx, 2, not_after=NOW - 1)
-        certificates.revoke(tx, put(tx, 3), 0, "before")
+        revocations.revoke(tx, put(tx, 3), 0, "before")
 
     await database.write(fill)
     page = selection.page(database.reader, Selection(issuer_id="ec-1"), 0, 10, NOW)
@@ -244,7 +244,7 @@ async def test_what_was_revoked_or_expired_meanwhile_is_left_as_it_is(database: 
         lambda tx: revocation_run.name(tx, RUN.id, [serial_of(number) for number in range(3)])
     )
     await database.write(lambda tx: revocation_run.start(tx, RUN.id))
-    await database.write(lambda tx: certificates.revoke(tx, serial_of(2), 5, "by its subscriber"))
+    await database.write(lambda tx: revocations.revoke(tx, serial_of(2), 5, "by its subscriber"))
     database._clock.at = NOW + DAY + 1  # type: ignore[attr-defined]
     await RevocationRun(database, lambda: None)(RUN.id)
     counts = revocation_runs.counts(database.reader, RUN.id)
@@ -261,7 +261,7 @@ async def test_a_finding_about_a_key_blocks_it_and_upgrades_and_a_subscribers_wo
 
     def fill(tx: Transaction) -> None:
         put(tx, 1, spki_sha256=key)
-        certificates.revoke(tx, put(tx, 2, spki_sha256=key), 4, "before")
+        revocations.revoke(tx, put(tx, 2, spki_sha256=key), 4, "before")
         put(tx, 3)
 
     await database.write(fill)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from core import certificates
+from core import revocations
 from core.causes import DAY, PROVING, REASONS, RULES, SUBSCRIBERS, Cause, reason_of
 
 
@@ -29,7 +29,7 @@ def test_each_cause_fixes_its_reason(numbers: tuple[int, ...], reason: int) -> N
 
 @pytest.mark.clause("BR 7.2.2")
 def test_no_cause_has_a_reason_that_the_register_refuses() -> None:
-    assert set(REASONS) == certificates.REASONS
+    assert set(REASONS) == revocations.REASONS
     assert 9 not in SUBSCRIBERS
 
 

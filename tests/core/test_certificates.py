@@ -7,17 +7,12 @@ from typing import Any
 
 import pytest
 
-from core import audit, blocked_keys, certificates, compromise
-from core.certificates import (
-    AlreadyRevoked,
-    IllegalMove,
-    Reservation,
-    State,
-    UnknownCertificate,
-)
+from core import audit, blocked_keys, certificates, compromise, revocations
+from core.certificates import IllegalMove, Reservation, State
 from core.clock import FakeClock
 from core.database import Database, Transaction
 from core.issuers import Issuer, put_issuer
+from core.revocations import AlreadyRevoked, UnknownCertificate
 from tests.support.database import NOW
 
 ISSUER = Issuer("r1", "issuing", "rsa-2048", b"der", b"pem", 1)
@@ -127,9 +122,9 @@ async def test_a_certificate_of_an_unknown_issuer_is_refused(register: Database)
 @pytest.mark.clause("RFC 6960 section 2.2")
 async def test_a_serial_is_good_only_after_its_signature_is_recorded(register: Database) -> None:
     await reserve(register, reservation(1))
-    assert certificates.status_of(register.reader, reservation(1).serial) is None
+    assert revocations.status_of(register.reader, reservation(1).serial) is None
     await register.write(lambda tx: certificates.store(tx, "id1", b"c", NOW, b"", None))
-    found = certificates.status_of(register.reader, reservation(1).serial)
+    found = revocations.status_of(register.reader, reservation(1).serial)
     assert found is not None
     assert found.revocation is None
 
@@ -185,10 +180,10 @@ async def test_what_was_never_reserved_cannot_be_stored(register: Database) -> N
 async def test_a_lost_serial_counts_as_issued_and_is_revoked(register: Database) -> None:
     await reserve(register, reservation(1))
     await register.write(lambda tx: certificates.mark_lost(tx, "id1"))
-    found = certificates.status_of(register.reader, reservation(1).serial)
+    found = revocations.status_of(register.reader, reservation(1).serial)
     assert found is not None
     assert found.revocation is not None
-    assert found.revocation.reason == certificates.UNSPECIFIED
+    assert found.revocation.reason == revocations.UNSPECIFIED
     assert kinds(register)[-2:] == ["issuance-lost", "revocation"]
     before = audit.head(register.reader)
     await register.write(lambda tx: certificates.mark_lost(tx, "id1"))
@@ -198,9 +193,9 @@ async def test_a_lost_serial_counts_as_issued_and_is_revoked(register: Database)
 async def test_an_abandoned_serial_is_unknown_to_relying_parties(register: Database) -> None:
     await reserve(register, reservation(1))
     await register.write(lambda tx: certificates.abandon(tx, "id1"))
-    assert certificates.status_of(register.reader, reservation(1).serial) is None
+    assert revocations.status_of(register.reader, reservation(1).serial) is None
     await unchanged(
-        register, lambda tx: certificates.revoke(tx, reservation(1).serial, 0, "x"), UnknownCertificate
+        register, lambda tx: revocations.revoke(tx, reservation(1).serial, 0, "x"), UnknownCertificate
     )
 
 
@@ -209,13 +204,13 @@ async def test_a_revocation_is_one_row_with_the_next_version_and_a_record(
 ) -> None:
     one, two = await issue(register, 1), await issue(register, 2)
     clock.at += 10
-    first = await register.write(lambda tx: certificates.revoke(tx, one, 4, "asked", actor="account:1"))
-    second = await register.write(lambda tx: certificates.revoke(tx, two, 0, "asked"))
+    first = await register.write(lambda tx: revocations.revoke(tx, one, 4, "asked", actor="account:1"))
+    second = await register.write(lambda tx: revocations.revoke(tx, two, 0, "asked"))
     assert (first.version, second.version) == (1, 2)
     assert first.revoked_at == NOW + 10
-    assert certificates.revocation_version(register.reader) == 2
-    assert certificates.revocations(register.reader, "r1", 0, 0) == [first, second]
-    status = certificates.status_of(register.reader, one)
+    assert revocations.version(register.reader) == 2
+    assert revocations.in_scope(register.reader, "r1", 0, 0) == [first, second]
+    status = revocations.status_of(register.reader, one)
     assert status is not None
     assert status.revocation == first
     assert kinds(register)[-2:] == ["revocation", "revocation"]
@@ -224,24 +219,24 @@ async def test_a_revocation_is_one_row_with_the_next_version_and_a_record(
 @pytest.mark.clause("RFC 8555 section 7.6")
 async def test_a_second_revocation_is_refused_and_tells_of_the_first(register: Database) -> None:
     serial = await issue(register, 1)
-    first = await register.write(lambda tx: certificates.revoke(tx, serial, 4, "asked"))
+    first = await register.write(lambda tx: revocations.revoke(tx, serial, 4, "asked"))
     with pytest.raises(AlreadyRevoked) as raised:
-        await register.write(lambda tx: certificates.revoke(tx, serial, 1, "asked again"))
+        await register.write(lambda tx: revocations.revoke(tx, serial, 1, "asked again"))
     assert raised.value.revocation == first
-    await unchanged(register, lambda tx: certificates.revoke(tx, serial, 1, "again"), AlreadyRevoked)
+    await unchanged(register, lambda tx: revocations.revoke(tx, serial, 1, "again"), AlreadyRevoked)
 
 
 @pytest.mark.clause("BR 7.2.2")
 @pytest.mark.parametrize("reason", [2, 6, 7, 8, 10, 11, -1])
 async def test_a_reason_that_subscribers_may_not_have_is_refused(register: Database, reason: int) -> None:
     serial = await issue(register, 1)
-    await unchanged(register, lambda tx: certificates.revoke(tx, serial, reason, "x"), ValueError)
+    await unchanged(register, lambda tx: revocations.revoke(tx, serial, reason, "x"), ValueError)
 
 
 async def test_a_reserved_or_unknown_serial_cannot_be_revoked(register: Database) -> None:
     await reserve(register, reservation(1))
     for serial in (reservation(1).serial, b"unknown"):
-        await unchanged(register, lambda tx, s=serial: certificates.revoke(tx, s, 0, "x"), UnknownCertificate)
+        await unchanged(register, lambda tx, s=serial: revocations.revoke(tx, s, 0, "x"), UnknownCertificate)
 
 
 @pytest.mark.clause("BR 6.1.1.3")
@@ -260,28 +255,28 @@ async def test_a_key_that_is_only_said_to_be_compromised_is_blocked_when_the_pro
     register: Database, said: int
 ) -> None:
     serial = await issue(register, 1)
-    await register.write(lambda tx: certificates.revoke(tx, serial, said, "said"))
+    await register.write(lambda tx: revocations.revoke(tx, serial, said, "said"))
     assert not blocked_keys.is_blocked(register.reader, bytes([1]) * 32)
     proven = await register.write(lambda tx: compromise.prove_of_certificate(tx, serial, "proof"))
-    assert proven.reason == certificates.KEY_COMPROMISE
+    assert proven.reason == revocations.KEY_COMPROMISE
     assert blocked_keys.is_blocked(register.reader, bytes([1]) * 32)
 
 
 @pytest.mark.clause("BR 7.2.2")
 async def test_only_key_compromise_may_replace_a_reason(register: Database, clock: FakeClock) -> None:
     serial = await issue(register, 1)
-    await unchanged(register, lambda tx: certificates.upgrade_reason(tx, serial, "proof"), UnknownCertificate)
-    first = await register.write(lambda tx: certificates.revoke(tx, serial, 4, "asked"))
+    await unchanged(register, lambda tx: revocations.upgrade_reason(tx, serial, "proof"), UnknownCertificate)
+    first = await register.write(lambda tx: revocations.revoke(tx, serial, 4, "asked"))
     clock.at += 100
-    upgraded = await register.write(lambda tx: certificates.upgrade_reason(tx, serial, "proof"))
+    upgraded = await register.write(lambda tx: revocations.upgrade_reason(tx, serial, "proof"))
     assert (upgraded.reason, upgraded.version, upgraded.revoked_at) == (1, 2, first.revoked_at)
-    await unchanged(register, lambda tx: certificates.upgrade_reason(tx, serial, "again"), AlreadyRevoked)
+    await unchanged(register, lambda tx: revocations.upgrade_reason(tx, serial, "again"), AlreadyRevoked)
 
 
 @pytest.mark.clause("RFC 5280 section 3.3")
 async def test_an_entry_stays_until_it_expired_before_the_given_time(register: Database) -> None:
     serial = await issue(register, 1, not_after=NOW + 100)
-    await register.write(lambda tx: certificates.revoke(tx, serial, 0, "x"))
-    assert len(certificates.revocations(register.reader, "r1", 0, NOW + 100)) == 1
-    assert certificates.revocations(register.reader, "r1", 0, NOW + 101) == []
-    assert certificates.revocations(register.reader, "r1", 1, 0) == []
+    await register.write(lambda tx: revocations.revoke(tx, serial, 0, "x"))
+    assert len(revocations.in_scope(register.reader, "r1", 0, NOW + 100)) == 1
+    assert revocations.in_scope(register.reader, "r1", 0, NOW + 101) == []
+    assert revocations.in_scope(register.reader, "r1", 1, 0) == []

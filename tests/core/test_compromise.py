@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from core import blocked_keys, certificates, compromise
+from core import blocked_keys, certificates, compromise, revocations
 from core.database import Database
 from tests.core.test_certificates import DAY, issue, kinds, register, reserve
 from tests.core.test_certificates import reservation as reservation
@@ -21,7 +21,7 @@ async def prove(database: Database, cause: str = "shown") -> compromise.Conseque
 
 
 def reason(database: Database, serial: bytes) -> int | None:
-    found = certificates.revocation_of(database.reader, serial)
+    found = revocations.of(database.reader, serial)
     return None if found is None else found.reason
 
 
@@ -44,10 +44,10 @@ async def test_every_unexpired_certificate_with_the_key_is_revoked_whoever_has_i
 @pytest.mark.clause("BR 7.2.2")
 async def test_an_entry_with_another_reason_gets_this_one_at_its_old_time(register: Database) -> None:
     serial = await issue(register, 1, spki_sha256=KEY)
-    before = await register.write(lambda tx: certificates.revoke(tx, serial, 4, "asked"))
+    before = await register.write(lambda tx: revocations.revoke(tx, serial, 4, "asked"))
     found = await prove(register)
     assert found == compromise.Consequences(True, (), (serial,))
-    after = certificates.revocation_of(register.reader, serial)
+    after = revocations.of(register.reader, serial)
     assert after is not None
     assert (after.reason, after.revoked_at) == (1, before.revoked_at)
     assert after.version > before.version
@@ -108,9 +108,9 @@ async def test_of_a_certificate_whose_key_a_restore_lost_nothing_follows_for_oth
 ) -> None:
     one, other = [await issue(register, number, spki_sha256=b"") for number in (1, 2)]
     for serial in (one, other):
-        await register.write(lambda tx, serial=serial: certificates.revoke(tx, serial, 4, "a CRL"))
+        await register.write(lambda tx, serial=serial: revocations.revoke(tx, serial, 4, "a CRL"))
     await register.write(lambda tx: compromise.prove_of_certificate(tx, one, "an operator's finding"))
     assert (reason(register, one), reason(register, other)) == (1, 4)
     assert blocked_keys.all_blocked(register.reader) == []
-    with pytest.raises(certificates.AlreadyRevoked):
+    with pytest.raises(revocations.AlreadyRevoked):
         await register.write(lambda tx: compromise.prove_of_certificate(tx, one, "again"))

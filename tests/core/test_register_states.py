@@ -12,12 +12,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from core import audit, blocked_keys, certificates, compromise, precertificates, tables
+from core import audit, blocked_keys, certificates, compromise, precertificates, revocations, tables
 from core.audit import AuditChain
-from core.certificates import AlreadyRevoked, IllegalMove, Reservation, State, UnknownCertificate
+from core.certificates import IllegalMove, Reservation, State
 from core.clock import FakeClock
 from core.database import Transaction
 from core.issuers import Issuer, put_issuer
+from core.revocations import AlreadyRevoked, UnknownCertificate
 from tests.support.database import NOW
 
 NUMBERS = st.integers(0, 5)
@@ -77,7 +78,7 @@ class Register(RuleBasedStateMachine):
         else:
             assert to in certificates.MOVES[self.states[number]] | {self.states[number]}
             if to is State.LOST and self.states[number] is not to and number not in self.reasons:
-                self.reasons[number] = certificates.UNSPECIFIED
+                self.reasons[number] = revocations.UNSPECIFIED
                 self.version += 1
             self.states[number] = to
 
@@ -97,13 +98,13 @@ class Register(RuleBasedStateMachine):
     def give_up(self, number: int) -> None:
         precertificates.give_up(self.tx, str(number), "a test")
         if self.states.get(number) is State.PRECERTIFIED and number not in self.reasons:
-            self.reasons[number] = certificates.UNSPECIFIED
+            self.reasons[number] = revocations.UNSPECIFIED
             self.version += 1
 
-    @rule(number=NUMBERS, reason=st.sampled_from(sorted(certificates.REASONS)))
+    @rule(number=NUMBERS, reason=st.sampled_from(sorted(revocations.REASONS)))
     def revoke(self, number: int, reason: int) -> None:
         try:
-            certificates.revoke(self.tx, serial(number), reason, "asked")
+            revocations.revoke(self.tx, serial(number), reason, "asked")
         except UnknownCertificate:
             assert self.states.get(number) in (None, State.RESERVED, State.ABANDONED)
         except AlreadyRevoked:
@@ -116,13 +117,13 @@ class Register(RuleBasedStateMachine):
     @rule(number=NUMBERS)
     def upgrade(self, number: int) -> None:
         try:
-            certificates.upgrade_reason(self.tx, serial(number), "proof")
+            revocations.upgrade_reason(self.tx, serial(number), "proof")
         except UnknownCertificate:
             assert number not in self.reasons
         except AlreadyRevoked:
-            assert self.reasons[number] == certificates.KEY_COMPROMISE
+            assert self.reasons[number] == revocations.KEY_COMPROMISE
         else:
-            self.reasons[number] = certificates.KEY_COMPROMISE
+            self.reasons[number] = revocations.KEY_COMPROMISE
             self.version += 1
 
     @rule(number=NUMBERS)
@@ -137,13 +138,13 @@ class Register(RuleBasedStateMachine):
         else:
             assert number not in self.proven
             self.proven.add(number)
-            self.reasons[number] = certificates.KEY_COMPROMISE
-            self.version += said != certificates.KEY_COMPROMISE
+            self.reasons[number] = revocations.KEY_COMPROMISE
+            self.version += said != revocations.KEY_COMPROMISE
 
     @invariant()
     def relying_parties_hear_of_exactly_what_was_signed(self) -> None:
         for number in range(6):
-            status = certificates.status_of(self.tx, serial(number))
+            status = revocations.status_of(self.tx, serial(number))
             assert (status is not None) == (
                 self.states.get(number) in (State.PRECERTIFIED, State.ISSUED, State.LOST)
             )
@@ -152,14 +153,14 @@ class Register(RuleBasedStateMachine):
 
     @invariant()
     def the_crls_hold_exactly_what_is_revoked(self) -> None:
-        entries = [each for shard in (0, 1) for each in certificates.revocations(self.tx, "r1", shard, NOW)]
+        entries = [each for shard in (0, 1) for each in revocations.in_scope(self.tx, "r1", shard, NOW)]
         assert {each.serial: each.reason for each in entries} == {
             serial(number): reason for number, reason in self.reasons.items()
         }
 
     @invariant()
     def every_change_of_a_revocation_is_a_new_version(self) -> None:
-        assert certificates.revocation_version(self.tx) == self.version
+        assert revocations.version(self.tx) == self.version
 
     @invariant()
     def a_key_is_blocked_when_its_compromise_is_proven_and_not_before(self) -> None:

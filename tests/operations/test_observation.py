@@ -12,7 +12,7 @@ from typing import Any, cast
 import aiohttp
 import pytest
 
-from core import certificates
+from core import revocations
 from core.clock import FakeClock
 from core.data_directory import DataDirectory
 from core.database import Transaction
@@ -179,7 +179,7 @@ async def test_a_revocation_that_no_crl_tells_is_named_when_half_of_its_time_is_
             " VALUES ('c', x'01', 'ec1', 0, 'issued', 'p', '[]', x'', 0, ?, '{}', 0)",
             (NOW + 90 * 86400,),
         )
-        certificates.revoke(tx, b"\x01", 1, "a test")
+        revocations.revoke(tx, b"\x01", 1, "a test")
 
     _, found = await health(tmp_path, clock, OneVault(), unit=revoked)
     assert "revocations" not in found

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from core import blocked_keys, certificates, key_proofs, report_rows
+from core import blocked_keys, key_proofs, report_rows, revocations
 from core.clock import FakeClock
 from core.data_directory import DataDirectory
 from core.database import Database, Transaction
@@ -94,10 +94,10 @@ async def test_a_proven_compromise_revokes_all_its_certificates_and_blocks_the_k
     app.spool.put(filed(proof=proof(key)))
     assert await app.intake.look() == 1
     for serial in serials:
-        revocation = certificates.revocation_of(app.database.reader, serial)
+        revocation = revocations.of(app.database.reader, serial)
         assert revocation is not None
-        assert revocation.reason == certificates.KEY_COMPROMISE
-    assert certificates.revocation_of(app.database.reader, spared) is None
+        assert revocation.reason == revocations.KEY_COMPROMISE
+    assert revocations.of(app.database.reader, spared) is None
     assert blocked_keys.is_blocked(app.database.reader, spki)
     assert app.woken == ["crl", "jobs"]
     assert app.state() is State.DECIDED
@@ -121,7 +121,7 @@ async def test_the_app_believes_no_proof_that_it_has_not_checked(app: App, bent:
     serial = await issue(app.database, hashlib.sha256(proof(key).spki).digest())
     app.spool.put(filed(proof=bent(proof(key))))  # type: ignore[operator]
     assert await app.intake.look() == 1
-    assert certificates.revocation_of(app.database.reader, serial) is None
+    assert revocations.of(app.database.reader, serial) is None
     assert blocked_keys.all_blocked(app.database.reader) == []
     assert app.state() is State.RECEIVED
     assert len(app.audit("problem-report-no-proof")) == 1
@@ -161,11 +161,11 @@ async def test_the_certificate_itself_suffices_where_the_register_lost_its_key(a
     await put_back_without_its_key(app, issuer, other, known=True)
     app.spool.put(replace(filed(proof=proof(key)), certified=(issued(key, serial, issuer),)))
     assert await app.intake.look() == 1
-    revocation = certificates.revocation_of(app.database.reader, serial)
+    revocation = revocations.of(app.database.reader, serial)
     assert revocation is not None
-    assert revocation.reason == certificates.KEY_COMPROMISE
+    assert revocation.reason == revocations.KEY_COMPROMISE
     assert revocation.revoked_at == (NOW - 60 if known else NOW)
-    spared = certificates.revocation_of(app.database.reader, other)
+    spared = revocations.of(app.database.reader, other)
     assert spared is not None
     assert spared.reason == 4
     assert serial.hex() in app.audit("reconciled-key")[0]
@@ -183,7 +183,7 @@ async def test_the_app_believes_no_certificate_that_the_page_only_claims(app: Ap
     }[wrong]
     app.spool.put(replace(filed(proof=proof(key)), certified=(der,)))
     assert await app.intake.look() == 1
-    revocation = certificates.revocation_of(app.database.reader, serial)
+    revocation = revocations.of(app.database.reader, serial)
     assert revocation is not None
     assert revocation.reason == 4
     assert app.audit("reconciled-key") == []
@@ -252,7 +252,7 @@ async def test_a_clock_that_stepped_back_keeps_no_report_and_no_revocation_waiti
     app.clock.at -= 7200
     app.spool.put(filed(proof=proof(key)))
     assert await app.intake.look() == 1
-    assert certificates.revocation_of(app.database.reader, serial) is not None
+    assert revocations.of(app.database.reader, serial) is not None
     await app.watch.look()
     assert app.state() is State.DECIDED
 

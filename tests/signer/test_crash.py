@@ -9,7 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from core import certificates
+from core import certificates, revocations
 from core.clock import SystemClock
 from core.data_directory import DataDirectory
 from core.database import Transaction
@@ -84,7 +84,7 @@ async def test_a_vault_killed_at_a_step_costs_at_most_a_serial_number(
         issuer = hierarchy.load(data, settings()).issuers[1]
         for entry in (await second.journal(0)).entries:
             if entry.kind == "intent":
-                status = certificates.status_of(database.reader, entry.serial)
+                status = revocations.status_of(database.reader, entry.serial)
                 assert status is not None
                 assert (status.revocation is None) is (entry.issuance_id == id)
         row = certificates.by_id(database.reader, id)

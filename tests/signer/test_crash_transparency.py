@@ -12,7 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from core import certificates
+from core import certificates, revocations
 from core.clock import SystemClock
 from core.data_directory import DataDirectory
 from core.database import Transaction
@@ -106,7 +106,7 @@ async def test_between_precertificate_and_certificate_a_killed_vault_loses_nothi
         assert delivered == [id]
         for entry in (await vault.journal(0)).entries:
             if entry.kind in ("precertificate-intent", "intent"):
-                status = certificates.status_of(database.reader, entry.serial)
+                status = revocations.status_of(database.reader, entry.serial)
                 assert status is not None
                 assert (status.revocation is None) is (entry.issuance_id == id)
         await FinalJob(database, collector, after.chain_of, clock)(id)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from core import blocked_keys, certificates
+from core import blocked_keys, certificates, revocations
 from core.database import Database, Transaction
 from core.errors import HaltIssuance, Refused, TransientError
 from core.settings import Status as StatusSettings
@@ -137,7 +137,7 @@ async def test_no_intent_means_a_new_serial_and_the_old_one_unused(
     id = await issuance.issue(APPROVED, finished)
     assert states(database) == ["abandoned", "issued"]
     abandoned = certificates.by_request(database.reader, "order-1")[0]
-    assert certificates.status_of(database.reader, abandoned.serial) is None
+    assert revocations.status_of(database.reader, abandoned.serial) is None
     assert finished.ids == [id]
 
 
@@ -152,7 +152,7 @@ async def test_an_intent_without_result_counts_as_issued_and_is_revoked(
     id = await issuance.issue(APPROVED, finished)
     assert states(database) == ["lost", "issued"]
     lost, issued = certificates.by_request(database.reader, "order-1")
-    status = certificates.status_of(database.reader, lost.serial)
+    status = revocations.status_of(database.reader, lost.serial)
     assert status is not None
     assert status.revocation is not None
     assert finished.ids == [id] == [issued.id]
@@ -224,7 +224,7 @@ async def test_after_any_two_crashes_one_certificate_is_delivered_and_every_used
     assert states(database).count("issued") == 1
     assert "reserved" not in states(database)
     for entry in vault.entries:
-        status = certificates.status_of(database.reader, entry.serial)
+        status = revocations.status_of(database.reader, entry.serial)
         assert status is not None
         row = certificates.by_serial(database.reader, entry.serial)
         assert row is not None
@@ -255,7 +255,7 @@ async def test_what_an_ended_request_left_behind_is_settled_and_revoked(
     for _ in range(2):
         await issuance.withdraw("order-1", None, ended.append)
     assert (states(database), len(ended)) == (["issued"], 2)
-    status = certificates.status_of(database.reader, vault.entries[0].serial)
+    status = revocations.status_of(database.reader, vault.entries[0].serial)
     assert status is not None
     assert status.revocation is not None
     assert "delivered to nobody" in status.revocation.cause
@@ -266,7 +266,7 @@ async def test_withdrawing_leaves_the_delivered_certificate_alone(
 ) -> None:
     id = await issuance.issue(APPROVED, Finished())
     await issuance.withdraw("order-1", id, lambda tx: None)
-    status = certificates.status_of(database.reader, vault.entries[0].serial)
+    status = revocations.status_of(database.reader, vault.entries[0].serial)
     assert status is not None
     assert status.revocation is None
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from core import blocked_keys, certificates, issuers
+from core import blocked_keys, certificates, issuers, revocations
 from core.certificates import State
 from core.database import Database
 from core.errors import ConfigurationError, HaltIssuance, TransientError
@@ -191,9 +191,9 @@ async def test_a_key_that_only_the_journal_knows_as_blocked_is_blocked_again(
     assert blocked_keys.is_blocked(database.reader, key)
     row = certificates.by_id(database.reader, id)
     assert row is not None
-    revocation = certificates.revocation_of(database.reader, row.serial)
+    revocation = revocations.of(database.reader, row.serial)
     assert revocation is not None
-    assert revocation.reason == certificates.KEY_COMPROMISE
+    assert revocation.reason == revocations.KEY_COMPROMISE
     audited = len(database.reader.all("SELECT * FROM audit WHERE kind = 'key-blocked'"))
     await issuance.reconcile()
     assert len(database.reader.all("SELECT * FROM audit WHERE kind = 'key-blocked'")) == audited == 1

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from core import blocked_keys, certificates, gaps, jobs, remembered
+from core import blocked_keys, certificates, gaps, jobs, remembered, revocations
 from core.certificates import Reservation, State
 from core.database import Database
 from core.errors import HaltIssuance, TransientError
@@ -137,7 +137,7 @@ async def test_where_the_journal_is_gone_for_ever_what_it_cannot_tell_counts_as_
     await issuance.reconcile()
     assert states(database, "order-2") == [State.LOST]
     (row,) = certificates.by_request(database.reader, "order-2")
-    assert certificates.revocation_of(database.reader, row.serial) is not None
+    assert revocations.of(database.reader, row.serial) is not None
     # The vault of the older journal may have forgotten which keys it refuses.
     assert database.reader.one("SELECT 1 FROM jobs WHERE kind = ?", (blocked_keys.KIND,)) is not None
     await issuance.issue(replace(APPROVED, request_id="order-3"), Finished())
@@ -161,14 +161,14 @@ async def test_the_journal_completes_what_a_crl_alone_had_told_of(vault: MemoryV
             remembered.id_of(row.serial), row.serial, row.issuer_id, 0, None, None, "", (), b"", NOW, NOW, {}
         )
         await second.write(lambda tx: remembered.enter(tx, known))
-        await second.write(lambda tx: certificates.revoke(tx, row.serial, 5, "it stands in a CRL"))
+        await second.write(lambda tx: revocations.revoke(tx, row.serial, 5, "it stands in a CRL"))
         await issuance.reconcile()
         await issuance.reconcile()
         found = certificates.by_id(second.reader, id)
         assert found is not None
         assert (found.state, found.names) == (State.LOST, row.names)
         assert (found.spki_sha256, found.not_after) == (row.spki_sha256, row.not_after)
-        revoked = certificates.revocation_of(second.reader, row.serial)
+        revoked = revocations.of(second.reader, row.serial)
         assert revoked is not None
         assert (revoked.reason, revoked.not_after) == (5, row.not_after)
         assert missing(second) == ["revocations"]

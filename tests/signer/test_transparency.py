@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from core import certificates, precertificates
+from core import certificates, precertificates, revocations
 from core.certificates import State
 from core.clock import FakeClock
 from core.database import Database, Transaction
@@ -72,7 +72,7 @@ def kinds(vault: MemoryVault) -> list[str]:
 
 
 def is_revoked(database: Database, serial: bytes) -> bool:
-    status = certificates.status_of(database.reader, serial)
+    status = revocations.status_of(database.reader, serial)
     assert status is not None
     return status.revocation is not None
 
@@ -123,7 +123,7 @@ async def test_a_precertificate_alone_can_be_revoked_and_gets_no_certificate_the
     with pytest.raises(TransientError):
         await issuance.issue(APPROVED, Finished())
     serial = vault.entries[0].serial
-    await database.write(lambda tx: certificates.revoke(tx, serial, 1, "its holder asked"))
+    await database.write(lambda tx: revocations.revoke(tx, serial, 1, "its holder asked"))
     await issuance.issue(APPROVED, Finished())
     assert states(database) == ["precertified", "issued"]
     assert is_revoked(database, serial)
@@ -139,7 +139,7 @@ async def test_a_precertificate_revoked_while_logs_are_asked_gets_no_certificate
     async def slowly(precertificate: bytes, chain: Sequence[bytes], since: int) -> tuple[bytes, ...]:
         serial = vault.entries[0].serial
         if not is_revoked(database, serial):
-            await database.write(lambda tx: certificates.revoke(tx, serial, 1, "its key was published"))
+            await database.write(lambda tx: revocations.revoke(tx, serial, 1, "its key was published"))
         return await collect(precertificate, chain, since)
 
     monkeypatch.setattr(logs, "collect", slowly)
@@ -163,7 +163,7 @@ async def test_an_order_given_up_has_its_precertificate_revoked(
         await issuance.withdraw("order-1", None, lambda tx: None)
     assert states(database) == ["precertified"]
     assert is_revoked(database, vault.entries[0].serial)
-    revocation = certificates.revocation_of(database.reader, vault.entries[0].serial)
+    revocation = revocations.of(database.reader, vault.entries[0].serial)
     assert revocation is not None
     assert "will not be issued" in revocation.cause
 

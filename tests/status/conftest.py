@@ -10,12 +10,13 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import load_der_x509_certificate, ocsp
 
-from core import certificates, precertificates
-from core.certificates import Reservation, Revocation
+from core import certificates, precertificates, revocations
+from core.certificates import Reservation
 from core.clock import FakeClock
 from core.data_directory import DataDirectory
 from core.database import Database, Reader
 from core.issuers import Issuer, put_issuer
+from core.revocations import Revocation
 from core.settings import Settings, Status
 from status.crl.updater import CrlUpdater
 from status.ocsp.index.index import Index
@@ -95,7 +96,7 @@ class House:
         return serial
 
     async def revoke(self, serial: bytes, reason: int = 0) -> Revocation:
-        return await self.database.write(lambda tx: certificates.revoke(tx, serial, reason, "a test"))
+        return await self.database.write(lambda tx: revocations.revoke(tx, serial, reason, "a test"))
 
     def request(self, serial: bytes, issuer_id: str = "ec1", hash_name: str = "sha256") -> bytes:
         """A DER OCSPRequest."""

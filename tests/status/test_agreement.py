@@ -14,7 +14,7 @@ from cryptography.x509 import ocsp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core import certificates
+from core import certificates, revocations
 from core.clock import FakeClock
 from core.data_directory import DataDirectory
 from core.database import Reader
@@ -97,8 +97,8 @@ async def _revoke(house: Any, serial: bytes, kind: str) -> None:
         if kind == "revoke":
             await house.revoke(serial, 4)
         else:
-            await house.database.write(lambda tx: certificates.upgrade_reason(tx, serial, "a test"))
-    except (certificates.AlreadyRevoked, certificates.UnknownCertificate):
+            await house.database.write(lambda tx: revocations.upgrade_reason(tx, serial, "a test"))
+    except (revocations.AlreadyRevoked, revocations.UnknownCertificate):
         pass
 
 

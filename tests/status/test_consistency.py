@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import pytest
 
-from core import certificates, precertificates
+from core import certificates, precertificates, revocations
 from core.certificates import State
 from core.clock import FakeClock
 from core.database import Transaction
@@ -71,15 +71,15 @@ class Town:
                 _bring_on(tx, serial, self.chance.choice(list(State)))
 
         await self.ca.database.write(unit)
-        existing = [s for s in self.serials if certificates.status_of(self.ca.database.reader, s) is not None]
+        existing = [s for s in self.serials if revocations.status_of(self.ca.database.reader, s) is not None]
         await self.revoke([s for s in existing if self.chance.random() < 0.3])
 
     async def revoke(self, serials: list[bytes]) -> None:
         def unit(tx: Transaction) -> None:
             for serial in serials:
-                if certificates.revocation_of(tx, serial) is None:
-                    reason = self.chance.choice(sorted(certificates.REASONS))
-                    certificates.revoke(tx, serial, reason, "a test")
+                if revocations.of(tx, serial) is None:
+                    reason = self.chance.choice(sorted(revocations.REASONS))
+                    revocations.revoke(tx, serial, reason, "a test")
 
         await self.ca.database.write(unit)
 
@@ -89,7 +89,7 @@ class Town:
         def unit(tx: Transaction) -> None:
             for row in tx.all("SELECT serial FROM revocations WHERE reason != 1 ORDER BY serial"):
                 if self.chance.random() < share:
-                    certificates.upgrade_reason(tx, row["serial"], "a test")
+                    revocations.upgrade_reason(tx, row["serial"], "a test")
 
         await self.ca.database.write(unit)
 
@@ -296,7 +296,7 @@ def counts_what_came_later_as_published(patch: pytest.MonkeyPatch) -> None:
     whole = crl_issue.Issuing._record
 
     async def record(self: Any, scope: Any, request: Any, entries: Any, digest: bytes) -> None:
-        entries.version = certificates.revocation_version(self._database.reader)
+        entries.version = revocations.version(self._database.reader)
         await whole(self, scope, request, entries, digest)
 
     patch.setattr(crl_issue.Issuing, "_record", record)
@@ -315,14 +315,14 @@ def leaves_the_old_file(patch: pytest.MonkeyPatch) -> None:
 
 
 def says_good_of_what_was_only_drawn(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(certificates, "_EXISTS", "state != 'abandoned'")
+    patch.setattr(revocations, "_EXISTS", "state != 'abandoned'")
 
 
 def raises_a_reason_without_a_version(patch: pytest.MonkeyPatch) -> None:
     def quietly(tx: Transaction, serial: bytes, cause: str, *, actor: str = "") -> None:
         tx.execute("UPDATE revocations SET reason = 1, cause = ? WHERE serial = ?", (cause, serial))
 
-    patch.setattr(certificates, "upgrade_reason", quietly)
+    patch.setattr(revocations, "upgrade_reason", quietly)
 
 
 def looks_at_a_row_once(patch: pytest.MonkeyPatch) -> None:

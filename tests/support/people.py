@@ -15,7 +15,9 @@ from signer.vault.people import shares
 from signer.vault.people.shares import Share
 from signer.vault.sealed import hierarchy as hierarchies
 from signer.vault.sealed.seal import SealedActivation, SealedToken, TokenRole, seal
-from signer.vault.tokens.token import Cryptoki, Session, softhsm
+from signer.vault.tokens.cryptoki import Cryptoki
+from signer.vault.tokens.modules import softhsm
+from signer.vault.tokens.session import Session
 
 PASSPHRASE = "as many words as needed"
 

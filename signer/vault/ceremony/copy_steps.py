@@ -28,7 +28,7 @@ from signer.vault.sealed import copies
 from signer.vault.sealed.copies import CopiedKey, SealedCopy
 from signer.vault.sealed.seal import SealedToken
 from signer.vault.tokens import algorithms, cloning
-from signer.vault.tokens.token import Session
+from signer.vault.tokens.session import Session
 
 if TYPE_CHECKING:
     from signer.vault.ceremony.room import Room

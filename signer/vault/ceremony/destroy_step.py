@@ -27,7 +27,7 @@ from signer.vault.ceremony.transcript import Intent
 from signer.vault.sealed import copies
 from signer.vault.sealed.copies import SealedCopy
 from signer.vault.sealed.seal import IssuerState, SealedIssuer
-from signer.vault.tokens.token import Session
+from signer.vault.tokens.session import Session
 
 if TYPE_CHECKING:
     from signer.vault.ceremony.room import Room

@@ -30,7 +30,7 @@ from signer.vault.templates import leaf
 from signer.vault.templates.ca_certificates import PrivateKey, Subject
 from signer.vault.tokens import adapter, algorithms
 from signer.vault.tokens.keys import Key
-from signer.vault.tokens.token import Session
+from signer.vault.tokens.session import Session
 
 BACKDATE = 3600
 """Seconds: a client whose clock is an hour slow still accepts the chain; BR 7.1.2.1 allows a day."""

@@ -28,8 +28,9 @@ from signer.vault.record import chain
 from signer.vault.sealed import hierarchy as hierarchies
 from signer.vault.sealed.seal import SealedActivation, SealedToken, TokenRole
 from signer.vault.tokens import modules
+from signer.vault.tokens.cryptoki import Cryptoki
 from signer.vault.tokens.facts import TokenFacts
-from signer.vault.tokens.token import Cryptoki, Session
+from signer.vault.tokens.session import Session
 
 _SO_PIN = b"acme-server security officer v1\x00"
 

@@ -34,7 +34,7 @@ from signer.vault.record.journal import Journal, Kind
 from signer.vault.sealed.seal import Hierarchy
 from signer.vault.signing import Signer
 from signer.vault.tokens.keys import Key, KeyAlgorithm
-from signer.vault.tokens.token import Session
+from signer.vault.tokens.session import Session
 
 TYP = "acme-server-repository-manifest+json"
 """The `typ` of the protected header: what the octets below it are (RFC 8725 section 3.11)."""

@@ -32,7 +32,7 @@ from signer.vault.status import responder_check
 from signer.vault.templates import ca_certificates, ocsp
 from signer.vault.tokens import adapter, algorithms
 from signer.vault.tokens.keys import Key, KeyAlgorithm
-from signer.vault.tokens.token import Session
+from signer.vault.tokens.session import Session
 
 _ALGORITHM = KeyAlgorithm.EC_P256
 """Ten times cheaper than RSA, and its answers are 200 octets shorter."""

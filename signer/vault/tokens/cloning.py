@@ -20,10 +20,11 @@ from pathlib import Path
 
 from core.errors import ConfigurationError, HaltIssuance
 from signer.vault.tokens import algorithms
+from signer.vault.tokens.cryptoki import Cryptoki
 from signer.vault.tokens.custody import Custody
 from signer.vault.tokens.keys import Key
 from signer.vault.tokens.modules import Module
-from signer.vault.tokens.token import Cryptoki, Session
+from signer.vault.tokens.session import Session
 
 _PROOF = b"acme-server: this copy of the token works"
 

@@ -9,7 +9,7 @@ import pytest
 
 from acme_server.registration import revocation_run
 from acme_server.store.revocation_runs import Phase, Run
-from core import certificates
+from core import revocations
 from core.causes import DAY, RULES, Cause
 from core.clock import FakeClock
 from core.database import Database
@@ -89,7 +89,7 @@ async def test_what_is_revoked_and_not_published_grows_urgent_to_the_second(
     database: Database, clock: FakeClock, after: int, urgency: Urgency
 ) -> None:
     serial = await issued(database, 1)
-    await database.write(lambda tx: certificates.revoke(tx, serial, 1, "a test"))
+    await database.write(lambda tx: revocations.revoke(tx, serial, 1, "a test"))
     clock.at += after
     (due,) = found(database.reader, clock.now())
     assert due.urgency(clock.now()) is urgency
@@ -124,7 +124,7 @@ async def test_alarms_say_what_to_do_and_are_repeated_only_now_and_then(
     database: Database, clock: FakeClock, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     watch, serial = DeadlineWatch(database, Published(tmp_path), clock), await issued(database, 1)
-    await database.write(lambda tx: certificates.revoke(tx, serial, 1, "a test"))
+    await database.write(lambda tx: revocations.revoke(tx, serial, 1, "a test"))
     await watch.look()
     assert caplog.records == []
     for after, alarms in ((DAY // 2, 1), (DAY // 2 + 60, 1), (DAY * 4 // 5, 2), (DAY + 1, 3), (DAY + 302, 4)):

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from core import certificates
+from core import revocations
 from core.clock import FakeClock
 from core.data_directory import DataDirectory
 from core.database import Database, Transaction
@@ -81,7 +81,7 @@ async def test_an_incident_from_its_opening_to_its_end(command: Command, databas
     again = await command("incident", "add", id, serial_of(3).hex(), "--json")
     assert json.loads(again.stdout) == {"incident": id, "added": 0, "already": 1, "ended": 0}
 
-    await database.write(lambda tx: certificates.revoke(tx, serial_of(1), 4, "test"))
+    await database.write(lambda tx: revocations.revoke(tx, serial_of(1), 4, "test"))
     shown = await command("incident", "show", id, "--json")
     told = json.loads(shown.stdout)
     assert (told["left"], told["revoked"], told["replaced"], told["total"]) == (3, 1, 0, 4)
@@ -103,7 +103,7 @@ async def test_an_incident_from_its_opening_to_its_end(command: Command, databas
 
 
 async def test_a_dry_run_counts_and_opens_nothing(command: Command, database: Database) -> None:
-    await database.write(lambda tx: certificates.revoke(tx, serial_of(0), 4, "test"))
+    await database.write(lambda tx: revocations.revoke(tx, serial_of(0), 4, "test"))
     for chosen in (("--account", f"{ACCOUNT}one"), [serial_of(number).hex() for number in range(3)]):
         found = await command(*OPEN, *chosen, "--dry-run", "--json")
         assert json.loads(found.stdout) == {"chosen": 2, "revoked": 1, "expired": 0}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from core import blocked_keys, certificates
+from core import blocked_keys, certificates, revocations
 from core.certificates import Reservation
 from core.data_directory import DataDirectory
 from core.database import Database, Transaction
@@ -112,6 +112,6 @@ async def test_another_user_at_the_operators_socket_is_refused_and_recorded(
     with pytest.raises(Refused, match=r"rpc\.forbidden"):
         await asyncio.to_thread(local_api.block_key, data, b"k" * 32, "a test")
     await server.close()
-    assert certificates.revocation_version(database.reader) == 0
+    assert revocations.version(database.reader) == 0
     row = database.reader.one("SELECT content FROM audit WHERE kind = 'access.operator-socket'")
     assert row is not None

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from acme_server.registration import revocation_run
 from acme_server.registration.revocation_run import RevocationRun
 from acme_server.store.selection import Selection
-from core import certificates
+from core import revocations
 from core.causes import Cause
 from core.clock import FakeClock
 from core.data_directory import DataDirectory
@@ -171,7 +171,7 @@ async def test_a_key_that_is_found_compromised_later_upgrades_and_is_blocked(
     found = await command("revoke", serial_of(0).hex(), "--cause", "key-compromise")
     assert found.exit_code == Exit.DONE, found.output
     assert "1 have the reason keyCompromise now" in found.output
-    assert revoked(database) == {serial_of(0): certificates.KEY_COMPROMISE}
+    assert revoked(database) == {serial_of(0): revocations.KEY_COMPROMISE}
     assert database.reader.one("SELECT 1 FROM blocked_keys") is not None
 
 

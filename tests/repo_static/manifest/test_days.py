@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from core import certificates
+from core import certificates, revocations
 from repo_static.manifest import days, lists
 from repo_static.store import NotPublished
 from tests.repo_static.manifest.conftest import Repository
@@ -85,7 +85,7 @@ async def test_a_reason_that_is_upgraded_later_is_a_line_of_that_later_day(repos
     (line,) = repository.lines(before["list"])
     assert (line["reason"], line["version"]) == ("superseded", 1)
     house.clock.at += 2 * DAY
-    await house.database.write(lambda tx: certificates.upgrade_reason(tx, serial, "a test"))
+    await house.database.write(lambda tx: revocations.upgrade_reason(tx, serial, "a test"))
     manifest = await repository.published()
     today = manifest["days"]["open"]
     assert today["date"] == "2026-11-25"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from core import certificates
+from core import certificates, revocations
 from core.database import Transaction
 from status.crl import entries as module
 from status.crl import parts
@@ -35,7 +35,7 @@ def said(entries: Entries) -> list[parts.Entry]:
 
 
 def in_the_register(house: Any, valid_at: int = 0) -> list[parts.Entry]:
-    found = certificates.revocations(house.reader, "ec1", 0, valid_at)
+    found = revocations.in_scope(house.reader, "ec1", 0, valid_at)
     return [(each.serial, each.revoked_at, each.reason) for each in found]
 
 
@@ -51,7 +51,7 @@ async def add(house: Any, count: int, chance: random.Random, days: int = 90) -> 
                 " VALUES (?, ?, 'ec1', 0, 'issued', 'p', '[]', x'', 0, ?, '{}', 0)",
                 (serial.hex(), serial, tx.now + days * DAY),
             )
-            certificates.revoke(tx, serial, chance.choice([0, 1, 3, 4, 5, 9]), "a test")
+            revocations.revoke(tx, serial, chance.choice([0, 1, 3, 4, 5, 9]), "a test")
 
     await house.database.write(unit)
 
@@ -63,14 +63,14 @@ async def test_blocks_follow_the_register_through_any_history(house: Any) -> Non
         house.clock.at += 1
         if number % 7 == 3:
             serial = chance.choice(in_the_register(house) or [(b"", 0, 1)])[0]
-            revocation = certificates.revocation_of(house.reader, serial)
+            revocation = revocations.of(house.reader, serial)
             if revocation is not None and revocation.reason != 1:
                 await house.database.write(
-                    lambda tx, serial=serial: certificates.upgrade_reason(tx, serial, "found")
+                    lambda tx, serial=serial: revocations.upgrade_reason(tx, serial, "found")
                 )
         await renew(house, entries, whole=number % 20 == 19)
         assert said(entries) == in_the_register(house)
-        assert entries.version == certificates.revocation_version(house.reader)
+        assert entries.version == revocations.version(house.reader)
         assert all(0 < block.count < 2 * module.BLOCK for block in entries.blocks)
         assert len(entries.blocks) <= 1 + entries.count  # no empty ones
     assert len(entries.blocks) > 20
@@ -113,7 +113,7 @@ async def test_an_entry_leaves_when_a_crl_after_its_expiry_had_it_to_the_second(
     serial = await house.issue(days=1)
     not_after = certificates.by_serial(house.reader, serial).not_after
     await house.revoke(serial)
-    version = certificates.revocation_version(house.reader)
+    version = revocations.version(house.reader)
     # The last CRL's thisUpdate: a second before the end, at it, and after it; the last second is still valid.
     last = Published(1, not_after + expired_for, 0, version, b"")
     entries = Entries()
@@ -125,12 +125,12 @@ async def test_an_entry_leaves_when_a_crl_after_its_expiry_had_it_to_the_second(
 async def test_what_was_revoked_after_it_had_expired_is_on_one_crl(house: Any) -> None:
     serial = await house.issue(days=1)
     house.clock.at += 3 * DAY
-    last = Published(1, house.clock.now(), 0, certificates.revocation_version(house.reader), b"")
+    last = Published(1, house.clock.now(), 0, revocations.version(house.reader), b"")
     await house.revoke(serial)
     entries = Entries()
     await renew(house, entries, last)
     assert entries.count == 1
-    last = Published(2, house.clock.now(), 0, certificates.revocation_version(house.reader), b"")
+    last = Published(2, house.clock.now(), 0, revocations.version(house.reader), b"")
     await renew(house, entries, last, whole=True)
     assert entries.count == 0
 

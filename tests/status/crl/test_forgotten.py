@@ -9,7 +9,7 @@ import pytest
 from cryptography import x509
 from cryptography.x509 import ocsp
 
-from core import certificates
+from core import revocations
 from core.database import Transaction
 from repo_static.store import NotPublished, Store
 
@@ -51,7 +51,7 @@ async def test_a_revocation_of_which_only_the_public_crl_tells_is_entered_again(
     house.clock.at += 3600
     await house.updater().update()
     assert entries(house) == before
-    assert [certificates.revocation_of(house.reader, each).reason for each in serials] == [1, 0]
+    assert [revocations.of(house.reader, each).reason for each in serials] == [1, 0]
     assert (await house.ask(serials[0])).certificate_status is ocsp.OCSPCertStatus.REVOKED
     records = house.reader.all("SELECT content FROM audit WHERE kind = 'revocation'")
     assert sum("had forgotten" in each["content"] for each in records) == 2
@@ -63,7 +63,7 @@ async def test_a_reason_that_was_raised_since_the_backup_is_raised_again(house: 
     serial = await house.issue()
     await house.revoke(serial, 0)
     await house.updater().update()
-    await house.database.write(lambda tx: certificates.upgrade_reason(tx, serial, "a test"))
+    await house.database.write(lambda tx: revocations.upgrade_reason(tx, serial, "a test"))
     await house.updater().update()
     before = entries(house)
     await restore(
@@ -71,7 +71,7 @@ async def test_a_reason_that_was_raised_since_the_backup_is_raised_again(house: 
     )
     await house.updater().update()
     assert entries(house) == before
-    assert certificates.revocation_of(house.reader, serial).reason == certificates.KEY_COMPROMISE
+    assert revocations.of(house.reader, serial).reason == revocations.KEY_COMPROMISE
 
 
 async def test_while_the_certificate_itself_is_forgotten_the_public_crl_stands(house: Any) -> None:

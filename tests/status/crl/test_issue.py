@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 
-from core import certificates, metrics
+from core import metrics, revocations
 from core.errors import Refused
 from core.settings import Status
 from repo_static.store import Store
@@ -78,7 +78,7 @@ async def test_a_crl_that_was_not_asked_for_is_not_published(house: Any, forgery
     with pytest.raises(Refused, match="crl-mismatch"):
         await house.updater(Forger(house.vault, FORGERIES[forgery])).update()
     assert Store(house.data.repository).read("crl/ec1-0.crl") == before
-    assert certificates.status_of(house.reader, serial).revocation.published_at is None
+    assert revocations.status_of(house.reader, serial).revocation.published_at is None
     assert house.reader.one("SELECT count(*) FROM crls WHERE issuer_id = 'ec1' AND sha256 != x''")[0] == 1
 
 
@@ -143,7 +143,7 @@ async def test_an_entry_gets_the_reason_key_compromise_and_keeps_its_time(house:
     revoked_at = house.clock.now()
     await updater.update()
     house.clock.at += DAY // 2
-    await house.database.write(lambda tx: certificates.upgrade_reason(tx, serial, "the key was shown to us"))
+    await house.database.write(lambda tx: revocations.upgrade_reason(tx, serial, "the key was shown to us"))
     await updater.update()
     (entry,) = crl(house)
     assert entry.extensions.get_extension_for_class(x509.CRLReason).value.reason.value == "keyCompromise"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 
-from core import certificates
+from core import revocations
 from core.errors import Refused, TransientError
 from core.settings import Status
 from repo_static.store import NotPublished, Store
@@ -66,7 +66,7 @@ async def test_a_changed_reason_makes_the_crl_due(house: Any) -> None:
     serial = await house.issue()
     await house.revoke(serial, 0)
     await updater.update()
-    await house.database.write(lambda tx: certificates.upgrade_reason(tx, serial, "a test"))
+    await house.database.write(lambda tx: revocations.upgrade_reason(tx, serial, "a test"))
     assert await updater.update() == ["crl/ec1-0.crl"]
 
 
@@ -76,7 +76,7 @@ async def test_the_time_of_publication_is_recorded(house: Any) -> None:
     await house.revoke(serial)
     house.clock.at += 7
     await house.updater().update()
-    revocation = certificates.status_of(house.reader, serial).revocation
+    revocation = revocations.status_of(house.reader, serial).revocation
     assert revocation.published_at == house.clock.now()
 
 
@@ -148,7 +148,7 @@ async def test_a_crash_between_publication_and_record_is_repaired(house: Any) ->
     )
     assert sorted(await house.updater().update()) == ALL
     assert number(house) == 2
-    assert certificates.status_of(house.reader, serial).revocation.published_at is not None
+    assert revocations.status_of(house.reader, serial).revocation.published_at is not None
 
 
 @pytest.mark.clause("BR 4.10.1")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 
-from core import certificates
+from core import certificates, revocations
 from core.errors import TransientError
 from core.settings import Status
 from operations.alarms.urgency import Urgency
@@ -103,7 +103,7 @@ async def test_nothing_that_is_public_is_stale_over_a_year(house: Any) -> None:
             make = house.precertify if chance.random() < 0.2 else house.issue
             issuer, shard = chance.choice(ISSUERS), chance.randrange(SHARDS)
             serial = await make(issuer, shard, chance.choice([1, 2, 30, 90]))
-            await house.revoke(serial, chance.choice(sorted(certificates.REASONS)))
+            await house.revoke(serial, chance.choice(sorted(revocations.REASONS)))
             row = certificates.by_serial(house.reader, serial)
             ends[serial] = f"crl/{issuer}-{shard}.crl", row.not_after
         # Within a minute of the revocation, by the updater's own promise; here at once.

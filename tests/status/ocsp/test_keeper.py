@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from cryptography.x509 import ocsp
 
-from core import answerable, certificates
+from core import answerable, certificates, revocations
 from core.errors import TransientError
 from status.keeper import Keeper
 from status.keeper_state import KeeperState
@@ -108,7 +108,7 @@ async def test_a_revocation_lies_ready_after_one_look_and_overrules_until_then(k
     assert kept.ready(serial) is None
     await kept.news.look()
     assert kept.ready(serial).certificate_status is REVOKED
-    await kept.house.database.write(lambda tx: certificates.upgrade_reason(tx, serial, "a test"))
+    await kept.house.database.write(lambda tx: revocations.upgrade_reason(tx, serial, "a test"))
     assert kept.ready(serial) is None
     await kept.news.look()
     assert kept.ready(serial).revocation_reason.value == "keyCompromise"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from cryptography.x509 import ocsp
 
-from core import certificates, der
+from core import certificates, der, revocations
 from signer.api import OcspRequest, Signed
 from status.ocsp.answer import UNAUTHORIZED
 from status.ocsp.index.records import NotAnAnswer, taken_apart
@@ -196,7 +196,7 @@ async def test_a_later_key_compromise_is_seen_at_once(house: Any) -> None:
     serial = await house.issue()
     await house.revoke(serial, 4)
     await house.ask(serial)
-    await house.database.write(lambda tx: certificates.upgrade_reason(tx, serial, "a test"))
+    await house.database.write(lambda tx: revocations.upgrade_reason(tx, serial, "a test"))
     assert (await house.ask(serial)).revocation_reason.value == "keyCompromise"
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from core import blocked_keys, certificates, gaps, register_mark
+from core import blocked_keys, gaps, register_mark, revocations
 from core.database import Database
 from core.errors import HaltIssuance
 from core.reader import Reader
@@ -191,7 +191,7 @@ async def test_all_of_it_goes_on_while_the_clock_stands_back(place: Place) -> No
     async with place.start() as ca:
         assert ca.missing == []
         assert revoked(ca, serials) == [(4, NOW + 3600), None, None, (1, NOW + 3660)]
-        assert certificates.revocation_version(ca.database.reader) > 0
+        assert revocations.version(ca.database.reader) > 0
 
 
 @pytest.mark.clause("BR 4.9.10")

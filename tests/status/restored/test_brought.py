@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from core import certificates, gaps
+from core import certificates, gaps, revocations
 from core.certificates import State
 from core.errors import Refused
 from core.settings import Settings, Status
@@ -80,7 +80,7 @@ async def test_the_lists_of_a_manifest_put_back_revocations_and_what_was_issued(
         await ca.register.begin("a test", place.clock.at)
         assert await kept.bring(ca) == (2, 2)
         reader = ca.database.reader
-        found = [certificates.revocation_of(reader, each) for each in (*kept.before, *kept.after)]
+        found = [revocations.of(reader, each) for each in (*kept.before, *kept.after)]
         assert [each and each.reason for each in found] == [4, None, None, 1, None]
         row = certificates.by_serial(reader, kept.after[1])
         assert row is not None
@@ -89,14 +89,14 @@ async def test_the_lists_of_a_manifest_put_back_revocations_and_what_was_issued(
         assert await kept.bring(ca) == (0, 0)
         _, revoked = await ca.register.accept("nothing newer is to be had", "operator ann")
         assert revoked == 1
-        assert certificates.revocation_of(reader, kept.after[1]) is not None
+        assert revocations.of(reader, kept.after[1]) is not None
 
 
 async def test_a_list_that_is_not_the_manifests_puts_nothing_back(mirror: tuple[Place, Mirror]) -> None:
     place, kept = mirror
     async with place.start() as ca:
         await ca.register.begin("a test", place.clock.at)
-        before = certificates.revocation_version(ca.database.reader)
+        before = revocations.version(ca.database.reader)
         name = next(each for each in kept.files if each.startswith("revoked/") and each.endswith("jsonl"))
         with pytest.raises(Refused, match="bring the manifest first"):
             await ca.register.brought.list(name, kept.files[name])
@@ -106,7 +106,7 @@ async def test_a_list_that_is_not_the_manifests_puts_nothing_back(mirror: tuple[
             with pytest.raises(Refused, match="is not what the manifest says"):
                 await ca.register.brought.list("history.jsonl", forged)
         await ca.register.brought.list("history.jsonl", history + b"whatever follows is nobody's word")
-        assert certificates.revocation_version(ca.database.reader) == before
+        assert revocations.version(ca.database.reader) == before
         assert "certificates" not in ca.missing
 
 
@@ -148,11 +148,11 @@ async def test_the_certificate_itself_tells_in_which_shard_its_revocation_is_loo
     async with place.start(status) as ca:
         await ca.register.begin("a test", place.clock.at)
         await ca.register.brought.answer(answer)
-        row = certificates.revocation_of(ca.database.reader, serial)
+        row = revocations.of(ca.database.reader, serial)
         assert row is not None
         assert row.crl_shard == 0
         assert (await ca.register.brought.certificate(der)).certificates == 1
-        moved = certificates.revocation_of(ca.database.reader, serial)
+        moved = revocations.of(ca.database.reader, serial)
         assert moved is not None
         assert (moved.crl_shard, moved.reason, moved.revoked_at) == (3, row.reason, row.revoked_at)
         assert moved.version > row.version

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
-from core import blocked_keys, certificates, gaps
+from core import blocked_keys, certificates, gaps, revocations
 from core.certificates import State
 from core.clock import FakeClock
 from core.errors import Refused
@@ -85,7 +85,7 @@ def listed(content: bytes | None) -> dict[int, x509.RevokedCertificate]:
 
 
 def revoked(ca: Alive, serials: Iterable[bytes]) -> list[tuple[int, int] | None]:
-    rows = [certificates.revocation_of(ca.database.reader, serial) for serial in serials]
+    rows = [revocations.of(ca.database.reader, serial) for serial in serials]
     return [None if row is None else (row.reason, row.revoked_at) for row in rows]
 
 
@@ -164,10 +164,10 @@ async def test_the_index_of_answers_tells_of_a_revocation_that_all_else_has_forg
 async def test_the_revocation_version_goes_on_above_all_that_was_made(place: Place) -> None:
     serials, _ = await place.lived()
     async with place.start() as ca:
-        before = certificates.revocation_version(ca.database.reader)
+        before = revocations.version(ca.database.reader)
     restore(place.backup, place.directory, "database", "repository")
     async with place.start() as ca:
-        row = certificates.revocation_of(ca.database.reader, serials[0])
+        row = revocations.of(ca.database.reader, serials[0])
         assert row is not None
         assert row.version > before
 
@@ -263,7 +263,7 @@ async def test_a_public_manifest_tells_that_the_register_is_older(place: Place) 
     restore(place.backup, place.directory, "database", "audit")
     async with place.start() as ca:
         assert ca.missing == ["revocations"]
-        assert certificates.revocation_version(ca.database.reader) >= 70
+        assert revocations.version(ca.database.reader) >= 70
         assert Store(ca.house.data.repository).read("manifest.jws") == signed
 
 
@@ -319,12 +319,12 @@ async def test_a_crl_of_somebody_else_puts_nothing_back(place: Place) -> None:
             .add_extension(x509.CRLNumber(99), critical=False)
             .sign(foreign_key, hashes.SHA256())
         )
-        before = certificates.revocation_version(ca.database.reader)
+        before = revocations.version(ca.database.reader)
         with pytest.raises(Refused, match="signed by no issuing CA"):
             await ca.register.brought.crl(made.public_bytes(Encoding.DER))
         with pytest.raises(Refused, match="no CRL"):
             await ca.register.brought.crl(b"nonsense")
-        assert certificates.revocation_version(ca.database.reader) == before
+        assert revocations.version(ca.database.reader) == before
 
 
 async def test_a_signed_ocsp_answer_puts_a_revocation_back(place: Place) -> None:
@@ -341,10 +341,10 @@ async def test_a_signed_ocsp_answer_puts_a_revocation_back(place: Place) -> None
         taken = [(await ca.register.brought.answer(each)).revocations for each in kept]
         assert taken == [1, 0, 1]
         reader = ca.database.reader
-        assert certificates.revocation_of(reader, serials[0]).reason == 5  # type: ignore[union-attr]
-        assert certificates.revocation_of(reader, serials[1]) is None
+        assert revocations.of(reader, serials[0]).reason == 5  # type: ignore[union-attr]
+        assert revocations.of(reader, serials[1]) is None
         # "good" proves that it was issued, and nobody knows any more for whom and on what evidence.
-        assert certificates.revocation_of(reader, late) is not None
+        assert revocations.of(reader, late) is not None
         broken = bytearray(kept[0])
         broken[len(broken) // 2] ^= 1
         with pytest.raises(Refused):

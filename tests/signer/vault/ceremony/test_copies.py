@@ -17,7 +17,7 @@ from signer.api import IssuerState
 from signer.vault.ceremony.tokens import Tokens, share_directory
 from signer.vault.sealed import copies, hierarchy, inventory
 from signer.vault.sealed.seal import Hierarchy, TokenRole
-from signer.vault.tokens.token import Session
+from signer.vault.tokens.session import Session
 from tests.support import ceremonies
 
 SEAL = '[[steps]]\nkind = "seal"\n'

@@ -26,7 +26,7 @@ from signer.vault.ceremony.verify import verify
 from signer.vault.sealed import hierarchy
 from signer.vault.sealed.seal import IssuerState, TokenRole
 from signer.vault.tokens.cryptoki import Cryptoki
-from signer.vault.tokens.token import Session
+from signer.vault.tokens.session import Session
 from tests.support.ceremonies import hold, people, place, script
 from tests.support.ceremony_crashes import Approving
 from tests.support.hierarchy import made, settings

@@ -14,9 +14,9 @@ from core.errors import ConfigurationError, HaltIssuance
 from core.settings import ApprovedToken, Ca, Deployment, ModuleKind, Rules, Settings, Vault
 from signer.vault.people import approval
 from signer.vault.tokens import modules
+from signer.vault.tokens.cryptoki import Cryptoki
 from signer.vault.tokens.facts import TokenFacts
 from signer.vault.tokens.modules import HABITS
-from signer.vault.tokens.token import Cryptoki
 
 HSM = TokenFacts("Maker", "Model X", "0123", "7.8", "/opt/hsm/module.so", "ab" * 32, "FIPS 140-3 #9999")
 APPROVED = ApprovedToken("Maker", "Model X", "7.8", "FIPS 140-3 #9999", "AB" * 32)

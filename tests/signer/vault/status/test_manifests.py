@@ -27,7 +27,8 @@ from signer.vault.sealed.seal import Hierarchy, SealedIssuer
 from signer.vault.signing import Signer
 from signer.vault.status.manifests import MAX_OCTETS, TYP, Manifests
 from signer.vault.tokens.keys import Key, KeyAlgorithm
-from signer.vault.tokens.token import Session, TokenThreads
+from signer.vault.tokens.session import Session
+from signer.vault.tokens.token import TokenThreads
 from tests.support.software_ca import DAY, NOW, private_key, sign, software_ca
 
 CA = software_ca("ec-p256")

@@ -20,7 +20,8 @@ from signer.vault.record.journal import Journal
 from signer.vault.signing import IssuingKey, Signer
 from signer.vault.status.responders import Responders
 from signer.vault.tokens.keys import Key, KeyAlgorithm
-from signer.vault.tokens.token import Session, TokenThreads
+from signer.vault.tokens.session import Session
+from signer.vault.tokens.token import TokenThreads
 from tests.support.software_ca import DAY, NOW, private_key, sign, software_ca
 
 RENEWAL = Settings().vault.responder_renewal

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from core.settings import ModuleKind, Settings
+from signer.vault.tokens.cryptoki import Cryptoki
 from signer.vault.tokens.keys import KeyAlgorithm
 from signer.vault.tokens.modules import Module, module
-from signer.vault.tokens.token import Cryptoki
 
 IN_ITS_WORLD = "ACME_SERVER_TEST_OPENCRYPTOKI"
 """Set where pkcsslotd runs over an empty token store of its own (opencryptoki_world.sh)."""

@@ -12,9 +12,11 @@ import pytest
 from core.errors import ConfigurationError, HaltIssuance
 from core.settings import Settings
 from signer.vault.tokens import cloning
+from signer.vault.tokens.cryptoki import Cryptoki
 from signer.vault.tokens.custody import Custody
 from signer.vault.tokens.keys import Key, KeyAlgorithm
-from signer.vault.tokens.token import Cryptoki, Module, Session, softhsm
+from signer.vault.tokens.modules import Module, softhsm
+from signer.vault.tokens.session import Session
 
 PIN = "correct horse"
 

@@ -16,11 +16,13 @@ from pkcs11 import Attribute, KeyType
 
 from core.errors import ConfigurationError, HaltIssuance
 from signer.vault.tokens import algorithms, custody, keys
+from signer.vault.tokens.cryptoki import Cryptoki
 from signer.vault.tokens.custody import Custody
 from signer.vault.tokens.faults import TokenTrouble
 from signer.vault.tokens.keys import Key, KeyAlgorithm
 from signer.vault.tokens.modules import Hashing, Module
-from signer.vault.tokens.token import Cryptoki, Session, TokenThreads
+from signer.vault.tokens.session import Session
+from signer.vault.tokens.token import TokenThreads
 from tests.signer.vault.tokens.modules import KINDS, RSA, Kind, found
 
 PROOF = b"to be signed"
@@ -164,7 +166,7 @@ def test_a_wrong_pin_is_told_with_its_remedy_and_a_locked_one_too(kind: Kind, tm
     # Another process: in this one the module is open already.
     program = (
         "import sys, pickle\n"
-        "from signer.vault.tokens.token import Cryptoki\n"
+        "from signer.vault.tokens.cryptoki import Cryptoki\n"
         "from core.errors import ConfigurationError\n"
         "module, so_pin, pin = pickle.loads(sys.stdin.buffer.read())\n"
         "cryptoki = Cryptoki(module)\n"

@@ -12,9 +12,11 @@ from pkcs11 import Attribute
 from core.errors import HaltIssuance
 from core.settings import Settings
 from signer.vault.tokens import custody, keys
+from signer.vault.tokens.cryptoki import Cryptoki
 from signer.vault.tokens.custody import Custody
 from signer.vault.tokens.keys import KeyAlgorithm
-from signer.vault.tokens.token import Cryptoki, Session, softhsm
+from signer.vault.tokens.modules import softhsm
+from signer.vault.tokens.session import Session
 
 PIN = "correct horse"
 

@@ -13,8 +13,9 @@ import pytest
 from core.errors import HaltIssuance
 from core.settings import Settings
 from signer.vault.tokens import facts as token_facts
+from signer.vault.tokens.cryptoki import Cryptoki
 from signer.vault.tokens.facts import TokenFacts
-from signer.vault.tokens.token import Cryptoki, softhsm
+from signer.vault.tokens.modules import softhsm
 
 FACTS = TokenFacts("Maker", "Model X", "0123", "7.8", "/usr/lib/module.so", "00" * 32, "FIPS 140-3 #9999")
 

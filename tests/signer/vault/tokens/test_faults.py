@@ -18,9 +18,11 @@ from pkcs11 import exceptions
 
 from core.settings import Settings
 from signer.vault.tokens import algorithms
+from signer.vault.tokens.cryptoki import Cryptoki
 from signer.vault.tokens.faults import Fault, TokenTrouble
 from signer.vault.tokens.keys import Key, KeyAlgorithm
-from signer.vault.tokens.token import Cryptoki, TokenThreads, softhsm
+from signer.vault.tokens.modules import softhsm
+from signer.vault.tokens.token import TokenThreads
 
 PIN = "correct horse"
 LABEL = KeyAlgorithm.EC_P256

@@ -18,8 +18,11 @@ from pkcs11 import Attribute
 from core.errors import ConfigurationError, HaltIssuance, TransientError
 from core.settings import Settings
 from signer.vault.tokens import algorithms, keys
+from signer.vault.tokens.cryptoki import Cryptoki
 from signer.vault.tokens.keys import Key, KeyAlgorithm
-from signer.vault.tokens.token import Cryptoki, Module, Session, TokenThreads, softhsm
+from signer.vault.tokens.modules import Module, softhsm
+from signer.vault.tokens.session import Session
+from signer.vault.tokens.token import TokenThreads
 
 MODULE = Path(Settings().vault.module)
 PIN = "correct horse"
@@ -130,7 +133,8 @@ def test_a_module_that_was_initialised_without_locks_is_refused(tmp_path: Path) 
         import pkcs11
         from pathlib import Path
         from core.errors import HaltIssuance
-        from signer.vault.tokens.token import Cryptoki, softhsm
+        from signer.vault.tokens.cryptoki import Cryptoki
+        from signer.vault.tokens.modules import softhsm
         here = Path({str(tmp_path)!r})
         module = softhsm(Path({str(MODULE)!r}), here / "tokens", here / "conf")
         import os; os.environ.update(module.environment)
@@ -155,7 +159,8 @@ def test_a_wrong_pin_is_told_with_its_remedy(tmp_path: Path) -> None:
         f"""
         from pathlib import Path
         from core.errors import ConfigurationError
-        from signer.vault.tokens.token import Cryptoki, softhsm
+        from signer.vault.tokens.cryptoki import Cryptoki
+        from signer.vault.tokens.modules import softhsm
         here = Path({str(tmp_path)!r})
         cryptoki = Cryptoki(softhsm(Path({str(MODULE)!r}), here / "tokens", here / "conf"))
         serial = cryptoki.make_token("test", "so pin of the test", "right")

@@ -12,9 +12,10 @@ import pytest
 from core.errors import ConfigurationError, HaltIssuance
 from core.settings import ModuleKind, Settings
 from signer.vault.tokens import algorithms, keys, wrapping
+from signer.vault.tokens.cryptoki import Cryptoki
 from signer.vault.tokens.custody import Custody
 from signer.vault.tokens.keys import KeyAlgorithm
-from signer.vault.tokens.token import Cryptoki, softhsm
+from signer.vault.tokens.modules import softhsm
 from signer.vault.tokens.wrapping import Backup
 from tests.signer.vault.tokens.modules import KINDS, found
 
