@@ -21,7 +21,7 @@ from signer.vault.service import PREPARED_LIFETIME
 from signer.vault.templates.precertificates import FINAL_WITHIN
 from signer.vault.templates.profiles import from_settings
 from signer.vault.tokens import algorithms
-from tests.signer.vault.judgement.test_evidence import (
+from tests.signer.vault.judgement.statements import (
     NAME,
     attempt,
     control_seen,
