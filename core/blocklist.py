@@ -44,6 +44,8 @@ class _Table:
         try:
             if status.st_size % RECORD:
                 raise _wrong(path, f"its size is no multiple of {RECORD} octets")
+            if not self.records:
+                raise _wrong(path, "it holds no key")
             self._must_be_sorted()
         except BaseException:
             self.close()
@@ -79,8 +81,8 @@ class _Table:
 class Blocklist:
     """The list in the file `path`; an empty one without.
 
-    Raises `ConfigurationError` when the file is missing, cut off or not sorted.  Checking a million records
-    takes a fifth of a second.
+    Raises `ConfigurationError` when the file is missing, empty, cut off or not sorted.  Checking a million
+    records takes a fifth of a second.
     """
 
     def __init__(self, path: str = "") -> None:

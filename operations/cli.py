@@ -18,6 +18,7 @@ import typer
 from core import checks, today
 from core.clock import SystemClock
 from core.errors import ConfigurationError
+from core.settings import CtMode
 from operations.commands import (
     activation,
     ceremony,
@@ -104,6 +105,10 @@ def check_config(given: Reporting) -> None:
         print(f"warning: {sentence}", file=sys.stderr)
     if not settings.mpic.listen:  # a perspective's own host has no token
         check_prerequisites(settings, invocation.directory())
+    if settings.ct.mode is CtMode.ON:
+        from signer.ct import log_list
+
+        log_list.load(settings.ct)  # without it a CA runs and answers, and issues nothing
     if settings.redis.url:
         from core.ephemeral.redis.standing import examine
 

@@ -53,7 +53,10 @@ def test_badkeys_itself_finds_the_same_keys(tmp_path: Path, monkeypatch: pytest.
 
 
 @settings(max_examples=50)
-@given(st.sets(st.binary(min_size=HASH, max_size=HASH), max_size=40), st.binary(min_size=HASH, max_size=HASH))
+@given(
+    st.sets(st.binary(min_size=HASH, max_size=HASH), min_size=1, max_size=40),
+    st.binary(min_size=HASH, max_size=HASH),
+)
 def test_the_search_agrees_with_a_set(
     tmp_path_factory: pytest.TempPathFactory, hashes: set[bytes], other: bytes
 ) -> None:
@@ -68,6 +71,7 @@ def test_the_search_agrees_with_a_set(
 
 WRONG = {
     "missing": (None, "No such file"),
+    "empty, as a download that failed leaves it": (b"", "holds no key"),
     "cut off": (b"a" * 31, "multiple"),
     "unsorted": (b"b" * 16 + b"a" * 16, "not sorted"),
     "unsorted late": (b"".join(b"%016d" % each for each in range(70000)) + b"0" * 16, "not sorted"),

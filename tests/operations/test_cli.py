@@ -33,6 +33,12 @@ def test_an_unknown_setting_is_refused_by_name(tmp_path: Path) -> None:
     assert "Traceback" not in found.output
 
 
+def test_check_config_says_that_there_is_no_log_list(tmp_path: Path) -> None:
+    words = ("check-config", "--data", str(tmp_path / "d"), "--set", "vault.module=/bin/sh")
+    found = run(*words, "--set", "ct.mode=on", "--set", f"ct.log_list={tmp_path}/log_list.json")
+    assert (found.exit_code, "ct.log_list" in found.stderr) == (3, True), found.output
+
+
 def test_check_config_shows_the_settings_in_force(tmp_path: Path) -> None:
     words = ("check-config", "--data", str(tmp_path / "d"), "--set", "vault.module=/bin/sh", "--json")
     found = run(*words, "--set", "status.crl_delay=7", "--set", 'metrics.listen=["127.0.0.1:1"]')
