@@ -113,7 +113,7 @@ class _Story:
                     print(f"  {line.strip()}".replace(f"{self._place}/", ""))
                 shown += 1
                 if "The CA is running" in line:
-                    print("  ✓ its processes run: vault, perspective, app, status")
+                    print("  ✓ its processes run: vault, perspective, app, keeper, status")
                     return ca
             if ca.poll() is not None or time.monotonic() > deadline:
                 ca.kill()

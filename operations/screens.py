@@ -5,8 +5,11 @@ Must never: show a secret, or a command that does not work when pasted.
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 from core.data_directory import DataDirectory
 from core.settings import Rules, Settings
@@ -67,8 +70,17 @@ def _test_sites(settings: Settings) -> list[str]:
     return [f"  test sites    {found[0].url}   ({statuses}; {' and '.join(settings.test_sites.families)})"]
 
 
-def running_screen(settings: Settings, data: DataDirectory, isolation: Isolation) -> str:
-    """The screen after a start."""
+def _status_command(arguments: Sequence[str]) -> str:
+    """`acme-server status` of this environment, with the settings that `run` has."""
+    options = [shlex.join(arguments[at : at + 2]) for at in range(0, len(arguments), 2)]
+    program = shlex.quote(str(Path(sys.executable).with_name("acme-server")))
+    return " \\\n      ".join((f"{program} status", *options))
+
+
+def running_screen(
+    settings: Settings, data: DataDirectory, isolation: Isolation, arguments: Sequence[str]
+) -> str:
+    """The screen after a start; `arguments` are the options of the `run` that it belongs to."""
     walls = "each its own system user" if isolation.on else f"not isolated: {isolation.reason}"
     lines = [
         "",
@@ -91,4 +103,5 @@ def running_screen(settings: Settings, data: DataDirectory, isolation: Isolation
             "",
             f"    {certbot_command(settings, data, name)}",
         ]
-    return "\n".join([*lines, ""])
+    lines += ["", "  See how it stands (every command needs the settings of `run`):", ""]
+    return "\n".join([*lines, f"    {_status_command(arguments)}", ""])

@@ -201,7 +201,7 @@ async def _supervise(
         if not starting.done():
             return Exit.DONE
         starting.result()
-        say(running_screen(settings, data, walls))
+        say(running_screen(settings, data, walls, invocation.arguments()))
         keepers = [asyncio.create_task(family.keep(child)) for child in children.of(settings)]
         keepers.append(asyncio.create_task(vault_notice.tell(data, say)))
         await stopped

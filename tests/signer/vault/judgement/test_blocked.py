@@ -61,7 +61,7 @@ async def test_what_was_prepared_before_its_key_was_blocked_is_not_signed(world:
 
 async def test_what_was_prepared_before_its_key_was_listed_is_not_signed(tmp_path: Path) -> None:
     path = tmp_path / "list.dat"
-    path.write_bytes(b"")
+    path.write_bytes(b"another key    \x07")
     made = _world(tmp_path, Settings(ca=Ca(rules=Rules.PUBLIC)))
     listed = Blocklist(str(path))
     made.service._refused_keys = RefusedKeys(frozenset(), made.journal, listed)
