@@ -13,12 +13,15 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
+from cryptography.hazmat.primitives.serialization import Encoding
+
 from core.clock import Clock
 from core.randomness import Randomness
 from operations.watch.checks import acme, crl, documents, manifest, ocsp, sites
 from operations.watch.checks.crl import ReadCrl
 from operations.watch.fetch import PATIENCE, Fetcher
 from operations.watch.finding import Finding, State, Wrong, plain
+from operations.watch.kept import Kept, keep
 from operations.watch.limits import REVOCATION_SEEN, about
 from operations.watch.memory import Memory
 from operations.watch.scope import Anchor, Issuer, Scope, SiteListed, discover
@@ -72,6 +75,8 @@ class Looking:
         self.believe: Callable[[Scope], None] = lambda scope: None
         self._unassigned = int.from_bytes(randomness.octets(16))
         self.crls: dict[str, ReadCrl] = {}
+        self.kept: Kept | None = None
+        """Where the newest files are kept."""
 
     async def run(
         self, check: str, subject: str, asked: Callable[[], Awaitable[_T]], words: Callable[[_T], str] = str
@@ -109,6 +114,9 @@ class Looking:
         if scope is None:
             return
         self.believe(scope)
+        register = partial(_soon, manifest.register, scope.manifest, self.memory)
+        if await self.run("register", scope.repository, register) is None:
+            self.kept = None  # what was kept is what such a register lacks
         await self._documents(scope)
         await self._crls(scope)
         await self._manifest(scope)
@@ -152,6 +160,8 @@ class Looking:
         gone = crl.compare(found, self.memory)
         self.crls[url] = found
         await self._explain(issuer, gone, len(before.serials) if before else 0)
+        if self.kept is not None:
+            self.kept.put(f"crl/{url.rpartition('/')[2]}", found.crl.public_bytes(Encoding.DER))
         return found
 
     async def _explain(self, issuer: Issuer, gone: list[int], followed: int) -> None:
@@ -174,7 +184,9 @@ class Looking:
     async def _manifest(self, scope: Scope) -> None:
         said, url = scope.manifest, f"{scope.repository}/{manifest.SIGNED}"
         now = self.clock.now()
-        await self.run("manifest", url, partial(_soon, manifest.fresh, said, self.memory, now))
+        fresh = await self.run("manifest", url, partial(_soon, manifest.fresh, said, self.memory, now))
+        if self.kept is not None and fresh is not None:
+            await self.run("kept", url, partial(keep, self.kept, self.fetcher, said))
         await self.run(
             "manifest", manifest.NAME, partial(manifest.unsigned, self.fetcher, scope.repository, said)
         )

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from core.durable import sync_directory
 from operations.watch.finding import State
 
 FOLLOWED = 500
@@ -40,6 +41,15 @@ class SeenCrl:
 
 
 @dataclass(slots=True)
+class SeenRegister:
+    """How far the CA's register had come: revocation version, and number and hash of an audit record."""
+
+    version: int
+    sequence: int
+    hash: str
+
+
+@dataclass(slots=True)
 class Look:
     """One look: when, how it ended, and the names of what was not well."""
 
@@ -57,6 +67,7 @@ class Memory:
     canary_at: int = 0
     ends: dict[str, int] = field(default_factory=dict)
     looks: list[Look] = field(default_factory=list)
+    register: SeenRegister | None = None
 
     def add(self, look: Look) -> None:
         """One more look."""
@@ -106,6 +117,7 @@ def replace(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
     aside.chmod(0o644)  # a web server or node_exporter may read it
     aside.replace(path)
+    sync_directory(path.parent)  # else an older memory could be back after a power failure
 
 
 def _read(found: dict[str, Any]) -> Memory:
@@ -123,4 +135,11 @@ def _read(found: dict[str, Any]) -> Memory:
             Look(int(each["at"]), State(each["state"]), [str(name) for name in each["not_well"]])
             for each in found["looks"]
         ],
+        register=_register(found.get("register")),  # a file of before it was remembered has none
     )
+
+
+def _register(found: dict[str, Any] | None) -> SeenRegister | None:
+    if found is None:
+        return None
+    return SeenRegister(int(found["version"]), int(found["sequence"]), str(found["hash"]))

@@ -25,6 +25,7 @@ from operations.watch import show
 from operations.watch.canary import Canary, fly
 from operations.watch.fetch import Fetcher
 from operations.watch.finding import Finding, State, worst
+from operations.watch.kept import Kept
 from operations.watch.limits import about
 from operations.watch.look import Looking, Wanted
 from operations.watch.memory import Look, load, replace, save
@@ -66,6 +67,7 @@ class Session:
         if state is not None:
             state.mkdir(parents=True, exist_ok=True, mode=0o750)
         self._file = None if state is None else state / "memory.json"
+        self._kept = None if state is None else Kept(state / "kept")
         self.memory, self._damage = load(self._file)
 
     async def once(self) -> list[Finding]:
@@ -86,6 +88,7 @@ class Session:
                 self._randomness,
             )
             looking.believe = lambda scope: _believe(context, scope)
+            looking.kept = self._kept
             if self._damage:
                 looking.findings.append(
                     Finding("memory", str(self._file), State.WARN, self._damage, "nothing")

@@ -25,11 +25,12 @@ _FORGED = "see who publishes there, and that it is the CA's own file"
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What was signed, and by keys of which thumbprints."""
+    """What was signed, and by keys of which thumbprints; `jws` is the whole of it."""
 
     octets: bytes = field(repr=False)
     said: dict[str, Any] = field(repr=False)
     thumbprints: tuple[str, ...]
+    jws: bytes = field(default=b"", repr=False)
 
 
 def read(jws: bytes, pinned: str = "") -> Manifest:
@@ -51,7 +52,7 @@ def read(jws: bytes, pinned: str = "") -> Manifest:
             f"the manifest is signed by {', '.join(thumbprints)}, and not by the pinned {pinned}",
             "ask the CA by another way whether it changed its manifest key; believe nothing until then",
         )
-    return Manifest(octets, said, thumbprints)
+    return Manifest(octets, said, thumbprints, jws)
 
 
 def _checked(payload: str, signature: dict[str, Any]) -> str:

@@ -143,6 +143,10 @@ class PaperCa:
         self.manifest_key = ec.generate_private_key(ec.SECP256R1())
         self.manifest_typ = "acme-server-repository-manifest+json"
         self.manifest_number = 100
+        self.register: dict[str, Any] = {
+            "revocation_version": 70,
+            "audit": {"sequence": 900, "hash": "aa"},
+        }
         self.manifest_this, self.manifest_next = self.now - HOUR, self.now + 2 * DAY
         self.listed: dict[str, set[int]] = {"issued": set(), "revoked": set()}
         self.bend: Callable[[dict[str, Any]], None] = lambda said: None
@@ -236,11 +240,16 @@ class PaperCa:
                 {**self._file("/crl/root-0.crl", self._root_crl), "number": 1},
             ],
             "documents": [self._file("/cps/cp-cps-1.0.en.md", CPS)],
+            "register": self.register,
             "days": {
+                "history": self._file("/history.jsonl", b""),
                 "open": {
-                    kind: {"list": self._file(f"/{kind}.jsonl", self._list(kind))}
-                    for kind in ("issued", "revoked")
-                }
+                    "date": "2026-11-30",
+                    **{
+                        kind: {"list": self._file(f"/{kind}.jsonl", self._list(kind))}
+                        for kind in ("issued", "revoked")
+                    },
+                },
             },
             "ocsp": f"{self.url}/ocsp",
             "terms": {"url": f"{self.url}/cps/"},
@@ -326,6 +335,7 @@ class PaperCa:
         known = {
             "/": Page(b"<p>home</p>", "text/html"),
             "/cps/": Page(b"<p>cps</p>", "text/html"),
+            "/history.jsonl": Page(b"", "application/jsonl"),
             "/manifest.json": Page(payload, "application/json"),
             "/manifest.jws": Page(self.jws(payload), "application/jose+json"),
             "/cps/cp-cps-1.0.en.md": Page(CPS),

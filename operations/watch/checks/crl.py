@@ -116,7 +116,7 @@ def compare(crl: ReadCrl, memory: Memory) -> list[int]:
         raise Wrong(
             f"the CRLNumber fell from {before.number} to {crl.number}",
             "an older file is served (a restored backup, a cache, one of several servers): find which, and "
-            "publish the newest",
+            "publish the newest; if the CA itself was put back: acme-server reconcile --restored",
         )
     if before is not None and crl.number == before.number and crl.this_update != before.this_update:
         raise Wrong(

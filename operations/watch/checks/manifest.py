@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -16,7 +16,7 @@ from operations.watch.checks.crl import ReadCrl
 from operations.watch.fetch import MIB, Fetcher
 from operations.watch.finding import State, Wrong, plain
 from operations.watch.limits import CLOCKS_DIFFER, THIRD, about
-from operations.watch.memory import Memory
+from operations.watch.memory import Memory, SeenRegister
 from operations.watch.signed import Manifest
 
 NAME, SIGNED = "manifest.json", "manifest.jws"
@@ -25,6 +25,11 @@ LIST_OCTETS = 8 * MIB
 """A larger list is not read: a sample of the day is enough."""
 
 _STALE = "see why the CA publishes none: its log, its vault, its clock, the disk, the cache in front"
+RESTORED = (
+    "a backup was put back, and the CA has not noticed: `acme-server reconcile --restored` on its host "
+    "closes it; then bring what this watch has kept (docs/operations.md, After a restore)"
+)
+_TOLD = "see that somebody knows of it; nothing else is to be done, and the next look is silent"
 _ALTERED = "publish the CA's own file again, and find out who changed it"
 
 
@@ -56,6 +61,34 @@ def fresh(manifest: Manifest, memory: Memory, now: int) -> str:
     if left < (next_update - this_update) / THIRD:
         raise Wrong(f"the manifest is {about(age)} old and ends in {about(left)}", _STALE, State.WARN)
     return f"number {sequence}, {about(age)} old, by {', '.join(manifest.thumbprints)}"
+
+
+def register(manifest: Manifest, memory: Memory) -> str:
+    """The register has come as far as at the last look.  Raises `Wrong`.
+
+    Its number rises with the time, also of a CA that was put back from a backup with all that it has; what it
+    says of its register does not.  One that was reconciled goes on above every version that was seen.
+    """
+    try:
+        told = manifest.said["register"]
+        version, sequence = int(told["revocation_version"]), int(told["audit"]["sequence"])
+        seen = SeenRegister(version, sequence, str(told["audit"]["hash"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise Wrong("the manifest does not tell how far the register has come", _ALTERED) from error
+    before = memory.register
+    words = f"revocation version {version}, audit record {sequence}"
+    if before is not None:
+        was = f"revocation version {before.version}, audit record {before.sequence}"
+        fell = (version, sequence) < (before.version, before.sequence)
+        if fell or (replace(seen, hash="") == replace(before, hash="") and seen.hash != before.hash):
+            raise Wrong(f"the register is behind, or another one: {words}; it was at {was}", RESTORED)
+        memory.register = seen
+        if sequence < before.sequence:
+            raise Wrong(
+                f"the register was restored, and reconciled: {words}; {was} before", _TOLD, State.WARN
+            )
+    memory.register = seen
+    return words
 
 
 async def unsigned(fetcher: Fetcher, repository: str, manifest: Manifest) -> str:

@@ -11,6 +11,7 @@ from core.randomness import SystemRandomness
 from operations.subscriber.local_names import connector
 from operations.watch.fetch import Fetcher
 from operations.watch.finding import Finding, State
+from operations.watch.kept import Kept
 from operations.watch.look import Looking, Wanted
 from operations.watch.memory import Memory
 from operations.watch.scope import Anchor, digest
@@ -26,6 +27,7 @@ class Watching:
         self.memory = Memory()
         self.patience = 10.0
         self.manifest_key = ""
+        self.kept: Kept | None = None
 
     async def look(self) -> list[Finding]:
         async with aiohttp.ClientSession(connector=connector(True)) as http:
@@ -34,6 +36,7 @@ class Watching:
             looking = Looking(
                 wanted, Fetcher(http, clock, self.patience), self.memory, clock, SystemRandomness()
             )
+            looking.kept = self.kept
             await looking.everything()
         return looking.findings
 

@@ -18,7 +18,7 @@ async def test_of_a_ca_that_is_well_the_watch_says_so(watching: Watching) -> Non
     found = await watching.look()
     assert [each for each in found if each.state is not State.OK] == []
     assert {each.check for each in found} == {
-        *("repository", "page", "read-only", "issuer", "chain", "crl"),
+        *("repository", "register", "page", "read-only", "issuer", "chain", "crl"),
         *("manifest", "manifest-files", "manifest-crls", "manifest-list"),
         *("ocsp-unassigned", "ocsp-and-crl", "site-valid", "site-revoked", "site-expired"),
         *("acme-directory", "acme-nonces", "acme-renewal-info"),
