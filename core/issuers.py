@@ -11,7 +11,7 @@ from functools import lru_cache
 from cryptography import x509
 
 from core.database import Rows, Transaction
-from core.errors import CaError
+from core.errors import CaError, ConfigurationError
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Issuer:
 
 
 def put_issuer(tx: Transaction, issuer: Issuer) -> None:
-    """Add an issuer; one that is known already may only gain CRL shards.  Raises: `CaError` otherwise."""
+    """Add an issuer; one that is known already may only gain CRL shards.  Raises: `CaError`."""
     known = issuer_by_id(tx, issuer.id)
     if known is None:
         tx.execute(
@@ -47,16 +47,21 @@ def put_issuer(tx: Transaction, issuer: Issuer) -> None:
             f"issuer {issuer.id} is known with another certificate or use: "
             "a new certificate needs a new issuer id, and a data directory belongs to one hierarchy"
         )
-    if issuer.crl_shards < known.crl_shards:
-        raise CaError(
-            f"issuer {issuer.id} has {known.crl_shards} CRL shards and certificates that name them: "
-            "status.crl_shards and status.issuer_crl_shards may rise but never fall"
-        )
+    must_not_lose_shards(known, issuer.crl_shards)
     tx.execute(
         "UPDATE issuers SET chain = ?, crl_shards = ? WHERE id = ?",
         (issuer.chain, issuer.crl_shards, issuer.id),
     )
     tx.audit("issuer-changed", "system", {"id": issuer.id, "shards": issuer.crl_shards})
+
+
+def must_not_lose_shards(known: Issuer, crl_shards: int) -> None:
+    """Raises: `ConfigurationError` for fewer CRL shards than certificates name."""
+    if crl_shards < known.crl_shards:
+        raise ConfigurationError(
+            f"issuer {known.id} has {known.crl_shards} CRL shards and certificates that name them: "
+            "status.crl_shards and status.issuer_crl_shards may rise but never fall"
+        )
 
 
 def issuer_by_id(rows: Rows, id: str) -> Issuer | None:

@@ -16,6 +16,13 @@ MAX_DESCRIPTION = 300
 """Characters: clients show it in a line or two."""
 
 
+LEAST_VALIDITY = 300
+"""Seconds: a certificate begins a minute before it is signed (signer/drawing.py), and has to arrive yet."""
+
+MOST_VALIDITY = 20 * 365 * DAY
+"""Seconds: no certificate outlives its issuing CA, and no key of one is older (CPS 6.3.2)."""
+
+
 def undated(settings: Settings) -> None:
     """Require what holds at any time.  Raises: `ConfigurationError` for the first thing that does not."""
     if not settings.profiles:
@@ -55,6 +62,13 @@ def dated(settings: Settings, name: str, at: int) -> None:
 
 
 def _written(key: str, profile: Profile) -> None:
+    if not LEAST_VALIDITY <= profile.validity <= MOST_VALIDITY:
+        raise wrong(
+            f"{key}.validity",
+            profile.validity,
+            f"write {LEAST_VALIDITY} to {MOST_VALIDITY} s: a shorter one is over before it is used, and no "
+            "issuing CA outlives a longer one",
+        )
     if not profile.identifiers:
         raise wrong(f"{key}.identifiers", "[]", 'list what it may certify: ["dns"], ["ip"] or both')
     for each in profile.identifiers:

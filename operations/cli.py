@@ -17,8 +17,9 @@ import typer
 
 from core import checks, today
 from core.clock import SystemClock
-from core.errors import ConfigurationError
+from core.errors import ConfigurationError, TransientError
 from core.settings import CtMode
+from operations import prerequisites
 from operations.commands import (
     activation,
     ceremony,
@@ -104,7 +105,15 @@ def check_config(given: Reporting) -> None:
     for sentence in today.coming(settings, now):
         print(f"warning: {sentence}", file=sys.stderr)
     if not settings.mpic.listen:  # a perspective's own host has no token
-        check_prerequisites(settings, invocation.directory())
+        directory = invocation.directory()
+        check_prerequisites(settings, directory)
+        try:
+            warnings = prerequisites.made(settings, directory, SystemClock())
+        except (PermissionError, TransientError) as error:
+            print(f"note: not compared with the CA in {directory.root} ({error}): be root", file=sys.stderr)
+        else:
+            for sentence in warnings:
+                print(f"warning: {sentence}", file=sys.stderr)
     if settings.ct.mode is CtMode.ON:
         from signer.ct import log_list
 

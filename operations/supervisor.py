@@ -31,7 +31,7 @@ from core.errors import CaError, ConfigurationError
 from core.high_risk import HighRisk
 from core.settings import Settings
 from core.today import coming
-from operations import children, isolation, vault_notice
+from operations import children, isolation, prerequisites, vault_notice
 from operations.children import Child, ChildFailed, Children, unfollowed
 from operations.process import Exit
 from operations.screens import running_screen
@@ -86,6 +86,7 @@ def run(invocation: Invocation, say: Say, clock: Clock, crash_at: str = "") -> i
         say(f"WARNING: {sentence}")
     data = invocation.directory()
     check_prerequisites(settings, data)
+    prerequisites.made(settings, data, clock)
     data.run.mkdir(parents=True, exist_ok=True)
     with alone(data):
         walls = isolation.decide(settings, data)
@@ -118,6 +119,7 @@ def check_prerequisites(settings: Settings, data: DataDirectory) -> None:
     Blocklist(settings.ca.blocklist).close()
     HighRisk(settings.ca.high_risk)
     practice.load(settings.ca.practice)
+    prerequisites.files(settings, data)
     perspectives = (
         data.perspective_socket(one.code) for one in settings.validation.perspectives if not one.url
     )

@@ -43,7 +43,7 @@ from core.high_risk import HighRisk
 from core.jobs import Handler, JobRunner, hasten
 from core.randomness import Randomness
 from core.settings import CtMode, Settings
-from operations import observation
+from operations import observation, prerequisites
 from operations.alarms.deadlines import DeadlineWatch
 from operations.alarms.perspectives import PerspectiveWatch
 from operations.alarms.reports import ReportWatch
@@ -100,11 +100,7 @@ async def serve(
     Raises: `ConfigurationError` and other `CaError` at start, with the remedy; what a loop that must not end
     raised, later.
     """
-    if settings.deployment.production and not clock.synchronised():
-        raise ConfigurationError(
-            "the kernel says that no time service disciplines the clock, which production needs: start one "
-            "(chrony, systemd-timesyncd) and wait until it has taken hold"
-        )
+    prerequisites.must_have_time(settings, clock)
     urls = Urls(settings)
     async with contextlib.AsyncExitStack() as closing:
         copy = AuditCopy(data.audit)
@@ -376,12 +372,7 @@ def _must_fit(description: Description, settings: Settings) -> None:
             f"ca.rules = {settings.ca.rules.value!r}, but this CA was made under {description.rules!r} rules "
             "and its hierarchy seals that: set it back, or make a new CA in another --data"
         )
-    wanted = {perspective.code for perspective in settings.validation.perspectives}
-    if wanted != set(description.perspectives):
-        raise ConfigurationError(
-            f"validation.perspectives names {sorted(wanted)}, but the vault believes "
-            f"{sorted(description.perspectives)}: their keys are pinned at the ceremony"
-        )
+    prerequisites.must_be_pinned(settings, description.perspectives)
 
 
 async def _until_broken(database: Database, data: DataDirectory) -> None:

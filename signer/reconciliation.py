@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from cryptography import x509
@@ -66,14 +66,7 @@ class Reconciliation:
 
     async def put_issuers(self, description: Description) -> None:
         """Enter the vault's issuers.  Raises `ConfigurationError` for CRL shards of no issuer."""
-        known = {info.id for info in description.issuers}
-        for issuer_id in self._settings.status.issuer_crl_shards:
-            if issuer_id not in known:
-                raise wrong(
-                    f"status.issuer_crl_shards.{issuer_id}",
-                    self._settings.status.issuer_crl_shards[issuer_id],
-                    f"there is no such issuer; there are {', '.join(sorted(known))}",
-                )
+        shards_must_be_of_issuers(self._settings, {info.id for info in description.issuers})
         found = [
             issuers.Issuer(
                 id=info.id,
@@ -211,6 +204,17 @@ class _Unknown:
 
     intent: JournalEntry
     recalled: Recalled
+
+
+def shards_must_be_of_issuers(settings: Settings, known: Collection[str]) -> None:
+    """Raises `ConfigurationError` for CRL shards of an issuer that there is not."""
+    for issuer_id, shards in settings.status.issuer_crl_shards.items():
+        if issuer_id not in known:
+            raise wrong(
+                f"status.issuer_crl_shards.{issuer_id}",
+                shards,
+                f"there is no such issuer; there are {', '.join(sorted(known))}",
+            )
 
 
 def _insert(tx: Transaction, unknown: Iterable[_Unknown]) -> None:

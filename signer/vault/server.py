@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from core.blocklist import Blocklist
 from core.clock import Clock, keep_time
 from core.data_directory import DataDirectory
-from core.errors import ConfigurationError, HaltIssuance
+from core.errors import HaltIssuance
 from core.evidence import key_id
 from core.randomness import Randomness
 from core.rpc import Allow, Peer, RpcServer
@@ -104,7 +104,7 @@ async def serve(
     harden(settings)
     sealed = data.hierarchy.read_bytes() if hierarchies.exists(data) else b""
     hierarchy = hierarchies.load(data, settings)
-    _must_have_people(settings, hierarchy)
+    hierarchies.must_have_people(settings, hierarchy)
     token = hierarchy.token(TokenRole.ISSUING)
     approval.must_be_approved(settings, token.facts, modules.HABITS[settings.vault.module_kind])
     async with contextlib.AsyncExitStack() as opened:
@@ -205,14 +205,6 @@ def policy(roles: Mapping[int, str], own_uid: int) -> Allow:
         return roles.get(peer.uid) in CALLERS.get(method, frozenset())
 
     return allow
-
-
-def _must_have_people(settings: Settings, hierarchy: Hierarchy) -> None:
-    if settings.deployment.production and hierarchy.activation is None:
-        raise ConfigurationError(
-            "deployment.production: this CA's PIN lies in a file, and in production none lies on any disk "
-            "(BR 6.2.8): hold a ceremony with people (acme-server ceremony) in another --data"
-        )
 
 
 def _say_how_it_opens(lock: Lock, activation: Activation) -> None:

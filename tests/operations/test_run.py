@@ -142,6 +142,6 @@ def test_a_base_url_that_accounts_are_bound_to_cannot_change(ca: RunningCa) -> N
     refused = subprocess.run(ca.command("run"), capture_output=True, text=True, timeout=120, check=False)
     with sqlite3.connect(ca.data / "ca.sqlite") as database:
         database.execute("DELETE FROM facts WHERE name = 'base_url'")
-    assert refused.returncode == Exit.REFUSED
+    assert refused.returncode == Exit.CONFIGURATION
     assert "https://elsewhere.example" in refused.stderr
     assert "Traceback" not in refused.stderr

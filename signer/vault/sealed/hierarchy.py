@@ -57,6 +57,15 @@ def load(data: DataDirectory, settings: Settings) -> Hierarchy:
     return hierarchy
 
 
+def must_have_people(settings: Settings, hierarchy: Hierarchy) -> None:
+    """In production people share the PIN.  Raises `ConfigurationError`."""
+    if settings.deployment.production and hierarchy.activation is None:
+        raise ConfigurationError(
+            "deployment.production: this CA's PIN lies in a file, and in production none lies on any disk "
+            "(BR 6.2.8): hold a ceremony with people (acme-server ceremony) in another --data"
+        )
+
+
 async def must_not_be_older(journal: Journal, hierarchy: Hierarchy, path: Path) -> None:
     """That no older seal was put back in the place of a newer one; the newest is remembered.
 
