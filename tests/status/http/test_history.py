@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core import certificates
+from core import revocations
 from core.clock import FakeClock
 from core.data_directory import DataDirectory
 from core.database import Reader
@@ -125,8 +125,8 @@ async def _act(house: Any, keeper: Any, reader: Moody, kind: str, argument: int,
             if kind == "revoke":
                 await house.revoke(serial, 4)
             else:
-                await house.database.write(lambda tx: certificates.upgrade_reason(tx, serial, "a test"))
-        except (certificates.AlreadyRevoked, certificates.UnknownCertificate):
+                await house.database.write(lambda tx: revocations.upgrade_reason(tx, serial, "a test"))
+        except (revocations.AlreadyRevoked, revocations.UnknownCertificate):
             pass
     elif kind == "forget" and not behind:
         newest = "(SELECT MAX(version) FROM revocations)"
@@ -154,5 +154,5 @@ async def _compare(fast: Served, anew: Served, reader: Moody, serial: bytes) -> 
         return
     anew.front.ready.clear()
     assert first == await anew.raw(serial)
-    if not moody and certificates.revocation_of(reader, serial) is not None:
+    if not moody and revocations.of(reader, serial) is not None:
         assert await fast.word(serial) in ("REVOKED", "TRY_LATER")
