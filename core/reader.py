@@ -72,6 +72,16 @@ class Reader:
         except sqlite3.OperationalError as error:
             raise self._judge(error) from error
 
+    def plain(self, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """All rows as tuples, which is faster where a million are read."""
+        try:
+            self._require_reading(sql)
+            cursor = self._connection.cursor()
+            cursor.row_factory = None
+            return cursor.execute(sql, parameters).fetchall()
+        except sqlite3.OperationalError as error:
+            raise self._judge(error) from error
+
     def one(self, sql: str, parameters: Sequence[Any] = ()) -> Row | None:
         """The first row, or None."""
         try:

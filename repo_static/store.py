@@ -16,7 +16,7 @@ import gzip
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,9 @@ from core.errors import CaError
 
 Guard = Callable[[bytes | None], None]
 """Looks at the content published now (None: nothing) and raises `NotPublished` when it must stay."""
+
+FileGuard = Callable[[BinaryIO | None], None]
+"""The same, for a file of which it need not read all."""
 
 _SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 # No leading dot: hidden names are for our own temporary files, which the server never shows.
@@ -97,6 +100,21 @@ class Store:
                 file.write(content)
         self._pack(path, content)
         return published != content
+
+    def put(self, name: str, pieces: Iterable[bytes], guard: FileGuard) -> None:
+        """Publish these octets as `name`, whatever stood there; they are not put together in memory.
+
+        For what is large, differs each time, and has no packed variant: CRLs.  Raises as `replace`.
+        """
+        path = self._path(name)
+        try:
+            with path.open("rb") as published:
+                guard(published)
+        except FileNotFoundError:
+            guard(None)
+        _make_directories(self.root, path.parent)
+        with _written_durably(path) as file:
+            file.writelines(pieces)
 
     def grow(self, name: str, keep: Extent, more: bytes) -> Extent:
         """Publish the octets `keep` of `name` with `more` behind them, and nothing of what else was there.

@@ -12,7 +12,6 @@ BR 4.3.1.1, 4.3.1.2, 5.4.1; CPS 4.3, 5.4.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from signer.vault.templates.authority import Issuer
 from signer.vault.tokens import algorithms
 from signer.vault.tokens.faults import Fault, TokenTrouble
 from signer.vault.tokens.keys import Key
+from signer.vault.tokens.message import Data, Message
 from signer.vault.tokens.token import TokenThreads
 
 _STEPS = {Kind.PRECERTIFICATE_INTENT: "5", Kind.INTENT: "8"}
@@ -175,29 +175,27 @@ class Signer:
         self, by: IssuingKey, shard: int, number: int, before: bytes, entries: Sequence[bytes], after: bytes
     ) -> api.SignedCrl:
         """The CRL whose TBSCertList is these octets.  Raises `Refused` when `number` does not rise."""
+        tbs = Message(before, *entries, after)
+        # In a thread, as whatever hashes so much: others have their turn meanwhile.
+        digest = await asyncio.to_thread(tbs.digest, "sha256")
         last = self._journal.last_crl_number(by.issuer.id, shard)
         if number <= last:
             raise Refused("crl.number", f"CRL number {number} of {by.issuer.id}-{shard} follows {last}")
         issuance_id = crl_issuance_id(by.issuer.id, shard, number)
-        tbs = b"".join((before, *entries, after))
         with self._use_of_a_key() as tokens:
+            # No await since the number was looked at: the journal knows it before anybody else can ask.
             await self._journal.append(
-                Kind.CRL_INTENT,
-                issuance_id=issuance_id,
-                issuer_id=by.issuer.id,
-                tbs=hashlib.sha256(tbs).digest(),
+                Kind.CRL_INTENT, issuance_id=issuance_id, issuer_id=by.issuer.id, tbs=digest
             )
             signature = await tokens.sign(by.key, tbs)
             _must_verify(by.key, signature, tbs)
             signed = crl.signed(before, len(tbs), after, by.issuer.algorithm.identifier, signature)
-            digest = hashlib.sha256(signed.before[: -len(before)])
-            digest.update(tbs)
-            digest.update(signed.after[len(after) :])
+            whole = Message(signed.before, *entries, signed.after)
             await self._journal.append(
                 Kind.CRL,
                 issuance_id=issuance_id,
                 issuer_id=by.issuer.id,
-                certificate=digest.digest(),
+                certificate=await asyncio.to_thread(whole.digest, "sha256"),
             )
         return signed
 
@@ -291,7 +289,7 @@ def _must_be_what_was_meant(certificate: bytes, tbs: bytes, serial: bytes, by: I
     _must_verify(by.key, parsed.signature, tbs)
 
 
-def _must_verify(key: Key, signature: bytes, data: bytes) -> None:
+def _must_verify(key: Key, signature: bytes, data: Data) -> None:
     try:
         algorithms.verify(key.public_key, signature, data)
     except ValueError as error:

@@ -16,11 +16,11 @@ import hashlib
 from bisect import bisect_left
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
-from functools import cache
 
 from core import der, revocations
-from core.database import Reader, Row
+from core.database import Reader
 from status.crl import parts
+from status.crl.kept import Kept
 from status.crl.scopes import Published, Scope
 
 BLOCK = 1024
@@ -28,8 +28,6 @@ BLOCK = 1024
 
 _TOP = b"\xff" * 21
 """Above every serial number: they have at most 20 octets."""
-
-_DAY = 86400
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +95,13 @@ async def _read(
     # whatever had not expired at the last CRL is on this one, and whatever the last one did not yet have.
     unexpired_at, version = (0, 0) if last is None else (last.this_update, last.revocation_version)
     while True:
-        rows = reader.all(_SQL, (scope.issuer_id, scope.shard, low, high, unexpired_at, version, 2 * BLOCK))
+        rows = reader.plain(_SQL, (scope.issuer_id, scope.shard, low, high, unexpired_at, version, 2 * BLOCK))
         if len(rows) < 2 * BLOCK:
             if rows:
                 yield _block(rows, high)
             return
         for page in (rows[:BLOCK], rows[BLOCK:]):
-            low = page[-1]["serial"]
+            low = page[-1][0]
             yield _block(page, low)
         await asyncio.sleep(0)  # the front goes on meanwhile
 
@@ -115,48 +113,52 @@ _SQL = (
 
 
 def _changed(reader: Reader, scope: Scope, version: int) -> list[bytes]:
-    found = reader.all(
-        "SELECT serial FROM revocations WHERE version > ? AND issuer_id = ? AND crl_shard = ?",
-        (version, scope.issuer_id, scope.shard),
+    # Whatever changes a row makes it unpublished, and it stays so until a CRL with it is public.  So few are
+    # looked at, and not all that were revoked in other shards since, or ever in this one.
+    found = reader.plain(
+        "SELECT serial FROM revocations"
+        " WHERE issuer_id = ? AND crl_shard = ? AND published_at IS NULL AND version > ?",
+        (scope.issuer_id, scope.shard, version),
     )
-    return [row["serial"] for row in found]
+    return [serial for (serial,) in found]
 
 
-def _block(rows: list[Row], bound: bytes) -> Block:
-    said = [tuple(row) for row in rows]
-    octets = encoded(said)
-    parts.must_say(octets, said)
+def _block(rows: list[parts.Entry], bound: bytes) -> Block:
+    octets = encoded(rows)
+    parts.must_say(octets, rows)
     return Block(octets, hashlib.sha256(octets).digest(), len(rows), bound)
 
 
-def encoded(rows: Iterable[tuple[bytes, int, int]]) -> bytes:
+def encoded(rows: Iterable[parts.Entry]) -> bytes:
     """Entries of (serial number, time of revocation in POSIX seconds, reason code or 0), side by side."""
-    made = []
+    made: list[bytes] = []
     for serial, revoked_at, reason in rows:
-        day, second = divmod(revoked_at, _DAY)
-        rest = _date(day) + _time_of_day(second) + _REASONS[reason]
-        made.append(_header(len(serial), len(rest)) + serial + rest)
+        minute = revoked_at // 60
+        date, extension = _DATES[minute // _MINUTES], _REASONS[reason]
+        header = _HEADERS[len(serial)][len(date) + _TIME_OF_DAY + len(extension)]
+        made += (header, serial, date, _HOURS[minute % _MINUTES], _SECONDS[revoked_at % 60], extension)
     return b"".join(made)
 
 
-@cache
 def _date(day: int) -> bytes:
     """Tag, length and date of a Time."""
-    return der.time(day * _DAY)[: -len(b"000000Z")]
+    return der.time(day * _MINUTES * 60)[:-_TIME_OF_DAY]
 
 
-@cache
-def _time_of_day(second: int) -> bytes:
-    minutes, seconds = divmod(second, 60)
-    return b"%02d%02d%02dZ" % (*divmod(minutes, 60), seconds)
-
-
-@cache
-def _header(serial: int, rest: int) -> bytes:
-    """SEQUENCE and INTEGER with their lengths, for so many octets of serial number and of what follows."""
+def _headers(serial: int) -> Kept[int, bytes]:
+    """SEQUENCE and INTEGER with their lengths, for so many octets of serial number, by those of the rest."""
     integer = der.header(der.INTEGER, serial)
-    return der.header(der.SEQUENCE, len(integer) + serial + rest) + integer
+    return Kept(lambda rest: der.header(der.SEQUENCE, len(integer) + serial + rest) + integer)
 
+
+# Each entry is put together from what stands in small tables, which the processor keeps near: a table of all
+# seconds of a day is too large for that, and costs more than two of hours with minutes and of seconds.
+_MINUTES = 24 * 60
+_TIME_OF_DAY = len(b"hhmmssZ")
+_DATES = Kept(_date)
+_HEADERS = Kept(_headers)
+_HOURS = tuple(b"%02d%02d" % divmod(minute, 60) for minute in range(_MINUTES))
+_SECONDS = tuple(b"%02dZ" % second for second in range(60))
 
 # CRLReason unspecified (0) is said by leaving the extension out (RFC 5280 section 5.3.1).
 _REASONS = {

@@ -13,10 +13,9 @@ RFC 5280 section 5; BR 4.9.5, 4.9.7, 4.10.1, 7.2; docs/adr/0035.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 from collections.abc import Sequence
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from core import metrics
 from core.clock import Clock
@@ -29,6 +28,7 @@ from signer.api import ActivationState, CrlBlocks, CrlRequest, Description, Sign
 from status.crl import forgotten
 from status.crl.check import check, number_of
 from status.crl.entries import Block, Entries
+from status.crl.parts import of_file
 from status.crl.public import PublicCrl, PublicCrls
 from status.crl.scopes import Scope, last_published
 
@@ -81,10 +81,13 @@ class Issuing:
         await self._remember(scope)
         public = self.public.look(scope.name)
         ahead = self._ahead.pop(scope.name, 0)
-        number = await self._database.write(  # (1)
-            lambda tx: _reserve_number(tx, scope, public, ahead), at_any_time=True
+        reserving = asyncio.create_task(  # (1)
+            self._database.write(lambda tx: _reserve_number(tx, scope, public, ahead), at_any_time=True)
         )
-        entries = await self._read(scope)  # (2)
+        try:
+            entries = await self._read(scope)  # (2), while the number becomes durable
+        finally:
+            number = await reserving
         # The time after the entries: none of them is younger than thisUpdate.
         now = self._clock.latest()
         request = CrlRequest(
@@ -104,21 +107,19 @@ class Issuing:
                 self._ahead[scope.name] = 2 * ahead + 1
             raise
         octets = [block.octets for block in entries.blocks]
-        content = signed.whole(octets)
         base_url = self._settings.repository.base_url
-        # (4), (5): in a thread, which reads, hashes and writes without holding up the front.
-        await asyncio.to_thread(check, content, request, scope, base_url, octets)
+        # (4), (5): in a thread, which hashes and writes without holding up the front.
+        digest = await asyncio.to_thread(check, signed, request, scope, base_url, octets)
         await asyncio.to_thread(
-            self._store.replace,
+            self._store.put,
             scope.name,
-            content,
+            (signed.before, *octets, signed.after),
             lambda published: self._guard(published, scope, request, entries.version),
         )
-        digest = (await asyncio.to_thread(hashlib.sha256, content)).digest()
         await self._record(scope, request, entries, digest)  # (6)
         metrics.CRL_SECONDS.observe(self._clock.monotonic() - began)
         _log.info("CRL %s number %d published with %d entries", scope.name, number, entries.count)
-        self._look_at_size(scope, len(content))
+        self._look_at_size(scope, len(signed.before) + entries.octets + len(signed.after))
 
     async def _read(self, scope: Scope) -> Entries:
         """The entries as the register has them now; what is new of them is on its way to the vault."""
@@ -177,7 +178,7 @@ class Issuing:
             _log.critical("%s: %d revocations were forgotten and are entered again", scope.name, len(lost))
             await self._database.write(lambda tx: forgotten.enter(tx, lost, scope.name))
 
-    def _guard(self, published: bytes | None, scope: Scope, request: CrlRequest, version: int) -> None:
+    def _guard(self, published: BinaryIO | None, scope: Scope, request: CrlRequest, version: int) -> None:
         """Raises `NotPublished` when what is public is newer than what we are about to put in its place."""
         if published is not None and _number(published) >= request.number:
             raise NotPublished(f"{scope.name}: number {request.number} is not above the published one")
@@ -225,10 +226,10 @@ class Issuing:
             )
 
 
-def _number(published: bytes) -> int:
+def _number(published: BinaryIO) -> int:
     try:
-        return number_of(published)
-    except ValueError:
+        return number_of(of_file(published))
+    except (ValueError, IndexError):
         return 0  # a file that was damaged; the vault's journal knows the last number
 
 

@@ -10,11 +10,13 @@ from __future__ import annotations
 import hashlib
 import logging
 from dataclasses import dataclass
+from io import BufferedReader
 
 from cryptography import x509
 
 from repo_static.store import Store
 from status.crl.check import distribution_point, number_of
+from status.crl.parts import of_file
 
 _log = logging.getLogger(__name__)
 
@@ -46,15 +48,18 @@ class PublicCrls:
         identity = found.st_ino, found.st_size, found.st_mtime_ns
         seen = self._seen.get(name)
         if seen is None or seen[0] != identity:
-            content = self._store.read(name)
-            seen = self._seen[name] = identity, None if content is None else _public(name, content)
+            with (self._store.root / name).open("rb") as file:
+                seen = self._seen[name] = identity, _public(name, file)
         return seen[1]
 
 
-def _public(name: str, content: bytes) -> PublicCrl | None:
+def _public(name: str, file: BufferedReader) -> PublicCrl | None:
     try:
-        number, point = number_of(content), distribution_point(content)
+        parts = of_file(file)
+        number, point = number_of(parts), distribution_point(parts)
     except (ValueError, IndexError, x509.ExtensionNotFound) as error:
         _log.critical("the public file %s is no CRL: %s", name, error)
         return None
-    return PublicCrl(hashlib.sha256(content).digest(), len(content), number, point)
+    file.seek(0)
+    digest = hashlib.file_digest(file, "sha256").digest()
+    return PublicCrl(digest, file.tell(), number, point)

@@ -31,6 +31,7 @@ from core.errors import Refused
 from core.issuers import issuers
 from status.crl import forgotten, scopes
 from status.crl.check import number_of
+from status.crl.parts import taken_apart
 from status.crl.scopes import Scope
 from status.ocsp.issuers import certid_hashes, not_after
 
@@ -72,9 +73,9 @@ class Crl:
 def crl(known: Sequence[Scope], der: bytes) -> Crl:
     """A DER CRL of one of the `known` scopes.  Raises `Refused`."""
     try:
-        number = number_of(der)
+        number = number_of(taken_apart(der))
         loaded = x509.load_der_x509_crl(der)
-    except (ValueError, x509.ExtensionNotFound) as error:
+    except (ValueError, IndexError, x509.ExtensionNotFound) as error:
         raise Refused("outside.crl", f"this is no CRL in DER ({error}): fetch it again") from error
     for scope in known:
         if _is_of(loaded, scope) and loaded.is_signature_valid(_key(scope.issuer_certificate)):

@@ -6,7 +6,9 @@ import contextlib
 import gzip
 import hashlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -55,6 +57,41 @@ def test_a_guard_sees_what_is_published_and_can_refuse(tmp_path: Path) -> None:
     with pytest.raises(NotPublished):
         store.replace("a.txt", b"three", refuse)
     assert store.read("a.txt") == b"two"
+
+
+def test_pieces_are_published_in_a_row_and_a_guard_sees_the_file_before(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    seen: list[bytes | None] = []
+
+    def look(published: BinaryIO | None) -> None:
+        seen.append(None if published is None else published.read())
+
+    store.put("crl/ec1-0.crl", (b"one", b"", b"two"), look)
+    store.put("crl/ec1-0.crl", iter((b"three",)), look)
+    assert seen == [None, b"onetwo"]
+    assert store.read("crl/ec1-0.crl") == b"three"
+    assert store.names("crl") == ["crl/ec1-0.crl"]
+    assert (tmp_path / "crl/ec1-0.crl").stat().st_mode & 0o777 == 0o644
+
+
+def test_pieces_that_a_guard_refuses_or_that_end_early_change_nothing(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.put("a.crl", (b"one",), lambda published: None)
+
+    def refused(published: BinaryIO | None) -> None:
+        raise NotPublished("no")
+
+    def cut() -> Iterator[bytes]:
+        yield b"half"
+        raise OSError("the disk is full")
+
+    with pytest.raises(NotPublished):
+        store.put("a.crl", (b"two",), refused)
+    with pytest.raises(OSError, match="full"):
+        store.put("a.crl", cut(), lambda published: None)
+    with pytest.raises(NotPublished, match="public name"):
+        store.put("../a.crl", (b"two",), lambda published: None)
+    assert store.read("a.crl") == b"one"
 
 
 def test_what_was_added_never_changes(tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ import re
 from calendar import timegm
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from itertools import islice
+from operator import lt
 from time import strptime
 
 from core.errors import Refused
@@ -65,20 +67,19 @@ def judged(octets: bytes) -> Block:
     specimens: dict[tuple[int, int, int], CrlEntry] = {}
     while at < len(octets):
         length, tag, run = _run(octets, at)
-        found = _entry(length, tag).findall(octets, at, run)
+        found = _fields(length, tag).findall(octets, at, run)
         _, numbers, dates, times, reasons = zip(*found, strict=True)
         serials += numbers
         days = {date: _day(date) for date in set(dates)}
-        newest = max(days.values())
-        of_that_day = (time for date, time in zip(dates, times, strict=True) if days[date] == newest)
-        latest = max(latest, newest + _second(max(of_that_day)))
+        newest = max(days, key=days.__getitem__)
+        of_that_day = (time for date, time in zip(dates, times, strict=True) if date == newest)
+        latest = max(latest, days[newest] + _second(max(of_that_day)))
         for reason in set(reasons):
             index, code = reasons.index(reason), reason[0] if reason else 0
             revoked_at = days[dates[index]] + _second(times[index])
             specimens.setdefault((length, tag, code), CrlEntry(numbers[index], revoked_at, code or None))
         at = run
-    # The same octets sorted, each once: as fast as comparing neighbours can be.
-    if sorted(set(serials)) != serials:
+    if not all(map(lt, serials, islice(serials, 1, None))):
         raise Refused("crl-lint.serial", "serial numbers in a block do not ascend, or one occurs twice")
     return Block(octets, len(serials), serials[0], serials[-1], latest, tuple(specimens.items()))
 
@@ -102,23 +103,6 @@ def _run(octets: bytes, at: int) -> tuple[int, int, int]:
 
 
 @cache
-def _entry(length: int, tag: int) -> re.Pattern[bytes]:
-    """Groups: there is a reason; serial number; date; time of day; reason code."""
-    first, date, _ = _FORMS[tag]
-    with_reason, plain = _heads(length, tag)
-    return re.compile(
-        b"".join(
-            (
-                rb"(?:(%b)|%b)(%b)" % (with_reason, plain, _serial(length)),
-                rb"%b(%b)(%b)" % (first, date, _TIME_OF_DAY),
-                rb"(?(1)%b(%b)|)" % (_REASON_EXTENSION, _REASONS),
-            )
-        ),
-        re.DOTALL,
-    )
-
-
-@cache
 def _entries(length: int, tag: int) -> re.Pattern[bytes]:
     """As many of them as there are, none given back."""
     first, date, _ = _FORMS[tag]
@@ -126,6 +110,21 @@ def _entries(length: int, tag: int) -> re.Pattern[bytes]:
     middle = rb"%b%b%b%b" % (_serial(length), first, date, _TIME_OF_DAY)
     with_reason += middle + _REASON_EXTENSION + _REASONS
     return re.compile(rb"(?:%b|%b)++" % (with_reason, plain + middle), re.DOTALL)
+
+
+@cache
+def _fields(length: int, tag: int) -> re.Pattern[bytes]:
+    """Where the fields of an entry stand that `_entries` has passed.
+
+    Groups: there is a reason; serial number; date; time of day; reason code.
+    """
+    with_reason, plain = _heads(length, tag)
+    date = _FORMS[tag][2] - 9  # without tag, length and hhmmssZ
+    return re.compile(
+        rb"(?:(%b)|%b)(.{%d})..(.{%d})(.{7})(?(1).{%d}(.)|)"
+        % (with_reason, plain, length, date, _REASON_OCTETS - 1),
+        re.DOTALL,
+    )
 
 
 def _heads(length: int, tag: int) -> tuple[bytes, bytes]:

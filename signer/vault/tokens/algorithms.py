@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
 from core import der
+from signer.vault.tokens.message import Data, digest
 
 PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
 
@@ -36,7 +38,8 @@ _HASHES: dict[str, hashes.HashAlgorithm] = {
     "sha384": hashes.SHA384(),
     "sha512": hashes.SHA512(),
 }
-_ECDSA_WITH = {name: ec.ECDSA(hash) for name, hash in _HASHES.items()}
+_DIGESTED = {name: Prehashed(hash) for name, hash in _HASHES.items()}
+_ECDSA_WITH = {name: ec.ECDSA(digested) for name, digested in _DIGESTED.items()}
 RSA_SHA256 = SignatureAlgorithm(der.algorithm("1.2.840.113549.1.1.11", der.NULL), "sha256")
 _ECDSA = {
     "secp256r1": SignatureAlgorithm(der.algorithm("1.2.840.10045.4.3.2"), "sha256"),
@@ -54,14 +57,15 @@ def for_key(public_key: object) -> SignatureAlgorithm:
     raise ValueError("a CA key is RSA or on P-256, P-384 or P-521: generate another in the ceremony")
 
 
-def verify(public_key: PublicKey, signature: bytes, signed: bytes) -> None:
+def verify(public_key: PublicKey, signature: bytes, signed: Data) -> None:
     """Check a signature as it stands in a certificate.  Raises ValueError when it does not verify."""
-    algorithm = for_key(public_key)
+    name = for_key(public_key).hash_name
+    digested = digest(signed, name)
     try:
         if isinstance(public_key, rsa.RSAPublicKey):
-            public_key.verify(signature, signed, padding.PKCS1v15(), algorithm.hash)
+            public_key.verify(signature, digested, padding.PKCS1v15(), _DIGESTED[name])
         else:
-            public_key.verify(signature, signed, _ECDSA_WITH[algorithm.hash_name])
+            public_key.verify(signature, digested, _ECDSA_WITH[name])
     except InvalidSignature as error:
         raise ValueError("the signature does not verify with the signer's public key") from error
 

@@ -29,6 +29,7 @@ from core.errors import HaltIssuance
 from signer.vault.tokens import custody as custody_classes
 from signer.vault.tokens.algorithms import PublicKey
 from signer.vault.tokens.custody import Custody
+from signer.vault.tokens.message import Data, digest
 from signer.vault.tokens.modules import Hashing
 
 PUBLIC_EXPONENT = 65537
@@ -212,7 +213,7 @@ def mechanism(algorithm: KeyAlgorithm, offered: Container[Mechanism], ways: Sequ
 
 
 def sign(
-    private: SigningHandle, algorithm: KeyAlgorithm, data: bytes, mechanism: Mechanism | None = None
+    private: SigningHandle, algorithm: KeyAlgorithm, data: Data, mechanism: Mechanism | None = None
 ) -> bytes:
     """The signature as X.509 carries it: RSASSA-PKCS1-v1_5 with SHA-256, or ECDSA as DER.
 
@@ -220,10 +221,12 @@ def sign(
     """
     chosen = mechanism or _MECHANISMS[Hashing.OURS][algorithm]
     if chosen is Mechanism.RSA_PKCS:
-        data = _SHA256_DIGEST_INFO + hashlib.sha256(data).digest()
+        octets = _SHA256_DIGEST_INFO + digest(data, "sha256")
     elif chosen is Mechanism.ECDSA:
-        data = hashlib.new(_EC_HASHES[algorithm], data).digest()
-    signature = bytes(private.sign(data, mechanism=chosen))
+        octets = digest(data, _EC_HASHES[algorithm])
+    else:
+        octets = bytes(data)
+    signature = bytes(private.sign(octets, mechanism=chosen))
     if algorithm in _RSA_BITS:
         return signature
     half = len(signature) // 2

@@ -23,6 +23,7 @@ from signer.vault.tokens.cryptoki import Cryptoki
 from signer.vault.tokens.custody import Custody
 from signer.vault.tokens.faults import Fault, fault_of, trouble
 from signer.vault.tokens.keys import Key, KeyAlgorithm
+from signer.vault.tokens.message import Data
 from signer.vault.tokens.modules import Hashing
 
 T = TypeVar("T")
@@ -81,7 +82,7 @@ class Session:
         self._handles.pop(label, None)
         return keys.destroy(self._session, label)
 
-    def sign(self, key: Key, data: bytes) -> bytes:
+    def sign(self, key: Key, data: Data) -> bytes:
         """See `keys.sign`.  Raises `TokenTrouble` when the token fails, after trying a lost session anew."""
         return self._use(
             f"the token did not sign with {key.label!r}", lambda: self._signed(key, data), again=True
@@ -113,7 +114,7 @@ class Session:
     def _tells_local(self) -> bool:
         return self._cryptoki is None or self._cryptoki.module.habits.tells_local
 
-    def _signed(self, key: Key, data: bytes) -> bytes:
+    def _signed(self, key: Key, data: Data) -> bytes:
         session = self._session
         handle = self._handles.get(key.label)
         if handle is None:

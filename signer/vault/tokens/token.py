@@ -29,6 +29,7 @@ from signer.vault.tokens import algorithms
 from signer.vault.tokens.cryptoki import Cryptoki
 from signer.vault.tokens.faults import Fault, TokenTrouble, fault_of, trouble
 from signer.vault.tokens.keys import Key
+from signer.vault.tokens.message import Data
 from signer.vault.tokens.modules import Module
 from signer.vault.tokens.session import Session
 
@@ -112,7 +113,7 @@ class TokenThreads:
             except (ValueError, TransientError, threading.BrokenBarrierError, TimeoutError) as error:
                 raise HaltIssuance(f"the self-test of the token failed: {error}") from error
 
-    async def sign(self, key: Key, data: bytes) -> bytes:
+    async def sign(self, key: Key, data: Data) -> bytes:
         """The signature of `data`, made by the first free thread.  Raises `TokenTrouble`."""
         return await self._done(lambda session: session.sign(key, data))
 

@@ -28,6 +28,7 @@ from signer.vault.signing import IssuingKey, Signer
 from signer.vault.status.responders import Responders
 from signer.vault.templates import leaf
 from signer.vault.tokens.keys import Key, KeyAlgorithm
+from signer.vault.tokens.message import Data
 from signer.vault.tokens.token import TokenThreads
 from tests.support.software_ca import DAY, NOW, leaf_request, sign, software_ca
 
@@ -47,13 +48,13 @@ class SoftwareToken(TokenThreads):
     async def sign_all(self, key: Key, data: Sequence[bytes]) -> list[bytes]:
         return [await self.sign(key, one) for one in data]
 
-    async def sign(self, key: Key, data: bytes) -> bytes:
+    async def sign(self, key: Key, data: Data) -> bytes:
         self.uses += 1
         if self.gate is not None:
             await self.gate.wait()
         if self.error is not None:
             raise self.error
-        return sign(software_ca("ec-p256").key, data + b"!" if self.wrong else data)
+        return sign(software_ca("ec-p256").key, bytes(data) + b"!" if self.wrong else bytes(data))
 
 
 class Lint(LintPool):

@@ -9,6 +9,7 @@ import pytest
 
 from core import certificates, revocations
 from core.database import Transaction
+from core.reader import Reader
 from status.crl import entries as module
 from status.crl import parts
 from status.crl.entries import Block, Entries
@@ -56,6 +57,10 @@ async def add(house: Any, count: int, chance: random.Random, days: int = 90) -> 
     await house.database.write(unit)
 
 
+def publish(tx: Transaction, version: int) -> None:
+    tx.execute("UPDATE revocations SET published_at = ? WHERE version <= ?", (tx.now, version))
+
+
 async def test_blocks_follow_the_register_through_any_history(house: Any) -> None:
     chance, entries = random.Random(5), Entries()
     for number in range(60):
@@ -69,6 +74,8 @@ async def test_blocks_follow_the_register_through_any_history(house: Any) -> Non
                     lambda tx, serial=serial: revocations.upgrade_reason(tx, serial, "found")
                 )
         await renew(house, entries, whole=number % 20 == 19)
+        if number % 3:  # a CRL with them became public; now and then that failed
+            await house.database.write(lambda tx: publish(tx, entries.version))
         assert said(entries) == in_the_register(house)
         assert entries.version == revocations.version(house.reader)
         assert all(0 < block.count < 2 * module.BLOCK for block in entries.blocks)
@@ -85,6 +92,29 @@ async def test_a_revocation_has_one_block_read_and_no_other(house: Any) -> None:
     read = await renew(house, entries)
     assert 1 <= len(read) <= 2
     assert len({block.sha256 for block in entries.blocks} - before) == len(read)
+
+
+async def test_what_is_read_is_found_in_one_index_and_what_changed_without_looking_at_the_rest(
+    house: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plans: list[str] = []
+    original = Reader.plain
+
+    def explained(self: Reader, sql: str, parameters: Any = ()) -> Any:
+        found = house.reader.all(f"EXPLAIN QUERY PLAN {sql}", parameters)
+        plans.append(" ".join(row["detail"] for row in found))
+        return original(self, sql, parameters)
+
+    monkeypatch.setattr(Reader, "plain", explained)
+    entries = Entries()
+    await add(house, 1, random.Random(10))
+    await renew(house, entries)
+    await add(house, 1, random.Random(11))
+    await renew(house, entries)
+    whole, changed = plans[0], plans[1]
+    assert "USING COVERING INDEX revocations_by_shard" in whole
+    assert "serial>? AND serial<?" in whole
+    assert "USING INDEX revocations_unpublished (issuer_id=? AND crl_shard=?)" in changed
 
 
 async def test_nothing_is_read_when_nothing_changed(house: Any) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
+
 import pytest
 from cryptography import x509
 from hypothesis import given, settings
 
 from core.errors import Refused
+from signer.api import CrlRequest
 from status.crl import parts
 from status.crl.entries import encoded
 from tests.signer.vault.lint.test_crl_blocks import ROWS, Row
@@ -50,11 +54,63 @@ def test_the_parts_of_a_crl_are_its_octets() -> None:
     content = SoftwareVault().root_crl
     taken = parts.taken_apart(content)
     crl = x509.load_der_x509_crl(content)
-    assert bytes(taken.tbs) == crl.tbs_certlist_bytes
+    assert bytes(taken.begin) == crl.tbs_certlist_bytes
     assert taken.frame().issuer == crl.issuer
     assert content.endswith(bytes(taken.tail) + bytes(taken.end))
     assert crl.next_update_utc is not None
     assert crl.next_update_utc.timestamp() == CREATED + 180 * DAY
+
+
+def with_entries(rows: list[Row]) -> tuple[bytes, bytes, bytes]:
+    """A CRL in three: before its entries, these, and what follows; as `cryptography` built it."""
+    vault, entries = SoftwareVault(), encoded(rows)
+    digest = hashlib.sha256(entries).digest()
+    vault.held[digest] = entries
+    whole = vault.crl(CrlRequest("ec1", 0, 7, CREATED, CREATED + DAY, (digest,) if rows else ()))
+    before, found, after = whole.partition(entries) if rows else (whole, b"", b"")
+    assert found == entries
+    return before, entries, after
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 8, 3000])
+def test_a_crl_with_a_hole_for_its_entries_has_the_parts_of_the_whole(count: int, tmp_path: Path) -> None:
+    rows = [(b"\x01" + n.to_bytes(16), CREATED - n, n % 2) for n in range(count)]
+    before, entries, after = with_entries(rows)
+    whole, hole = parts.taken_apart(before + entries + after), parts.taken_apart(before, len(entries), after)
+    assert bytes(whole.entries) == entries
+    assert bytes(hole.begin) + entries + bytes(hole.rest) == bytes(whole.begin)
+    assert (hole.head, hole.tail, hole.end) == (whole.head, whole.tail, whole.end)
+    path = tmp_path / "crl"
+    path.write_bytes(before + entries + after)
+    with path.open("rb") as file:
+        read = parts.of_file(file)
+    assert (read.head, read.tail, read.end) == (whole.head, whole.tail, whole.end)
+
+
+def test_a_hole_that_is_not_what_the_lengths_say_is_refused() -> None:
+    before, entries, after = with_entries(ALIKE)
+    size = len(entries)
+    parts.taken_apart(before, size, after)
+    cuts = [(before, size + 1, after), (before, size - 1, after), (before[:-1], size, after)]
+    cuts += [(before, size, after[1:]), (before, size, after + b"\x00"), (before, size, b"")]
+    cuts += [(before + entries[:36], size - 36, after), (before, size - 36, entries[-36:] + after)]
+    cuts += [(before + b"\x00", size - 1, after), (before + entries, 1, after[1:])]
+    for cut in cuts:
+        with pytest.raises((ValueError, IndexError)):
+            parts.taken_apart(*cut).frame()
+    for position in [*range(8), *range(len(before) - 4, len(before))]:  # the lengths of all that holds them
+        changed = bytearray(before)
+        changed[position] ^= 0x41
+        with pytest.raises((ValueError, IndexError)):
+            parts.taken_apart(bytes(changed), size, after)
+
+
+@pytest.mark.parametrize("octets", [b"", b"\x30", b"\x30\x03\x30\x01\x00" * 30000], ids=len)
+def test_a_file_that_is_no_crl_is_refused(octets: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "crl"
+    path.write_bytes(octets)
+    with path.open("rb") as file, pytest.raises((ValueError, IndexError)):
+        parts.of_file(file)
 
 
 def test_what_is_no_crl_is_refused_and_never_read_beyond_its_end() -> None:

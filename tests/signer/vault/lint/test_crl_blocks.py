@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,7 +20,7 @@ from signer.vault.templates import crl
 from status.crl import parts
 from status.crl.entries import encoded
 from tests.signer.vault.lint.test_crl_check import SERIALS, YEAR_2050, wanted
-from tests.support.software_ca import NOW
+from tests.support.software_ca import NOW, software_ca
 
 Row = tuple[bytes, int, int]
 ROWS = st.lists(
@@ -57,6 +62,92 @@ def test_what_the_app_encodes_is_what_the_template_writes_and_passes(rows: list[
         assert (tag == der.GENERALIZED_TIME) == (specimen.revoked_at >= YEAR_2050)
     shapes = {(len(serial), at >= YEAR_2050, reason) for serial, at, reason in rows}
     assert len(block.specimens) == len(shapes)
+
+
+def may_stand(octets: bytes) -> bool:
+    """Whether these are entries that may stand in a block, as far as `cryptography` can tell.
+
+    It reads them in the frame of some CRL, and its builder must write the same octets again.
+    """
+    tbs, *end = der.elements(der.only(FRAME, der.SEQUENCE).content)
+    *head, tail = (field.encoding for field in der.elements(tbs.content))
+    listed = der.sequence(*head, der.sequence(octets), tail)
+    try:
+        read = list(x509.load_der_x509_crl(der.sequence(listed, *(each.encoding for each in end))))
+        builder = EMPTY
+        for entry in read:
+            one = x509.RevokedCertificateBuilder(entry.serial_number, entry.revocation_date_utc)
+            for extension in entry.extensions:
+                if extension.value not in ALLOWED:
+                    return False
+                one = one.add_extension(extension.value, critical=False)
+            builder = builder.add_revoked_certificate(one.build())
+        again = builder.sign(KEY, hashes.SHA256()).tbs_certlist_bytes
+    except ValueError:
+        return False
+    serials = [der.integer(entry.serial_number)[2:] for entry in read]
+    return again == listed and serials == sorted(set(serials))
+
+
+KEY = software_ca("ec-p256").key
+EMPTY = (
+    x509.CertificateRevocationListBuilder()
+    .issuer_name(x509.Name([]))
+    .last_update(datetime.fromtimestamp(NOW, UTC))
+    .next_update(datetime.fromtimestamp(NOW + 1, UTC))
+    .add_extension(x509.CRLNumber(1), critical=False)
+)
+FRAME = EMPTY.sign(KEY, hashes.SHA256()).public_bytes(Encoding.DER)
+ALLOWED = [x509.CRLReason(crl_check.REASONS[code]) for code in (1, 3, 4, 5, 9)]
+
+
+@st.composite
+def blocks_with_a_fault(draw: st.DrawFn) -> bytes:
+    """Entries of which one thing was changed; some are right all the same."""
+    rows = draw(ROWS)
+    each = [encoded([row]) for row in rows]
+    at = draw(st.integers(0, len(each) - 1))
+    to = draw(st.integers(0, len(each) - 1))
+    kind = draw(
+        st.sampled_from(["none", "swapped", "twice", "serial", "reason", "time", "octet", "more", "less"])
+    )
+    entry = bytearray(each[at])
+    if kind == "swapped":
+        each[at], each[to] = each[to], each[at]
+    elif kind == "twice":
+        each.insert(to, each[at])
+    elif kind == "serial":
+        each[at] = encoded([(rows[to][0], *rows[at][1:])])
+    elif kind == "reason":
+        with_reason = bytearray(encoded([(*rows[at][:2], 1)]))
+        with_reason[-1] = draw(st.integers(0, 12))
+        each[at] = bytes(with_reason)
+    elif kind == "time":
+        position = entry.index(b"Z", 4 + entry[3]) - 2 * draw(st.integers(1, 6))
+        entry[position : position + 2] = draw(
+            st.sampled_from([b"00", b"12", b"13", b"23", b"24", b"29", b"30", b"31", b"32", b"60", b" 1"])
+        )
+        each[at] = bytes(entry)
+    elif kind == "octet":
+        entry[draw(st.integers(0, len(entry) - 1))] = draw(st.integers(0, 255))
+        each[at] = bytes(entry)
+    elif kind == "more":
+        each[at] += draw(st.binary(min_size=1, max_size=3))
+    elif kind == "less":
+        each[at] = each[at][: draw(st.integers(0, len(entry) - 1))]
+    return b"".join(each)
+
+
+@pytest.mark.clause("BR 7.2.2")
+@pytest.mark.clause("RFC 5280 section 5.3.1")
+@settings(deadline=None, max_examples=400)
+@given(octets=blocks_with_a_fault().filter(len))
+def test_what_passes_is_what_cryptography_would_have_written_too_and_nothing_else(octets: bytes) -> None:
+    try:
+        passed = judged(octets).octets == octets
+    except Refused:
+        passed = False
+    assert passed == may_stand(octets)
 
 
 SOME = encoded(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -88,6 +89,15 @@ async def test_what_is_refused_uses_no_key_and_no_number(world: World, code: str
     assert refusal.value.code == code
     assert world.journal.sequence == sequence
     await world.service.status.sign_crl(ASKED)
+
+
+@pytest.mark.clause("RFC 5280 section 5.2.3")
+async def test_of_two_that_ask_for_one_number_at_once_one_is_refused(world: World) -> None:
+    asked = [world.service.status.sign_crl(each) for each in (ASKED, replace(ASKED, this_update=NOW + 1))]
+    done = await asyncio.gather(*asked, return_exceptions=True)
+    (refusal,) = (each for each in done if isinstance(each, Refused))
+    assert refusal.code == "crl.number"
+    assert len([each for each in world.journal.page(0, 100) if each.kind == Kind.CRL]) == 1
 
 
 async def test_blocks_of_no_issuer_or_shard_are_not_held(world: World) -> None:

@@ -20,6 +20,7 @@ from signer.vault.tokens.cryptoki import Cryptoki
 from signer.vault.tokens.custody import Custody
 from signer.vault.tokens.faults import TokenTrouble
 from signer.vault.tokens.keys import Key, KeyAlgorithm
+from signer.vault.tokens.message import Message
 from signer.vault.tokens.modules import Hashing, Module
 from signer.vault.tokens.session import Session
 from signer.vault.tokens.token import TokenThreads
@@ -114,8 +115,9 @@ def test_the_token_may_hash_itself_where_it_can(made: Made) -> None:
             mechanism = keys.mechanism(algorithm, offered, (Hashing.TOKENS,))
         except HaltIssuance:
             continue  # SoftHSM2 hashes for no curve, openCryptoki's soft token for nothing.
-        signature = keys.sign(keys.private_key(session, algorithm), algorithm, PROOF, mechanism)
-        algorithms.verify(key.public_key, signature, PROOF)
+        for data in (PROOF, Message(PROOF[:4], PROOF[4:])):
+            signature = keys.sign(keys.private_key(session, algorithm), algorithm, data, mechanism)
+            algorithms.verify(key.public_key, signature, PROOF)
     session.close()
 
 

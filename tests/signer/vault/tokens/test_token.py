@@ -20,6 +20,7 @@ from core.settings import Settings
 from signer.vault.tokens import algorithms, keys
 from signer.vault.tokens.cryptoki import Cryptoki
 from signer.vault.tokens.keys import Key, KeyAlgorithm
+from signer.vault.tokens.message import Message
 from signer.vault.tokens.modules import Module, softhsm
 from signer.vault.tokens.session import Session
 from signer.vault.tokens.token import TokenThreads
@@ -61,6 +62,20 @@ async def test_a_signature_verifies_with_the_algorithm_of_the_key(
     key = opened.keys[algorithm]
     signature = await opened.threads.sign(key, b"to be signed")
     algorithms.verify(key.public_key, signature, b"to be signed")
+
+
+@pytest.mark.parametrize("algorithm", [KeyAlgorithm.RSA_2048, KeyAlgorithm.EC_P256, KeyAlgorithm.EC_P384])
+async def test_what_lies_in_pieces_is_signed_as_what_lies_in_a_row(
+    opened: Opened, algorithm: KeyAlgorithm
+) -> None:
+    key, message = opened.keys[algorithm], Message(b"to be", b"", b" signed")
+    assert (len(message), bytes(message)) == (12, b"to be signed")
+    signature = await opened.threads.sign(key, message)
+    algorithms.verify(key.public_key, signature, b"to be signed")
+    algorithms.verify(key.public_key, signature, message)
+    for other in (Message(b"to be", b" Signed"), Message(b" signed", b"to be"), b"to be signed!"):
+        with pytest.raises(ValueError, match="does not verify"):
+            algorithms.verify(key.public_key, signature, other)
 
 
 async def test_four_threads_sign_at_once_and_every_signature_verifies(opened: Opened) -> None:
