@@ -121,6 +121,73 @@ def nginx(site: Site, directory: Path) -> str:
         server.stop()
 
 
+def caddy(site: Site, directory: Path) -> str:
+    """Go's x/crypto/ocsp, by POST: it staples what says good, and nothing else."""
+    port = free_port()
+    configuration = directory / "Caddyfile"
+    configuration.write_text(
+        f"{{\nadmin off\nauto_https off\nskip_install_trust\nstorage file_system {directory}\n}}\n"
+        f"https://{site.host}:{port} {{\nbind 127.0.0.1\ntls {site.chain} {site.key}\n}}\n"
+    )
+    command = ["env", f"XDG_CONFIG_HOME={directory}", program("caddy"), "run", "--adapter", "caddyfile"]
+    command += ["--config", str(configuration)]
+    server = WebServer(command, port, directory)
+    words = ["s_client", "-connect", f"127.0.0.1:{port}", "-servername", site.host, "-status"]
+    try:
+        ran = _run(directory, "openssl", *words, "-CAfile", site.root)
+        if "Verify return code: 10" in ran.output:
+            return "expired"
+        if "OCSP Response Status: successful" in ran.output:
+            return _word(ran, r"Cert Status: (good|revoked)$")
+        raise AssertionError(ran.output)
+    finally:
+        server.stop()
+
+
+def nginx_proxy(site: Site, directory: Path) -> str:
+    """nginx in front of the site, which it believes only while no CRL names it."""
+    port = free_port()
+    configuration, log = directory / "proxy.conf", directory / "proxy.log"
+    temporary = "".join(
+        f"{kind}_temp_path {directory}/{kind};\n" for kind in ("proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    configuration.write_text(
+        f"worker_processes 1; daemon off; pid {directory}/proxy.pid; error_log {log} info; events {{}}\n"
+        f"http {{ access_log off; client_body_temp_path {directory}/body; {temporary}\n"
+        f"server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass https://127.0.0.1:{site.port};\n"
+        f"proxy_ssl_verify on; proxy_ssl_verify_depth 2; proxy_ssl_trusted_certificate {site.root};\n"
+        f"proxy_ssl_crl {site.crls}; proxy_ssl_server_name on; proxy_ssl_name {site.host}; }} }} }}\n"
+    )
+    server = WebServer([program("nginx"), "-p", str(directory), "-c", str(configuration)], port, directory)
+    try:
+        ran = _run(directory, "curl", "--silent", "--fail", f"http://127.0.0.1:{port}/")
+    finally:
+        server.stop()
+    if ran.code == 0:
+        return "good"
+    return _found(
+        Ran(ran.code, log.read_text()), "\0", "23:certificate revoked", "10:certificate has expired"
+    )
+
+
+def certbot(site: Site, directory: Path) -> str:
+    """`certbot certificates`, which asks OCSP about what lies in its directory."""
+    archive, live = (directory / part / site.host for part in ("archive", "live"))
+    for made in (archive, live, directory / "renewal"):
+        made.mkdir(parents=True)
+    files = {"cert": site.certificate, "chain": site.issuer, "fullchain": site.chain, "privkey": site.key}
+    for name, file in files.items():
+        (archive / f"{name}1.pem").write_bytes(file.read_bytes())
+        (live / f"{name}.pem").symlink_to(archive / f"{name}1.pem")
+    lines = ["version = 2.1.0", *(f"{name} = {live}/{name}.pem" for name in files)]
+    lines += ["[renewalparams]", "authenticator = standalone", ""]
+    (directory / "renewal" / f"{site.host}.conf").write_text("\n".join(lines))
+    places = {"config": directory, "work": directory / "work", "logs": directory / "logs"}
+    own = [f"--{name}-dir={place}" for name, place in places.items()]
+    ran = _run(directory, "certbot", "certificates", *own)
+    return _found(ran, "(VALID: ", "INVALID: REVOKED", "INVALID: EXPIRED")
+
+
 def gnutls_ocsptool(site: Site, directory: Path) -> str:
     words = [f"--ask={site.ocsp_url}", "--load-cert", site.certificate, "--load-issuer", site.issuer]
     dates = _run(
@@ -285,6 +352,7 @@ def _run(directory: Path, command: str, *words: str | Path) -> Ran:
 
 _NO_SERVER = {"unknown": "nobody has the key of such a certificate, so no server shows it"}
 _NO_PATH = {"unknown": PATH_FIRST}
+_SILENT = {"revoked": "it staples what says good, and says nothing of the rest"}
 
 PARTIES = (
     Party("OpenSSL", "openssl", "`verify`, then `ocsp` by POST", openssl_ocsp),
@@ -293,6 +361,9 @@ PARTIES = (
     Party("curl", "curl", "`--crlfile`", curl_crl, _NO_SERVER),
     Party("Apache and curl", "apache2-bin", "stapling, and `--cert-status`", curl_apache, _NO_SERVER),
     Party("nginx", "nginx-light", "stapling by GET", nginx, _NO_SERVER),
+    Party("nginx", "nginx-light", "`proxy_ssl_crl`", nginx_proxy, _NO_SERVER),
+    Party("Caddy", "caddy", "stapling by POST (Go)", caddy, _NO_SERVER | _SILENT),
+    Party("certbot", "certbot", "`certificates`", certbot, _NO_PATH),
     Party("GnuTLS", "gnutls-bin", "`certtool --verify`, then `ocsptool` by POST", gnutls_ocsptool),
     Party("GnuTLS", "gnutls-bin", "`gnutls-cli --ocsp`", gnutls_cli, _NO_SERVER),
     Party("NSS", "libnss3-tools", "`vfychain -m ocsp`", nss, _NO_PATH),
