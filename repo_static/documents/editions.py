@@ -59,7 +59,8 @@ def publish(store: Store, document: Document, editions: Sequence[Edition], setti
     if forgotten and _number(forgotten[-1]) > max((_number(each.version) for each in editions), default=()):
         raise NotPublished(
             f"{document} {forgotten[-1]} is public, but the register does not know of it (it was restored "
-            "from an older backup): give what is in force now a higher version, and have it approved"
+            "from an older backup, or a release that kept no such records published it): give what is in "
+            "force now a higher version, and have it approved"
         )
     pages = dict(_pages(store, document, editions, texts, settings))
     return changed + [name for name, page in pages.items() if store.replace(name, page.encode())]

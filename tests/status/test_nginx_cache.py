@@ -83,7 +83,7 @@ async def cache(tmp_path: Path) -> AsyncIterator[Cache]:
     text = CONFIGURATION.read_text()
     for before, after in {
         "/run/nginx.pid": f"{tmp_path}/nginx.pid",
-        "/var/cache/nginx/acme": f"{tmp_path}/cache",
+        "/var/cache/acme-status": f"{tmp_path}/cache",
         "127.0.0.1:14080": f"127.0.0.1:{server.sockets[0].getsockname()[1]}",
         "listen 80 default_server reuseport": f"listen 127.0.0.1:{port} default_server reuseport",
         "server_tokens off;": f"server_tokens off; client_body_temp_path {tmp_path}/body;"
