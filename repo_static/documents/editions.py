@@ -175,7 +175,12 @@ def _pages(
 
 def _page(document: Document, version: str, language: str, text: str, settings: Settings) -> str:
     # Raw HTML in the source stays text: the operator's settings are in it.
-    body = Markup(MarkdownIt("commonmark", {"html": False}).enable("table").render(text))
+    drawn = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
+    # A table that is wider than a phone scrolls by itself, by the keyboard, too.
+    region = (
+        f'<div class="scroll" tabindex="0" role="group" aria-label="{_words()[language]["table"]}"><table>'
+    )
+    body = Markup(drawn.replace("<table>", region).replace("</table>", "</table></div>"))
     return _render(
         "document.html.j2", language, settings=settings, document=document, version=version, body=body
     )

@@ -2,8 +2,8 @@
 
 usage: python walk.py PLAN.json
 
-The plan has base, chromium, axe, screenshots (a directory), pages ({name: path}), serial, revoked, pem and
-receipts ({language: path}).  What is found wrong is printed, one fault a line; nothing is well.
+The plan has base, chromium, axe, screenshots (a directory), pages ({name: path}), others ({language: {name:
+path}}), serial, revoked and pem.  What is found wrong is printed, one fault a line; nothing is well.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ def main() -> None:
         for language, looks in LOOKS.items():
             for scheme, width in looks:
                 look(browser, language, scheme, width)
+        narrow(browser)
         keyboard(browser)
         without_script(browser)
         dropped(browser)
@@ -63,8 +64,8 @@ def asked(request: Request) -> None:
 
 
 def said(message: ConsoleMessage) -> None:
-    """Nothing is refused by the Content-Security-Policy; a form with mistakes is a 422."""
-    if message.type == "error" and "422" not in message.text:
+    """Nothing is refused by the Content-Security-Policy; a form with mistakes is a 422, no receipt a 404."""
+    if message.type == "error" and "422" not in message.text and "404" not in message.text:
         faults.append(f"console: {message.text}")
 
 
@@ -88,8 +89,9 @@ def look(browser: Browser, language: str, scheme: str, width: str) -> None:
     for name, path in plan["pages"].items():
         page.goto(plan["base"] + prefix + path)
         judge(name)
-    page.goto(plan["base"] + plan["receipts"][language])
-    judge("receipt")
+    for name, path in plan["others"][language].items():
+        page.goto(plan["base"] + path)
+        judge(name)
     page.goto(f"{plan['base']}{prefix}/status/")
     page.fill("#certificate", plan["pem"])
     page.click("button")
@@ -104,6 +106,19 @@ def look(browser: Browser, language: str, scheme: str, width: str) -> None:
     page.click("button")
     page.wait_for_selector(".summary")
     judge("mistakes")
+    page.context.close()
+
+
+def narrow(browser: Browser) -> None:
+    """The longest texts, with all their tables, on a phone."""
+    page = opened(browser, viewport=PHONE)
+    for language in LOOKS:
+        page.goto(f"{plan['base']}/cps/latest.{language}.html")
+        if page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"):
+            faults.append(f"the CP/CPS ({language}) is wider than a phone")
+        table = page.locator("table").nth(1)
+        table.scroll_into_view_if_needed()
+        page.screenshot(path=Path(plan["screenshots"]) / f"cps-{language}-phone.png")
     page.context.close()
 
 
