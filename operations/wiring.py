@@ -122,6 +122,7 @@ async def serve(
             clock,
             marker=data.restored,
             mark=data.register_mark,
+            pins=settings.repository.manifest_pins,
         )
         closing.push_async_callback(register.follow_to_the_end)
         await database.write(lambda tx: record_start(tx, settings), at_any_time=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -46,9 +47,11 @@ class Taken:
 class Brought:
     """One in the app process."""
 
-    def __init__(self, database: Database, store: Store) -> None:
+    def __init__(self, database: Database, store: Store, pins: Sequence[str] = ()) -> None:
+        """`pins` are the thumbprints of the keys that sign manifests, where the CP/CPS states them."""
         self._database = database
         self._store = store
+        self._pins = pins
         self._listed: dict[str, Listed] = {}
         """Lists that a manifest of ours names, by their names."""
 
@@ -98,8 +101,8 @@ class Brought:
     async def manifest(self, jws: bytes, key: str = "") -> Taken:
         """Learn how high versions and CRL numbers had come, and which CRLs and lists to bring.
 
-        `key` is the RFC 7638 thumbprint of the key that must have signed it; "" for one that has signed our
-        own public manifest.  Raises `Refused`.
+        `key` is the RFC 7638 thumbprint of the key that must have signed it; "" for one that is pinned, or
+        that has signed our own public manifest.  Raises `Refused`.
         """
         said = outside.manifest(self._signed(jws, key))
 
@@ -148,8 +151,8 @@ class Brought:
             signed = signature.read(jws)
         except NotSigned as error:
             raise Refused("outside.manifest", f"{error}: bring a {SIGNED}") from error
-        known = {key}
-        if not key:
+        known = {key} if key else set(self._pins)
+        if not known:
             try:
                 known = set(signature.read(self._store.read(SIGNED) or b"").thumbprints)
             except NotSigned as error:

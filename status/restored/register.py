@@ -21,6 +21,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -49,7 +50,7 @@ _log = logging.getLogger(__name__)
 
 
 class RestoredRegister:
-    """One in the app process.
+    """One in the app process; `pins` as in brought.py.
 
     `marker` is a file by which a person says, before the start, that something was restored; `mark` the file
     of core/register_mark.py.
@@ -65,6 +66,7 @@ class RestoredRegister:
         *,
         marker: Path,
         mark: Path,
+        pins: Sequence[str] = (),
     ) -> None:
         self._database = database
         self._copy = copy
@@ -73,7 +75,7 @@ class RestoredRegister:
         self._mark_file = mark
         self._mark: Mark | None = None
         self._looked = False
-        self.brought = Brought(database, store)
+        self.brought = Brought(database, store, pins)
         self._public = Public(database, store, index, self.brought)
 
     async def look(self) -> list[gaps.Gap]:

@@ -89,7 +89,7 @@ def back_up(directory: Path, to: Path) -> None:
         source.backup(target)
     for name in ("audit", "repository", "run"):
         if (directory / name).exists():
-            shutil.copytree(directory / name, to / name)
+            shutil.copytree(directory / name, to / name, ignore=shutil.ignore_patterns("*.sock"))
 
 
 def restore(backup: Path, directory: Path, *parts: str) -> None:

@@ -19,6 +19,7 @@ from core.errors import Refused
 from core.settings import Settings, Status
 from repo_static.manifest import signature
 from repo_static.store import Store
+from status.restored.brought import Brought
 from tests.status.restored.test_register import Place, manifests
 from tests.support.restores import Alive, back_up, restore
 from tests.support.software_vault import CREATED, DAY, at
@@ -123,6 +124,10 @@ async def test_a_manifest_by_another_key_is_refused_and_a_pinned_key_is_enough(
             await ca.register.brought.manifest(jws)
         key = signature.read(jws).thumbprints[0]
         assert (await ca.register.brought.manifest(jws, key=key)).wanted
+        pinned = Brought(ca.database, Store(ca.house.data.repository), (key,))
+        assert (await pinned.manifest(jws)).wanted
+        with pytest.raises(Refused, match="and not by"):
+            await Brought(ca.database, Store(ca.house.data.repository), ("x" * 43,)).manifest(jws)
         signed = json.loads(jws)
         signed["payload"] = signed["payload"][:-8] + "AAAAAAAA"
         with pytest.raises(Refused, match="no signed manifest"):
