@@ -52,15 +52,12 @@ class Backup:
         return f"token {self.token!r} is copied to {self.to} as copy {self.id!r}; each key signs in the copy"
 
     def check(self, plan: Plan) -> None:
-        plan.role_of(self.token)
-        if not self.id.replace("-", "").isalnum():
-            raise ConfigurationError(f"the id {self.id!r} of a copy has letters, digits and hyphens only")
+        check_copy(plan, self.id, self.token)
 
     async def perform(self, room: Room, attempt: Attempt) -> SealedCopy:
         must_be_a_directory(room)
         draft, target = room.draft, room.base / self.to
-        if self.id in draft.copies:
-            raise Refused("copy.id", f"there is a copy {self.id!r} already: name this one differently")
+        must_be_new(draft, self.id)
         if attempt.earlier is None:
             copies.must_be_free(target)
         attempt.intend(Intent(note=f"copy {self.id} of token {self.token} in {target}"))
@@ -169,3 +166,16 @@ def must_be_a_directory(room: Room) -> None:
             f"a token of kind {kind.value!r} is no directory: clone it by its vendor's means, with the same "
             "people, and keep the vendor's record with the transcript"
         )
+
+
+def check_copy(plan: Plan, id: str, token: str) -> None:
+    """That `token` is there to be copied, and `id` is one of a copy.  Raises `ConfigurationError`."""
+    plan.role_of(token)
+    if not id.replace("-", "").isalnum():
+        raise ConfigurationError(f"the id {id!r} of a copy has letters, digits and hyphens only")
+
+
+def must_be_new(draft: Draft, id: str) -> None:
+    """Raises `Refused` when there is a copy `id`."""
+    if id in draft.copies:
+        raise Refused("copy.id", f"there is a copy {id!r} already: name this one differently")

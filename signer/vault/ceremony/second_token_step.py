@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from core.errors import ConfigurationError, HaltIssuance, Refused
-from signer.vault.ceremony.copy_steps import must_be_a_directory
+from core.errors import HaltIssuance, Refused
+from signer.vault.ceremony.copy_steps import check_copy, must_be_a_directory, must_be_new
 from signer.vault.ceremony.draft import Draft, KnownKey
 from signer.vault.ceremony.step import Attempt, Plan
 from signer.vault.ceremony.tokens import Tokens, officers_pin, save_shares, share_directory
@@ -51,15 +51,12 @@ class WrappedBackup:
         return f"the keys of {self.token!r} travel, wrapped, to a second token in {self.to}, and sign"
 
     def check(self, plan: Plan) -> None:
-        plan.role_of(self.token)
-        if not self.id.replace("-", "").isalnum():
-            raise ConfigurationError(f"the id {self.id!r} of a copy has letters, digits and hyphens only")
+        check_copy(plan, self.id, self.token)
 
     async def perform(self, room: Room, attempt: Attempt) -> SealedCopy:
         must_be_a_directory(room)
         draft, target = room.draft, room.base / self.to
-        if self.id in draft.copies:
-            raise Refused("copy.id", f"there is a copy {self.id!r} already: name this one differently")
+        must_be_new(draft, self.id)
         known = draft.keys_of(self.token)
         if stays := [key.label for key in known if key.custody is not Custody.WRAPPED]:
             raise Refused(

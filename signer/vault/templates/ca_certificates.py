@@ -101,10 +101,7 @@ def issuing(
     builder = _subordinate(
         parent, public_key, subject, serial, not_before, lifetime, urls, client_auth=client_auth
     )
-    if policies:
-        information = [x509.PolicyInformation(x509.ObjectIdentifier(oid), None) for oid in policies]
-        builder = builder.add_extension(x509.CertificatePolicies(information), critical=False)
-    return _sign(builder, parent_key)
+    return _sign(_with_policies(builder, policies), parent_key)
 
 
 def cross(
@@ -141,10 +138,7 @@ def cross(
         .add_extension(_authority_key_identifier(above), critical=False)
     )
     builder = _published(builder, urls)
-    if policies:
-        information = [x509.PolicyInformation(x509.ObjectIdentifier(oid), None) for oid in policies]
-        builder = builder.add_extension(x509.CertificatePolicies(information), critical=False)
-    return _sign(builder, parent_key)
+    return _sign(_with_policies(builder, policies), parent_key)
 
 
 def local_service_issuer(
@@ -222,6 +216,13 @@ def _uses(*, client_auth: bool) -> x509.ExtendedKeyUsage:
     """Relying parties take it for a limit of everything below."""
     also = [ExtendedKeyUsageOID.CLIENT_AUTH] if client_auth else []
     return x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, *also])
+
+
+def _with_policies(builder: x509.CertificateBuilder, policies: Sequence[str]) -> x509.CertificateBuilder:
+    if not policies:
+        return builder
+    information = [x509.PolicyInformation(x509.ObjectIdentifier(oid), None) for oid in policies]
+    return builder.add_extension(x509.CertificatePolicies(information), critical=False)
 
 
 def _published(builder: x509.CertificateBuilder, urls: Urls) -> x509.CertificateBuilder:

@@ -22,7 +22,7 @@ from signer import api, consent, serials
 from signer.client import Vault
 from signer.vault.sealed import hierarchy
 from tests.core.test_checks import PRODUCTION
-from tests.signer.vault.test_server import DAY, KEY, request
+from tests.signer.vault.server.requests import DAY, KEY, request
 from tests.support.people import Crew, hand_over
 from tests.support.vault import RunningVault
 

@@ -13,7 +13,7 @@ from signer.client import Vault
 from signer.vault.people.lock import Lock
 from signer.vault.people.reopening import Reopening
 from signer.vault.tokens.cryptoki import PinRefused
-from tests.signer.vault.test_server import request, sequence
+from tests.signer.vault.server.requests import request, sequence
 from tests.support.vault import RunningVault
 
 

@@ -25,7 +25,7 @@ from signer import serials
 from signer.api import CrlBlocks, CrlRequest, OcspRequest
 from signer.client import Vault
 from status.crl.entries import encoded
-from tests.signer.vault.test_server import DAY, request
+from tests.signer.vault.server.requests import DAY, request
 from tests.support.tbs_mutants import CRL_BASE, EXTENSIONS, MUTANTS, OCSP_PREFIX, PREFIX, PROGRAM
 from tests.support.vault import RunningVault
 

@@ -10,7 +10,7 @@ from cryptography import x509
 
 from core.settings import ModuleKind, Vault
 from signer.client import Vault as Client
-from tests.signer.vault.test_server import request
+from tests.signer.vault.server.requests import request
 from tests.signer.vault.tokens.modules import KINDS, found
 from tests.support import hierarchy
 from tests.support.vault import RunningVault
