@@ -2,6 +2,7 @@
 
 The revocation itself is the superior's: of our root in a ceremony, of another CA by its own means.  So what
 the register holds is the clock: it begins when somebody learned of the cause, and ends with publication.
+From the record on the issuing CA's certificates are to be renewed (acme_server/store/renewals.py).
 
 Must never: let a clock begin later than somebody learned of the cause; forget one.
 
@@ -20,6 +21,10 @@ from core.issuers import issuer_by_id
 WITHIN = 7 * DAY
 """Seconds to the published revocation."""
 
+RENEW_WITHIN = WITHIN // 2
+"""Seconds in which clients are told to renew: with the revocation all certificates are worthless at once, and
+a ceremony may be held before the last day."""
+
 MAX_NOTE = 1000
 """Characters."""
 
@@ -34,6 +39,8 @@ class IssuerCause:
     recorded_by: str
     ended_at: int | None
     ended_how: str
+    explanation_url: str = ""
+    revoked: bool = False
 
     @property
     def revoke_by(self) -> int:
@@ -41,8 +48,10 @@ class IssuerCause:
         return self.learned_at + WITHIN
 
 
-def record(tx: Transaction, issuer_id: str, learned_at: int, note: str, *, actor: str) -> IssuerCause:
-    """Begin the clock.  Raises `Refused`, and nothing changes."""
+def record(
+    tx: Transaction, issuer_id: str, learned_at: int, note: str, explanation_url: str = "", *, actor: str
+) -> IssuerCause:
+    """Begin the clock; `explanation_url` is told to clients.  Raises `Refused`, and nothing changes."""
     if issuer_by_id(tx, issuer_id) is None:
         raise Refused("issuer.unknown", f"there is no issuing CA {issuer_id!r}; see acme-server status")
     if learned_at > tx.now:
@@ -52,27 +61,31 @@ def record(tx: Transaction, issuer_id: str, learned_at: int, note: str, *, actor
             "issuer.recorded", f"the clock of {issuer_id} runs already: acme-server issuers list shows it"
         )
     tx.execute(
-        "INSERT INTO issuer_causes (issuer_id, learned_at, note, recorded_at, recorded_by)"
-        " VALUES (?, ?, ?, ?, ?)",
-        (issuer_id, learned_at, _said(note), tx.now, actor),
+        "INSERT INTO issuer_causes (issuer_id, learned_at, note, recorded_at, recorded_by, explanation_url)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
+        (issuer_id, learned_at, _said(note), tx.now, actor, explanation_url),
     )
-    tx.audit("issuer-cause", actor, {"issuer": issuer_id, "learned_at": learned_at, "note": note})
+    tx.audit("issuer-cause", actor, _told(issuer_id, learned_at, note, explanation_url))
     found = _open(tx, issuer_id)
     assert found is not None
     return found
 
 
-def end(tx: Transaction, issuer_id: str, how: str, *, actor: str) -> IssuerCause:
-    """It is public, or none is due; `how` says where, or why.  Raises `Refused`, and nothing changes."""
+def end(tx: Transaction, issuer_id: str, how: str, *, actor: str, revoked: bool = True) -> IssuerCause:
+    """It is public, or (not `revoked`) none is due; `how` says where, or why.
+
+    Raises `Refused`, and nothing changes.
+    """
     found = _open(tx, issuer_id)
     if found is None:
         raise Refused("issuer.no-clock", f"no clock runs for {issuer_id!r}: acme-server issuers list")
     tx.execute(
-        "UPDATE issuer_causes SET ended_at = ?, ended_how = ? WHERE issuer_id = ? AND ended_at IS NULL",
-        (tx.now, _said(how), issuer_id),
+        "UPDATE issuer_causes SET ended_at = ?, ended_how = ?, revoked = ?"
+        " WHERE issuer_id = ? AND ended_at IS NULL",
+        (tx.now, _said(how), revoked, issuer_id),
     )
-    tx.audit("issuer-cause-ended", actor, {"issuer": issuer_id, "how": how})
-    return replace(found, ended_at=tx.now, ended_how=how.strip())
+    tx.audit("issuer-cause-ended", actor, {"issuer": issuer_id, "how": how, "revoked": revoked})
+    return replace(found, ended_at=tx.now, ended_how=how.strip(), revoked=revoked)
 
 
 def every(rows: Rows) -> list[IssuerCause]:
@@ -91,6 +104,11 @@ def _open(rows: Rows, issuer_id: str) -> IssuerCause | None:
     return next((each for each in open_ones(rows) if each.issuer_id == issuer_id), None)
 
 
+def _told(issuer_id: str, learned_at: int, note: str, explanation_url: str) -> dict[str, object]:
+    told = {"issuer": issuer_id, "learned_at": learned_at, "note": note}
+    return told | ({"explanation": explanation_url} if explanation_url else {})
+
+
 def _said(text: str) -> str:
     if not text.strip() or len(text) > MAX_NOTE:
         raise Refused("issuer.note", f"--note: say it in 1 to {MAX_NOTE} characters")
@@ -105,4 +123,6 @@ def _cause(row: Row) -> IssuerCause:
         row["recorded_by"],
         row["ended_at"],
         row["ended_how"],
+        row["explanation_url"],
+        bool(row["revoked"]),
     )

@@ -51,10 +51,7 @@ def begin(tx: Transaction, incident: Incident) -> Incident:
     title, url = incident.title, incident.explanation_url
     if not title or len(title) > MAX_TITLE or not title.isprintable():
         raise Refused("incident.title", f"a title says what it is about, in 1 to {MAX_TITLE} characters")
-    if url and (len(url) > MAX_URL or not _URL.fullmatch(url)):
-        raise Refused(
-            "incident.url", f"{url!r} is no URL of a page for subscribers, like https://ca.example/2026-12"
-        )
+    must_be_url(url)
     if incident.renew_by <= tx.now:
         raise Refused(
             "incident.renew-by",
@@ -68,6 +65,14 @@ def begin(tx: Transaction, incident: Incident) -> Incident:
         {"incident": incident.id, "title": title, "explanation": url, "renew_by": incident.renew_by},
     )
     return incident
+
+
+def must_be_url(url: str) -> None:
+    """Of an explanation for subscribers; "" is none.  Raises `Refused`."""
+    if url and (len(url) > MAX_URL or not _URL.fullmatch(url)):
+        raise Refused(
+            "incident.url", f"{url!r} is no URL of a page for subscribers, like https://ca.example/2026-12"
+        )
 
 
 def name(tx: Transaction, incident_id: str, serials: Sequence[bytes], actor: str) -> Page:

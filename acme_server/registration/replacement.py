@@ -81,7 +81,7 @@ def _in_time(certificate: Renewable, wanted: Wanted, now: int) -> bool:
     A certificate that its holder revoked is no reason, nor is one whose life its holder chose: either would
     make windows, and orders without limits, at will.
     """
-    own_life = certificate.incident is not None or not certificate.chosen_life
+    own_life = certificate.urgent or not certificate.chosen_life
     return (
         own_life
         and certificate.free_from <= now <= certificate.not_after

@@ -85,8 +85,10 @@ CREATE TABLE issuer_causes (
   note TEXT NOT NULL,
   recorded_at INTEGER NOT NULL,
   recorded_by TEXT NOT NULL,
+  explanation_url TEXT NOT NULL,   -- of a page for subscribers, "" for none
   ended_at INTEGER,                -- when its revocation was seen in public, or somebody said so
-  ended_how TEXT NOT NULL DEFAULT ''
+  ended_how TEXT NOT NULL DEFAULT '',
+  revoked INTEGER NOT NULL DEFAULT 0  -- it ended with the revocation, and not because none was due
 ) STRICT;
 
 -- CRLs: entries are read by ranges of serial numbers, and what waits for its publication is found at once.

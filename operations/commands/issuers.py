@@ -44,16 +44,18 @@ def learned(
     learned_at: Annotated[
         str, typer.Option(help="When the CA learned of it, like 2026-12-01T09:30Z: the time runs from then.")
     ] = "",
+    explanation: Annotated[str, typer.Option(metavar="URL", help="A page that clients show people.")] = "",
 ) -> None:
     """Begin the clock of an issuing CA that must be revoked; `status` has alarms at 50 and 80 % of it.
 
+    From now on clients that ask (ARI) are told to renew its certificates, spread over half of the time.
     The revocation itself is its superior's: of our own root a ceremony (docs/drills.md).  The clock ends by
     itself when the root's public CRL lists it.
     """
     from operations.desk import issuer_causes
 
     at = words.time("--learned-at", learned_at) if learned_at else None
-    _say(issuer_causes.learned(given.directory(), issuer, at, note), given.json)
+    _say(issuer_causes.learned(given.directory(), issuer, at, note, explanation), given.json)
 
 
 @command(application)
@@ -63,11 +65,15 @@ def ended(
     note: Annotated[
         str, typer.Option(help="Where it is published (the superior's CRL), or why none is due.")
     ],
+    unfounded: Annotated[
+        bool,
+        typer.Option("--unfounded", help="None is due: its certificates have their usual windows again."),
+    ] = False,
 ) -> None:
     """End the clock: another superior has published the revocation, or none is due."""
     from operations.desk import issuer_causes
 
-    _say(issuer_causes.ended(given.directory(), issuer, note), given.json)
+    _say(issuer_causes.ended(given.directory(), issuer, note, not unfounded), given.json)
 
 
 def _say(cause: IssuerCause, json_: bool) -> None:

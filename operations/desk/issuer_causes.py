@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from acme_server.registration.incident import must_be_url
 from core import caller, issuer_causes
 from core.data_directory import DataDirectory
 from core.database import Database
@@ -24,15 +25,17 @@ class LearnedRequest:
     issuer_id: str
     learned_at: int | None
     note: str
+    explanation_url: str
     actor: str
 
 
 @dataclass(frozen=True, slots=True)
 class EndedRequest:
-    """`how`: where the revocation is published, or why none is due."""
+    """`how`: where the revocation is published, or (not `revoked`) why none is due."""
 
     issuer_id: str
     how: str
+    revoked: bool
     actor: str
 
 
@@ -57,12 +60,14 @@ def serve(answering: RpcServer, database: Database) -> None:
     """Add the app's side to the operator's socket."""
 
     async def learned(request: LearnedRequest) -> IssuerCause:
+        must_be_url(request.explanation_url)
         return await database.write(
             lambda tx: issuer_causes.record(
                 tx,
                 request.issuer_id,
                 tx.now if request.learned_at is None else request.learned_at,
                 request.note,
+                request.explanation_url,
                 actor=f"operator {request.actor}",
             ),
             at_any_time=True,
@@ -71,7 +76,11 @@ def serve(answering: RpcServer, database: Database) -> None:
     async def ended(request: EndedRequest) -> IssuerCause:
         return await database.write(
             lambda tx: issuer_causes.end(
-                tx, request.issuer_id, request.how, actor=f"operator {request.actor}"
+                tx,
+                request.issuer_id,
+                request.how,
+                actor=f"operator {request.actor}",
+                revoked=request.revoked,
             ),
             at_any_time=True,
         )
@@ -84,14 +93,18 @@ def serve(answering: RpcServer, database: Database) -> None:
     answering.add(LIST, page)
 
 
-def learned(data: DataDirectory, issuer_id: str, learned_at: int | None, note: str) -> IssuerCause:
+def learned(
+    data: DataDirectory, issuer_id: str, learned_at: int | None, note: str, explanation_url: str
+) -> IssuerCause:
     """Begin the clock.  Raises `Refused`, or `TransientError` when no app runs here; as those below."""
-    return local_api.call(data, LEARNED, LearnedRequest(issuer_id, learned_at, note, caller.claimed()))
+    return local_api.call(
+        data, LEARNED, LearnedRequest(issuer_id, learned_at, note, explanation_url, caller.claimed())
+    )
 
 
-def ended(data: DataDirectory, issuer_id: str, how: str) -> IssuerCause:
+def ended(data: DataDirectory, issuer_id: str, how: str, revoked: bool) -> IssuerCause:
     """End it."""
-    return local_api.call(data, ENDED, EndedRequest(issuer_id, how, caller.claimed()))
+    return local_api.call(data, ENDED, EndedRequest(issuer_id, how, revoked, caller.claimed()))
 
 
 def list_all(data: DataDirectory) -> tuple[IssuerCause, ...]:

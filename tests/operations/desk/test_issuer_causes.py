@@ -116,9 +116,19 @@ async def test_where_another_ca_is_the_superior_a_person_says_that_it_is_public(
     assert (await desk.command("learned", "ec1", "--note", "once more")).exit_code == Exit.DONE
 
 
+async def test_a_cause_that_was_none_is_told_apart_from_a_revocation(desk: Desk) -> None:
+    await desk.command("learned", "ec1", "--note", "x", "--explanation", "https://ca.example/why")
+    done = await desk.command("ended", "ec1", "--note", "the stick was another's", "--unfounded", "--json")
+    assert json.loads(done.stdout)["revoked"] is False
+    await desk.command("learned", "ec1", "--note", "x")
+    done = await desk.command("ended", "ec1", "--note", "ARL 17", "--json")
+    assert json.loads(done.stdout)["revoked"] is True
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
+        (("learned", "ec1", "--note", "x", "--explanation", "a page"), "no URL of a page"),
         (("learned", "ec7", "--note", "x"), "acme-server status"),
         (("learned", "ec1", "--note", "x", "--learned-at", "2026-11-24T00:00Z"), "later than now"),
         (("learned", "ec1", "--note", " "), "1 to 1000"),
