@@ -18,7 +18,6 @@ import random
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -106,7 +105,7 @@ async def prepare(directory: Path, count: int = HOT) -> list[bytes]:
     writer = Writer(data.answers, clock)
     for number, at in enumerate(range(0, count, _SERIALS)):
         answers = [
-            (frame, replace(record, key=key_of(serial, "sha1"), signature=chance.randbytes(71)))
+            (frame, record._replace(key=key_of(serial, "sha1"), signature=chance.randbytes(71)))
             for serial in serials[at : at + _SERIALS]
         ]
         following = serials[at + _SERIALS :][:1]

@@ -121,14 +121,15 @@ class Responder:
             return None
         if issuer_id is None:
             return UNAUTHORIZED
-        held = self._held((issuer_id, asked.serial, asked.hash_name))
+        now = self._clock.latest()
+        held = self._held((issuer_id, asked.serial, asked.hash_name), now)
         try:
             if held is None:
                 return UNAUTHORIZED if self._look(issuer_id, asked.serial) is None else None
             version = answerable.revocation(self._reader, asked.serial)
         except TransientError:
             version, self.seen = 0, None
-        if held is None or held[1].version < version or self._is_late(held):
+        if held is None or held[1].version < version or self._is_late(held, now):
             return None
         return answer(*held)
 
@@ -186,7 +187,7 @@ class Responder:
             return await self._signed(key, asker)
         except (TransientError, Refused, HaltIssuance) as error:
             # Without the vault an answer that is still true and still valid is the best there is.
-            held = self._held(key)
+            held = self._held(key, self._clock.latest())
             if held is None or answerable.revocation(self._reader, asked.serial) > held[1].version:
                 raise
             self._no_renewal_before = self._clock.monotonic() + _PATIENCE
@@ -207,17 +208,16 @@ class Responder:
     def _published(self, key: _Key) -> Kept | None:
         return None if self._index is None else self._index.find(key[1], key[2])
 
-    def _held(self, key: _Key) -> Kept | None:
+    def _held(self, key: _Key, now: int) -> Kept | None:
         """The newest answer that is not over, from the index or signed here."""
-        now = self._clock.latest()
         held = newer(self._published(key), self._fresh.get(key), now + TOLERANCE)
         if held is None or held[0].issuer_id != key[0] or now >= held[1].next_update:
             return None
         return held
 
-    def _is_late(self, held: Kept) -> bool:
+    def _is_late(self, held: Kept, now: int) -> bool:
         return (
-            self._clock.latest() >= held[1].this_update + self._late_after
+            now >= held[1].this_update + self._late_after
             and self._clock.monotonic() >= self._no_renewal_before
         )
 

@@ -78,7 +78,7 @@ def vault() -> SoftwareVault:
 
 @pytest.mark.clause("BR 4.9.5")
 @given(acts=ACTS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_what_is_ready_is_what_would_be_said_anew(
     house_class: Any, keeper_class: Any, vault: SoftwareVault, acts: list[Act]
 ) -> None:

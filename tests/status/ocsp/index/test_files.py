@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -158,7 +157,7 @@ def test_a_segment_is_split_and_both_halves_are_found(opened: Callable[[], Write
     writer = opened()
     everything = in_order(*(kept(number) for number in range(100)))
     writer.replace(0, Piece(everything, NOW, HERE, 0))
-    renewed = [(frame, replace(record, this_update=NOW + 9)) for frame, record in everything[:50]]
+    renewed = [(frame, record._replace(this_update=NOW + 9)) for frame, record in everything[:50]]
     writer.replace(0, Piece(renewed, NOW, HERE, 0, rest=everything[50][1].key))
     assert len(writer.catalogue.segments) == 2
     assert [writer.index.newest(each[1].key) for each in everything] == renewed + everything[50:]
