@@ -43,6 +43,7 @@ def test_rules_that_come_and_rules_that_bind_are_named_to_a_person() -> None:
     found = {
         "data": "d", "rules": "public", "directory": "u", "processes": {}, "certificates": {},
         "closed": ["what a restore lost"],
+        "clock": "the clock is 3600 s behind the last record",
         "revocations": 0, "jobs": 0, "crls": [], "incidents": [], "succession": {"issuers": {}, "alarms": []},
         "holds": {"waiting": 2, "oldest": FIVE_REMOTES},
         "problem_reports": {"alarm": True, "says": "1 problem reports are open, 1 TOO LATE"},
@@ -66,6 +67,7 @@ def test_rules_that_come_and_rules_that_bind_are_named_to_a_person() -> None:
     assert "NOT CONFORMING  validation.perspectives = 4 remote" in shown
     assert "redis         well" in shown
     assert "CLOSED  what a restore lost: acme-server reconcile" in shown
+    assert "ALARM  the clock is 3600 s behind the last record" in shown
     assert "ALARM  3 keys: put the secret back" in shown
     assert "ALARM  cp-cps 1.0 is approved but not published" in shown
 
