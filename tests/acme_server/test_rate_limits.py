@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -276,7 +277,7 @@ async def test_a_refusal_leads_to_the_line_of_its_limit(tmp_path: Path) -> None:
         page = await client.get(url)
         assert page.status == 200
         assert "text/html" in page.headers["Content-Type"]
-        assert f'id="{anchor}"><th>new-order-account<td>1 names in new orders' in page.octets.decode()
+        assert f'id="{anchor}">new-order-account<dd>1 names in new orders' in page.octets.decode()
 
 
 async def test_every_limit_has_its_line(front: Front) -> None:
@@ -290,7 +291,11 @@ async def test_every_limit_has_its_line(front: Front) -> None:
         "orders-held",
         "bad-csr",
     ]:
-        assert f'<tr id="{limit}">' in text
+        line = text.partition(f'<dt id="{limit}">')[2].partition("<dt")[0]
+        english, _, japanese = line.partition('<dd lang="ja">')
+        assert "<dd>" in english
+        assert re.search("[ぁ-ん]", japanese)
+        assert not re.search("[A-Za-z]+( [a-z]+){2,}", japanese)
 
 
 @pytest.mark.clause("RFC 8555 section 6.6")
