@@ -23,7 +23,9 @@ READ = {"A", "AAAA", "CNAME", "CAA", "TXT", "SOA", "OPT"}
 
 def reply(*rrsets: str, asked: str = NAME, type: str = "CAA", ede: bytes | None = None) -> bytes:
     """An answer of dnspython's making; "-" stands between the sections."""
-    message = dns.message.make_response(dns.message.make_query(asked, type), recursion_available=True)
+    message = dns.message.make_response(
+        dns.message.make_query(asked, type, id=0x1234), recursion_available=True
+    )
     sections = iter((message.answer, message.authority, message.additional))
     section = next(sections)
     for rrset in rrsets:

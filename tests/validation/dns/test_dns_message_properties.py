@@ -128,7 +128,9 @@ RRSETS = st.lists(st.tuples(NAMES, st.integers(0, 2**31 - 1), RDATA), max_size=4
 def made(draw: st.DrawFn) -> bytes:
     """A whole answer of dnspython's making, names compressed."""
     asked = draw(st.sampled_from(["A", "AAAA", "CAA", "TXT"]))
-    answer = dns.message.make_response(dns.message.make_query(NAME, asked), recursion_available=True)
+    answer = dns.message.make_response(
+        dns.message.make_query(NAME, asked, id=0x1234), recursion_available=True
+    )
     for section in (answer.answer, answer.authority, answer.additional):
         for name, ttl, (kind, octets) in draw(RRSETS):
             number = dns.rdatatype.from_text(kind)
