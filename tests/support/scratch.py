@@ -16,7 +16,8 @@ MEMORY = Path("/dev/shm")
 LEAST = 4 << 30
 """Octets that must be free there, and in the machine twice that: the tests take one quarter at their most."""
 
-_NAME = re.compile(r"acme-tests-(\d+)")
+_NAME = re.compile(r"acme-(\d+)")
+"""Short: a socket's path has 107 octets."""
 
 
 def directory() -> Path | None:
@@ -29,7 +30,7 @@ def directory() -> Path | None:
     if free < LEAST or _available() < 2 * LEAST or of.f_flag & os.ST_NOEXEC or not os.access(MEMORY, os.W_OK):
         return None
     _sweep()
-    return MEMORY / f"acme-tests-{os.getpid()}"
+    return MEMORY / f"acme-{os.getpid()}"
 
 
 def _available() -> int:
