@@ -108,10 +108,11 @@ def module(kind: ModuleKind, path: Path, tokens: Path, configuration: Path) -> M
 
 def softhsm(path: Path, tokens: Path, configuration: Path) -> Module:
     """SoftHSM2 on the token directory `tokens`; writes its configuration file to `configuration`."""
+    # Its files are 0600.  An objectstore.umask is for newer versions; Debian's complains of it at each start.
     tokens.mkdir(parents=True, exist_ok=True, mode=0o700)
     configuration.write_text(
         f"directories.tokendir = {tokens}\nobjectstore.backend = file\n"
-        "objectstore.umask = 0077\nlog.level = ERROR\nslots.removable = false\n"
+        "log.level = ERROR\nslots.removable = false\n"
     )
     return Module(path, {"SOFTHSM2_CONF": str(configuration)})
 
