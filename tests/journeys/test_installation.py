@@ -1,6 +1,6 @@
 """An installation as in production: from the wheel, each process its own system user, a loss and a restore.
 
-Real users, modes, token, certbot and openssl; what deploy/acme-server.service adds is looked at beside it.
+Real users, modes, token, certbot and openssl, and the capabilities that deploy/acme-server.service leaves.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def ca(place: Installation) -> Iterator[RunningCa]:
         place.directory,
         {"deployment.isolate": True, "status.crl_delay": 1},
         config=place.config,
-        program=place.program,
+        program=place.service,
     )
     try:
         yield made.start()
@@ -68,7 +68,7 @@ def ca(place: Installation) -> Iterator[RunningCa]:
 
 def command(place: Installation, ca: RunningCa, *words: str, role: str = "") -> tuple[int, str]:
     """Exit code and output of `acme-server WORDS`, as root or as the user of `role`."""
-    asked = ca.command(*words)[len(place.entry) :]
+    asked = [*place.program[len(place.entry) :], *words, *ca.options()]
     ran = place.run([*(place.like(role) if role else place.entry), *asked])
     return ran.returncode, ran.stdout + ran.stderr
 
@@ -110,7 +110,7 @@ def reports(place: Installation, ca: RunningCa) -> str:
 def test_it_issues_is_lost_and_is_put_back_and_status_is_told_all_the_while(
     place: Installation, ca: RunningCa
 ) -> None:
-    assert "each its own system user" in ca.log_end(), ca.log_end()
+    eventually(lambda: "each its own system user" in ca.log_end(), SOON, "the screen that says so")
     certbot = Certbot(ca, place.directory / "certbot")
     kept, gone = "kept.localhost", "gone.localhost"
     certbot.http01(kept).ok()

@@ -8,6 +8,7 @@ at the end.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from tests.support import scratch
 from tests.support.ca import REPOSITORY
 
 MINUTE = 60
+UNIT = REPOSITORY / "deploy" / "acme-server.service"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,16 @@ class Installation:
     def program(self) -> tuple[str, ...]:
         """`acme-server`, as root."""
         return (*self.entry, str(self.directory / "venv" / "bin" / "acme-server"))
+
+    @property
+    def service(self) -> tuple[str, ...]:
+        """`acme-server` with no capability but those that the unit leaves to it, and no way to new ones."""
+        unit = UNIT.read_text()
+        (left,) = re.findall(r"^CapabilityBoundingSet=(.*)$", unit, re.MULTILINE)
+        assert "\nNoNewPrivileges=yes\n" in unit
+        kept = ",".join(["-all", *(f"+{name.lower().removeprefix('cap_')}" for name in left.split())])
+        words = ("setpriv", "--no-new-privs", "--bounding-set", kept)
+        return (*self.entry, *words, *self.program[len(self.entry) :])
 
     @property
     def config(self) -> Path:
