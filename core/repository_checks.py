@@ -1,8 +1,9 @@
-"""What must hold of the settings of the manifest and of problem reports."""
+"""What must hold of the settings of the repository: manifest, problem reports, planned maintenance."""
 
 from __future__ import annotations
 
 import re
+from datetime import datetime, timedelta
 
 from core.refusal import wrong
 from core.settings import Settings
@@ -21,6 +22,18 @@ LEAST_PERSONAL_DATA, MOST_PERSONAL_DATA = 86400, 730 * 86400
 
 _THUMBPRINT = re.compile(r"[A-Za-z0-9_-]{43}")
 _LABEL = re.compile(r"manifest-[a-z0-9-]{1,32}")
+
+
+def window(maintenance: str) -> tuple[datetime, datetime]:
+    """From when until when `repository.maintenance` lasts, UTC.  Raises: `ConfigurationError`."""
+    remedy = 'write FROM/UNTIL in UTC, like "2026-12-05T01:00Z/2026-12-05T02:00Z"'
+    try:
+        start, end = (datetime.fromisoformat(each) for each in maintenance.split("/"))
+    except ValueError as error:
+        raise wrong("repository.maintenance", maintenance, remedy) from error
+    if start.utcoffset() != timedelta() or end.utcoffset() != timedelta() or start >= end:
+        raise wrong("repository.maintenance", maintenance, remedy)
+    return start, end
 
 
 def undated(settings: Settings) -> None:
@@ -43,6 +56,8 @@ def undated(settings: Settings) -> None:
             repository.report_personal_data,
             "write seconds, from a day to 730 days: what is evidence stays without it",
         )
+    if repository.maintenance:
+        window(repository.maintenance)
     if not 0 < len(labels) <= MAX_KEYS or len(set(labels)) != len(labels):
         raise wrong("vault.manifest_keys", list(labels), "name one key, or two while the first is replaced")
     for pin in repository.manifest_pins:

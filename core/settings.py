@@ -226,6 +226,7 @@ class Repository:
     manifest_validity: int = 86400
     manifest_refresh: int = 3600
     manifest_pins: tuple[str, ...] = ()
+    maintenance: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,10 @@ from core.errors import ConfigurationError
         ("vault.manifest_keys=[]", "name one key"),
         ('vault.manifest_keys=["manifest-1", "manifest-1"]', "name one key"),
         ('vault.manifest_keys=["manifest-1", "manifest-2", "manifest-3"]', "two while the first is replaced"),
+        ("repository.maintenance=tomorrow", "FROM/UNTIL"),
+        ("repository.maintenance=2026-12-05T01:00Z", "FROM/UNTIL"),
+        ("repository.maintenance=2026-12-05T02:00Z/2026-12-05T01:00Z", "FROM/UNTIL"),
+        ("repository.maintenance=2026-12-05T01:00+09:00/2026-12-05T02:00+09:00", "in UTC"),
         ('vault.manifest_keys=["ec-1"]', 'begins with "manifest-"'),
     ],
 )

@@ -11,6 +11,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
+from core.configuration import load
 from core.settings import Ca, Settings
 from repo_static import publisher
 from repo_static.store import Store
@@ -103,6 +104,24 @@ def test_the_index_shows_the_fingerprints_and_the_crls(store: Store, vault: Soft
             assert pair.certificate.fingerprint(hashes.SHA256()).hex(":").upper() in text
         assert "/crl/ec1-0.crl" in text
         assert "http://localhost:14080/ocsp" in text
+
+
+@pytest.mark.clause("CPS 2.1")
+def test_the_home_page_announces_planned_maintenance_in_both_languages(
+    store: Store, vault: SoftwareVault
+) -> None:
+    publisher.publish(store, vault.description(), Settings())
+    for name, words in (("index.html", "Planned maintenance"), ("ja/index.html", "計画メンテナンス")):
+        assert words not in (store.root / name).read_text()
+    planned = load(None, ["repository.maintenance=2026-12-05T01:00Z/2026-12-05T02:30Z"])
+    assert set(publisher.publish_index(store, vault.description(), planned)) == {
+        "index.html",
+        "ja/index.html",
+    }
+    for name, words in (("index.html", "Planned maintenance"), ("ja/index.html", "計画メンテナンス")):
+        page = (store.root / name).read_text()
+        assert words in page
+        assert "2026-12-05 01:00 – 2026-12-05 02:30 (UTC)" in page
 
 
 def test_every_link_within_the_site_leads_somewhere(store: Store, vault: SoftwareVault) -> None:
