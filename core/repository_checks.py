@@ -24,15 +24,18 @@ _THUMBPRINT = re.compile(r"[A-Za-z0-9_-]{43}")
 _LABEL = re.compile(r"manifest-[a-z0-9-]{1,32}")
 
 
-def window(maintenance: str) -> tuple[datetime, datetime]:
-    """From when until when `repository.maintenance` lasts, UTC.  Raises: `ConfigurationError`."""
+def maintenance(settings: Settings) -> tuple[datetime, ...]:
+    """From when until when maintenance is planned, UTC; () for none.  Raises: `ConfigurationError`."""
+    planned = settings.repository.maintenance
+    if not planned:
+        return ()
     remedy = 'write FROM/UNTIL in UTC, like "2026-12-05T01:00Z/2026-12-05T02:00Z"'
     try:
-        start, end = (datetime.fromisoformat(each) for each in maintenance.split("/"))
+        start, end = (datetime.fromisoformat(each) for each in planned.split("/"))
     except ValueError as error:
-        raise wrong("repository.maintenance", maintenance, remedy) from error
+        raise wrong("repository.maintenance", planned, remedy) from error
     if start.utcoffset() != timedelta() or end.utcoffset() != timedelta() or start >= end:
-        raise wrong("repository.maintenance", maintenance, remedy)
+        raise wrong("repository.maintenance", planned, remedy)
     return start, end
 
 
@@ -56,8 +59,7 @@ def undated(settings: Settings) -> None:
             repository.report_personal_data,
             "write seconds, from a day to 730 days: what is evidence stays without it",
         )
-    if repository.maintenance:
-        window(repository.maintenance)
+    maintenance(settings)
     if not 0 < len(labels) <= MAX_KEYS or len(set(labels)) != len(labels):
         raise wrong("vault.manifest_keys", list(labels), "name one key, or two while the first is replaced")
     for pin in repository.manifest_pins:

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from core import sites
-from core.repository_checks import window
+from core.repository_checks import maintenance
 from core.settings import Settings
 from repo_static import picture, rendering, roster
 from repo_static.crls import public_crls
@@ -83,11 +83,7 @@ def publish_index(store: Store, hierarchy: Hierarchy, settings: Settings) -> lis
                 issuers=issuers,
                 crls=public_crls(store),
                 minute=_minute,
-                maintenance=[
-                    _minute(int(each.timestamp())) for each in window(settings.repository.maintenance)
-                ]
-                if settings.repository.maintenance
-                else [],
+                maintenance=[_minute(int(each.timestamp())) for each in maintenance(settings)],
                 base=base_url(settings),
                 sites=sites.sites(settings),
                 picture=picture.hierarchy(root, issuers, rendering.words()[language]),
