@@ -86,7 +86,10 @@ async def measure(data: DataDirectory, vault_pid: int, entries: int, shards: int
     database, vault = Database(data.database, clock), Vault(data.vault_socket)
     await database.open()
     await Reconciliation(vault, database, settings).put_issuers(await vault.describe())
-    await asyncio.to_thread(fill, data.database, entries, shards, clock.now())
+    await database.close()  # which refuses to go on when somebody else has written
+    fill(data.database, entries, shards, clock.now())
+    database = Database(data.database, clock)
+    await database.open()
     updater = CrlUpdater(database, vault, settings, data, clock)
     before = [_forget_peak(pid) for pid in ("self", str(vault_pid))]
     begun, spent, of_the_vault = time.monotonic(), time.process_time(), rooms(vault_pid)["vault"]

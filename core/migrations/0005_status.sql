@@ -98,3 +98,7 @@ DROP INDEX revocations_by_shard;
 CREATE INDEX revocations_by_shard
     ON revocations (issuer_id, crl_shard, serial, revoked_at, reason, not_after, version);
 CREATE INDEX revocations_unpublished ON revocations (issuer_id, crl_shard) WHERE published_at IS NULL;
+-- The next CRL finds there what has changed; what is not found would wait for a day.
+CREATE TRIGGER revocations_change BEFORE UPDATE OF version ON revocations
+    WHEN NEW.version > OLD.version AND NEW.published_at IS NOT NULL
+    BEGIN SELECT RAISE(ABORT, 'a revocation that changes is not published any more'); END;

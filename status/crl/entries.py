@@ -113,8 +113,8 @@ _SQL = (
 
 
 def _changed(reader: Reader, scope: Scope, version: int) -> list[bytes]:
-    # Whatever changes a row makes it unpublished, and it stays so until a CRL with it is public.  So few are
-    # looked at, and not all that were revoked in other shards since, or ever in this one.
+    # Whatever changes a row makes it unpublished (a trigger holds that), until a CRL with it is public.  So
+    # few are looked at, and not all that were revoked in other shards since, or ever in this one.
     found = reader.plain(
         "SELECT serial FROM revocations"
         " WHERE issuer_id = ? AND crl_shard = ? AND published_at IS NULL AND version > ?",

@@ -8,10 +8,14 @@ RFC 5280 sections 5 (scope), 5.2.3 (CRLNumber rises within it), 5.2.5.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from cryptography import x509
 
 from core.database import Rows
+
+_REMEMBERED = 1 << 12
+"""Shards of all issuers together: each is looked at after every revocation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +41,7 @@ class Scope:
         """
         if self.shards == 1:
             return None
-        name = x509.UniformResourceIdentifier(f"{base_url.rstrip('/')}/{self.name}")
-        return True, x509.IssuingDistributionPoint(
-            [name], None, False, False, None, False, False
-        ).public_bytes()
+        return True, _distribution_point(f"{base_url.rstrip('/')}/{self.name}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,12 @@ class Published:
     next_update: int
     revocation_version: int
     sha256: bytes
+
+
+@lru_cache(_REMEMBERED)
+def _distribution_point(url: str) -> bytes:
+    name = x509.UniformResourceIdentifier(url)
+    return x509.IssuingDistributionPoint([name], None, False, False, None, False, False).public_bytes()
 
 
 def scopes(rows: Rows) -> list[Scope]:

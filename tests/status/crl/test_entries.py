@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sqlite3
 from typing import Any
 
 import pytest
@@ -115,6 +116,20 @@ async def test_what_is_read_is_found_in_one_index_and_what_changed_without_looki
     assert "USING COVERING INDEX revocations_by_shard" in whole
     assert "serial>? AND serial<?" in whole
     assert "USING INDEX revocations_unpublished (issuer_id=? AND crl_shard=?)" in changed
+
+
+async def test_a_change_that_the_next_crl_would_not_find_is_refused(house: Any) -> None:
+    await add(house, 1, random.Random(12))
+    await house.database.write(lambda tx: publish(tx, 1))
+    for column in ("reason = 1", "published_at = 5"):
+        with pytest.raises(sqlite3.IntegrityError, match="not published any more"):
+            await house.database.write(
+                lambda tx, column=column: tx.execute(f"UPDATE revocations SET version = 2, {column}").rowcount
+            )
+    assert house.reader.one("SELECT version FROM revocations")[0] == 1
+    await house.database.write(
+        lambda tx: tx.execute("UPDATE revocations SET version = 2, published_at = NULL").rowcount
+    )
 
 
 async def test_nothing_is_read_when_nothing_changed(house: Any) -> None:
