@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -10,7 +12,7 @@ from core import certificates, revocations
 from repo_static.manifest import days, lists
 from repo_static.store import NotPublished
 from tests.repo_static.manifest.conftest import Repository
-from tests.support.database import NOW
+from tests.support.database import NOW, opened
 
 DAY = 86400
 
@@ -188,11 +190,14 @@ async def test_after_a_restore_what_is_public_stays_and_new_acts_follow_it(repos
     await house.issue()
     manifest = await repository.published()
     # The log was cut off behind its third record, and went on differently.
-    await house.database.write(lambda tx: tx.execute("DELETE FROM audit WHERE sequence > 3"))
+    await house.database.close()
+    with closing(sqlite3.connect(house.data.database, isolation_level=None)) as register:
+        register.execute("DELETE FROM audit WHERE sequence > 3")
     house.clock.at += 60
-    await house.database.write(lambda tx: tx.audit("restored", "a test", {}))
-    await house.issue()
-    await house.issue()
-    after = await repository.published()
+    async with opened(house.data.root, house.clock) as house.database:
+        await house.database.write(lambda tx: tx.audit("restored", "a test", {}))
+        await house.issue()
+        await house.issue()
+        after = await repository.published()
     assert len(repository.lines(manifest["days"]["open"]["issued"]["list"])) == 2
     assert len(repository.lines(after["days"]["open"]["issued"]["list"])) == 4
