@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from core import answerable
+from core import answerable, revocations
 from core.clock import FakeClock
 from core.errors import TransientError
 from status.http import connection, front
@@ -194,6 +194,16 @@ async def test_who_asks_after_a_revocation_committed_is_told_so_in_the_same_seco
     assert await served.word(serial) == "GOOD"
     served.revoke_at_once(serial)
     assert await served.word(serial) == "REVOKED"
+
+
+@pytest.mark.clause("BR 7.2.2")
+async def test_a_reason_that_becomes_key_compromise_is_told_in_the_same_second(served: Served) -> None:
+    serial = await ready(served)
+    await served.house.revoke(serial, 4)
+    assert b"\x0a\x01\x04" in await served.raw(serial)  # ENUMERATED superseded
+    await served.raw(serial)
+    await served.house.database.write(lambda tx: revocations.upgrade_reason(tx, serial, "a test"))
+    assert b"\x0a\x01\x01" in await served.raw(serial)
 
 
 @pytest.mark.clause("BR 4.9.5")
