@@ -22,8 +22,8 @@ from operations.isolation import SAME_USER, USERS
 from status.ocsp.index.index import Index
 from status.ocsp.index.records import HASH_NAMES, serial_of
 from tests.support import installation
-from tests.support.ca import REPOSITORY, RunningCa
-from tests.support.clients import Certbot, check, eventually, load, ocsp, on_crl, run
+from tests.support.ca import RunningCa
+from tests.support.clients import Certbot, check, eventually, load, ocsp, on_crl
 from tests.support.installation import Installation
 
 pytestmark = [
@@ -203,13 +203,3 @@ def test_a_second_run_is_refused_and_the_first_answers_on(place: Installation, c
 def test_another_process_is_told_who_may_command(place: Installation, ca: RunningCa) -> None:
     code, output = command(place, ca, "reports", "list", role="perspective")
     assert (code, "be root, or the user" in output) == (4, True), output
-
-
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd here")
-def test_systemd_has_nothing_against_the_units(tmp_path: Path) -> None:
-    for unit in (REPOSITORY / "deploy").glob("*.service"):
-        there = unit.read_text().replace("/opt/acme-server/.venv/bin/acme-server", "/bin/true")
-        named = tmp_path / unit.name.replace("@", "@tokyo")
-        named.write_text(there)
-        ran = run(["systemd-analyze", "verify", str(named)], tmp_path)
-        assert (ran.code, ran.output) == (0, ""), ran.output
