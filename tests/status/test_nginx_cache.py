@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -151,11 +151,12 @@ async def test_a_revocation_is_seen_behind_the_cache_at_the_latest_after_the_max
 ) -> None:
     loop = asyncio.get_running_loop()
     await cache.get()
-    cache.answer = replace(cache.answer, der=b"revoked" * 20, this_update=int(time.time()), etag="ef" * 32)
-    changed = loop.time()
+    cache.answer = cache.answer._replace(der=b"revoked" * 20, this_update=int(time.time()), etag="ef" * 32)
+    changed = asked = loop.time()
     while (await cache.get()).body != cache.answer.der:
-        assert loop.time() < changed + MAX_AGE + 2
+        assert asked < changed + MAX_AGE + 2  # who asked later saw it, however long the answer took
         await asyncio.sleep(0.05)
+        asked = loop.time()
 
 
 async def test_what_is_old_and_has_not_changed_is_asked_for_without_its_octets(cache: Cache) -> None:
