@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -222,6 +224,34 @@ async def test_a_register_that_is_replaced_under_a_running_ca_is_not_noted(place
             await ca.house.issue()
         await ca.register.follow_to_the_end()
         assert register_mark.read(path) == newest
+
+
+async def test_nothing_is_noted_of_what_was_put_into_the_file_of_a_running_ca(place: Place) -> None:
+    await place.lived()
+    path = place.directory / "run" / "register.json"
+    async with place.start() as ca:
+        await ca.register.follow_to_the_end()
+        newest = register_mark.read(path)
+        with (
+            closing(sqlite3.connect(place.backup / "ca.sqlite")) as source,
+            closing(sqlite3.connect(ca.house.data.database)) as target,
+        ):
+            source.backup(target)
+        await ca.register.follow_to_the_end()
+        assert register_mark.read(path) == newest
+
+
+async def test_nothing_is_noted_of_a_register_before_it_was_looked_at(place: Place) -> None:
+    """As when a start fails before: on its way out the app copies the audit log once more."""
+    await place.lived()
+    path = place.directory / "run" / "register.json"
+    path.unlink()
+    async with place.start() as ca:
+        path.unlink()
+        ca.register._looked = False
+        await ca.house.issue()
+        await ca.register.follow_to_the_end()
+        assert not path.exists()
 
 
 def in_the_database(place: Place, mark: register_mark.Mark) -> bool:

@@ -156,14 +156,15 @@ async def test_the_certificate_itself_tells_in_which_shard_its_revocation_is_loo
         row = revocations.of(ca.database.reader, serial)
         assert row is not None
         assert row.crl_shard == 0
+        await ca.register.accept("a test", "operator ann")
+        assert "crl/ec1-0.crl" in await ca.house.updater().update()
         assert (await ca.register.brought.certificate(der)).certificates == 1
         moved = revocations.of(ca.database.reader, serial)
         assert moved is not None
         assert (moved.crl_shard, moved.reason, moved.revoked_at) == (3, row.reason, row.revoked_at)
         assert moved.version > row.version
         assert (await ca.register.brought.certificate(der)).certificates == 0
-        await ca.register.accept("a test", "operator ann")
-        await ca.house.updater().update()
+        assert await ca.house.updater().update() == ["crl/ec1-3.crl"]
         content = Store(ca.house.data.repository).read("crl/ec1-3.crl")
         assert content is not None
         crl = x509.load_der_x509_crl(content)
