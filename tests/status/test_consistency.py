@@ -10,6 +10,7 @@ import asyncio
 import base64
 import contextlib
 import random
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -304,14 +305,13 @@ def counts_what_came_later_as_published(patch: pytest.MonkeyPatch) -> None:
 
 def leaves_the_old_file(patch: pytest.MonkeyPatch) -> None:
     """Only the first CRL of a scope ever reaches the public."""
-    whole = Store.replace
+    whole = Store.put
 
-    def once(self: Store, name: str, content: bytes, guard: Any = lambda published: None) -> bool:
-        if name.startswith("crl/") and self.read(name) is not None:
-            return False
-        return whole(self, name, content, guard)
+    def once(self: Store, name: str, pieces: Iterable[bytes], guard: Any) -> None:
+        if self.read(name) is None:
+            whole(self, name, pieces, guard)
 
-    patch.setattr(Store, "replace", once)
+    patch.setattr(Store, "put", once)
 
 
 def says_good_of_what_was_only_drawn(patch: pytest.MonkeyPatch) -> None:
@@ -341,12 +341,12 @@ def looks_at_a_row_once(patch: pytest.MonkeyPatch) -> None:
 
 def replaces_whatever_is_public(patch: pytest.MonkeyPatch) -> None:
     """A publisher that comes late puts its older CRL in the place of a newer one."""
-    whole = Store.replace
+    whole = Store.put
 
-    def unguarded(self: Store, name: str, content: bytes, guard: Any = None) -> bool:
-        return whole(self, name, content)
+    def unguarded(self: Store, name: str, pieces: Iterable[bytes], guard: Any) -> None:
+        whole(self, name, pieces, lambda published: None)
 
-    patch.setattr(Store, "replace", unguarded)
+    patch.setattr(Store, "put", unguarded)
 
 
 FAULTS = (
