@@ -48,8 +48,9 @@ def must_be_approved(settings: Settings, recorded: TokenFacts | None, habits: Ha
         )
     if not any(_approves(entry, recorded) for entry in settings.vault.approved_tokens):
         raise ConfigurationError(
-            f"the token is not approved: {_described(recorded)}: put this into [[vault.approved_tokens]] "
-            "after comparing it with the device's certificate, or use an approved token"
+            f"the token is not approved: write vault.approved_tokens = [{{ {_described(recorded)} }}] after "
+            "comparing it with the device's certificate, which the ceremony's script names ([[tokens]], "
+            "certificate), or use an approved token"
         )
 
 
