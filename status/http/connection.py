@@ -99,9 +99,14 @@ class Connection(asyncio.Protocol):
         if len(self._buffer) > MAX_HEAD:
             self._front.turn()  # or it grows as long as the kernel has more of it
 
-    def eof_received(self) -> None:
-        """No more comes; what came before is answered before the transport closes itself."""
+    def eof_received(self) -> bool:
+        """No more comes; what came before is answered before the transport closes itself.
+
+        While the vault signs, or the client does not read, it stays open; the end is told again when reading
+        is resumed.
+        """
         self._front.turn()
+        return self._asking is not None or self._full
 
     def pause_writing(self) -> None:
         """The client does not read: nothing more is read of it, either."""
@@ -243,8 +248,8 @@ class Connection(asyncio.Protocol):
     def _hand_over(self, octets: bytes) -> None:
         transport = self._transport
         assert transport is not None
-        self._transport, self._buffer = None, b""
         handler = self._front.handed(self, self._block)
         transport.set_protocol(handler)
         handler.connection_made(transport)
         handler.data_received(octets)
+        self._transport, self._buffer = None, b""  # not before: what fails here is ended by `expire`

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 
 from core import answerable, revocations
 from core.clock import FakeClock
 from core.errors import TransientError
-from status.http import connection, front
+from status.http import connection, front, handed
 from status.http.connection import MAX_HEAD
 from status.ocsp.answer import Answer
 from tests.status.http.test_oracle import REQUESTS, get, octets_of, post
 from tests.support.database import NOW
 from tests.support.served import Served
 from tests.support.software_vault import DAY
-from tests.support.wire import LIVE, UNKNOWN, Pair, Pipe, settle
+from tests.support.wire import GOOD, LIVE, UNKNOWN, Pair, Pipe, settle
 
 ANSWER = b"HTTP/1.1 200"
 
@@ -151,6 +153,29 @@ async def test_who_closes_his_side_behind_a_request_has_its_answer(pair: Pair) -
     assert pipe.written.startswith(ANSWER)
 
 
+@pytest.mark.clause("RFC 9112 section 9.6")
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_who_closes_his_side_behind_a_pipeline_has_all_answers_though_some_are_signed_meanwhile(
+    tmp_path: Path, loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    serials = [LIVE, GOOD, LIVE, LIVE, GOOD]
+
+    async def ask() -> bytes:
+        pair = await Pair(tmp_path).start()
+        server = await asyncio.get_running_loop().create_server(pair.front, "127.0.0.1", 0)
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        writer.write(b"".join(map(post, serials)))
+        writer.write_eof()
+        answered = await reader.read()  # until the server has closed, too
+        writer.close()
+        server.close()
+        await pair.stop()
+        return answered
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        assert runner.run(asyncio.wait_for(ask(), 10)).count(ANSWER) == len(serials)
+
+
 async def test_a_long_pipeline_is_not_gathered_without_a_bound(pair: Pair) -> None:
     pipe = Pipe(pair.front())
     many = post() * (MAX_HEAD // len(post()) + 1)
@@ -169,6 +194,17 @@ async def test_a_connection_that_fails_takes_no_other_with_it(
     assert bad.aborted
     assert good.written.startswith(ANSWER)
     assert "a connection of a relying party failed" in caplog.text
+
+
+async def test_a_connection_that_cannot_be_handed_over_is_ended_and_counts_no_more(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handed.Handed, "data_received", lambda handler, data: 1 / 0)
+    bad = Pipe(pair.front())
+    bad.send(REQUESTS["get, close"].replace(b"GET", b"HEAD"))
+    await settle()
+    assert bad.aborted
+    assert len(pair.front) == 0
 
 
 @pytest.fixture
