@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from core.errors import ConfigurationError
+from core.errors import ConfigurationError, Refused
 from operations.commands.command import command, say
 from operations.commands.options import Reporting
 from operations.process import Exit
@@ -133,11 +133,10 @@ def _bring(directory: DataDirectory, kind: str, source: str, key: str) -> Iterat
         name = wanted.pop(0)
         where = f"{base}/{name}" if base else name
         try:
-            content = _fetch(where)
-        except ConfigurationError as error:
-            typer.echo(f"{error}; the register does not learn from it", err=True)
+            put = asked.bring(directory, "list", _fetch(where), name=name)
+        except (ConfigurationError, Refused) as error:  # the other days are wanted all the more
+            typer.echo(f"{where}: {error}; nothing was learnt from it", err=True)
             continue
-        put = asked.bring(directory, "list", content, name=name)
         yield where, put
         wanted = [*put.wanted, *wanted]
 

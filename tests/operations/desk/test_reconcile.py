@@ -16,6 +16,7 @@ from core.audit_copy import AuditCopy
 from core.clock import FakeClock
 from core.data_directory import DataDirectory
 from core.database import Database
+from core.errors import Refused
 from operations.cli import application
 from operations.desk import local_api
 from operations.desk import reconcile as operator
@@ -137,3 +138,25 @@ async def test_a_ca_at_rest_is_closed_from_its_next_start_on(data: DataDirectory
         assert [gap.subject for gap in await register.look()] == ["restored"]
         assert not data.restored.exists()
         assert [gap.subject for gap in await register.look()] == ["restored"]
+
+
+async def test_a_list_that_is_not_to_be_had_does_not_keep_the_others_from_the_register(
+    database: Database, data: DataDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    brought: list[str] = []
+
+    def bring(data: DataDirectory, kind: str, der: bytes, *, name: str = "", key: str = "") -> Any:
+        brought.append(name or kind)
+        if der == b"cut":
+            raise Refused("outside.list-digest", "it is not what the manifest says")
+        wanted = ("history.jsonl", "missing.jsonl", "today.jsonl") if kind == "manifest" else ()
+        return operator.PutBack(0, 0, wanted=wanted)
+
+    monkeypatch.setattr(operator, "bring", bring)
+    for name, content in (("manifest.jws", b"{}"), ("history.jsonl", b"cut"), ("today.jsonl", b"")):
+        (tmp_path / name).write_bytes(content)
+    shown = await reconcile(data, "--manifest", str(tmp_path / "manifest.jws"))
+    assert brought == ["manifest", "history.jsonl", "today.jsonl"]
+    assert "it is not what the manifest says; nothing was learnt" in shown.stderr
+    assert "missing.jsonl cannot be read" in shown.stderr
+    assert shown.exit_code == Exit.DONE
