@@ -102,3 +102,11 @@ CREATE INDEX revocations_unpublished ON revocations (issuer_id, crl_shard) WHERE
 CREATE TRIGGER revocations_change BEFORE UPDATE OF version ON revocations
     WHEN NEW.version > OLD.version AND NEW.published_at IS NOT NULL
     BEGIN SELECT RAISE(ABORT, 'a revocation that changes is not published any more'); END;
+-- Who answers looks at the newest version alone to see whether anything changed.
+CREATE TRIGGER revocations_insert BEFORE INSERT ON revocations
+    WHEN NEW.version <= (SELECT max(version) FROM revocations)
+    BEGIN SELECT RAISE(ABORT, 'a revocation takes a new highest version'); END;
+CREATE TRIGGER revocations_version
+    BEFORE UPDATE OF serial, issuer_id, crl_shard, revoked_at, reason, version ON revocations
+    WHEN NEW.version <= (SELECT max(version) FROM revocations)
+    BEGIN SELECT RAISE(ABORT, 'a revocation that changes takes a new highest version'); END;

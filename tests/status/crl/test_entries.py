@@ -132,6 +132,21 @@ async def test_a_change_that_the_next_crl_would_not_find_is_refused(house: Any) 
     )
 
 
+async def test_a_change_without_a_new_highest_version_is_refused(house: Any) -> None:
+    """Whoever answers sees by the newest version alone that anything changed."""
+    await add(house, 2, random.Random(13))
+    for change in (
+        "UPDATE revocations SET reason = 1, published_at = NULL",
+        "UPDATE revocations SET reason = 1, version = 2 WHERE version = 1",
+        "UPDATE revocations SET revoked_at = 1 WHERE version = 2",
+        "INSERT INTO revocations SELECT x'07', issuer_id, crl_shard, not_after, revoked_at, reason, cause, 2,"
+        " NULL, changed_at FROM revocations WHERE version = 1",
+    ):
+        with pytest.raises(sqlite3.IntegrityError, match="a new highest version"):
+            await house.database.write(lambda tx, change=change: tx.execute(change).rowcount)
+    assert [row[0] for row in house.reader.all("SELECT version FROM revocations ORDER BY 1")] == [1, 2]
+
+
 async def test_nothing_is_read_when_nothing_changed(house: Any) -> None:
     entries = Entries()
     await add(house, 20, random.Random(7))

@@ -67,7 +67,12 @@ async def test_a_reason_that_was_raised_since_the_backup_is_raised_again(house: 
     await house.updater().update()
     before = entries(house)
     await restore(
-        house, ["UPDATE revocations SET reason = 0, version = 1", "DELETE FROM crls WHERE number > 1"]
+        house,
+        [
+            "DROP TRIGGER revocations_version",
+            "UPDATE revocations SET reason = 0, version = 1",
+            "DELETE FROM crls WHERE number > 1",
+        ],
     )
     await house.updater().update()
     assert entries(house) == before
