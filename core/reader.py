@@ -134,7 +134,7 @@ class PatientReader(Reader):
         self._clock = clock
         self._mark = mark
         self._known: Mark | None = None
-        """What was found in the file that is open."""
+        """What was found in the file that is open, or was open last."""
         self._opened: Reader | None = None
         self._file: tuple[int, int] | None = None
         self._looked_at = 0.0
@@ -176,17 +176,23 @@ class PatientReader(Reader):
                 self._known = self._found_in(self._opened)
             self._looked_at = at
         if self._opened is None:
-            before, self._file = self._file, self._which()
-            opened = Reader(self._path, self._busy_timeout)
-            try:
-                self._known = self._found_in(opened)
-            except BaseException:
-                opened.close()
-                raise
-            self._opened, self._looked_at = opened, at
-            if before not in (None, self._file):
-                self._begun_anew()
+            self._open_anew(at)
+        assert self._opened is not None
         return self._opened
+
+    def _open_anew(self, at: float) -> None:
+        """The file may be another one, though it has the number of the one that was removed."""
+        file = self._which()
+        opened = Reader(self._path, self._busy_timeout)
+        try:
+            found = self._found_in(opened)
+            another = self._file not in (None, file) or not (self._known is None or self._known.is_in(opened))
+        except BaseException:
+            opened.close()
+            raise
+        self._opened, self._file, self._known, self._looked_at = opened, file, found, at
+        if another:
+            self._begun_anew()
 
     def _change(self) -> None:
         """Another file has the name, or none has."""

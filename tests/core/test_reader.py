@@ -131,6 +131,23 @@ def test_who_keeps_a_place_ends_though_he_missed_the_moment(tmp_path: Path) -> N
     reader.close()
 
 
+def test_who_keeps_a_place_ends_when_the_database_was_away_before_another_came(tmp_path: Path) -> None:
+    path, mark = made(tmp_path / "ca.sqlite", "revoked"), [Word("revoked")]
+    reader = SteadyReader(path, 5, Ticking(NOW), lambda: mark[-1])
+    assert words(reader) == ["revoked"]
+    path.unlink()
+    with pytest.raises(TransientError, match="cannot open"):
+        words(reader)
+    made(path, "good")
+    for _ in range(2):
+        with pytest.raises(TransientError, match="acme-server reconcile"):
+            words(reader)
+    mark.append(Word("good"))
+    with pytest.raises(OtherRegister, match="begins anew"):
+        words(reader)
+    reader.close()
+
+
 def restore_into(path: Path, backup: Path) -> None:
     """By SQLite itself: the file stays, its content is another."""
     with closing(sqlite3.connect(backup)) as source, closing(sqlite3.connect(path)) as target:
