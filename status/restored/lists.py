@@ -112,30 +112,21 @@ def issuers_of(rows: Rows) -> dict[str, int]:
 
 
 def first_day(rows: Rows) -> str:
-    """The first day of which the register may lack something: that of its last record before the restore.
+    """The first day of which the register may lack something: that of its last CRL before a gap was found.
 
-    "" where that is not known, as when a person says that there was one.
+    A CA makes one every day while it is open, and none between a restore and the end of its gaps, however
+    often it is started meanwhile.  "" where the day is not known, as when a person says that there was one.
     """
     gap = rows.one("SELECT subject FROM register_gaps WHERE subject = ? AND closed_at IS NULL", (RESTORED,))
     if gap is not None:
         return ""
-    opened = rows.one(
-        "SELECT MIN(sequence) AS sequence FROM audit WHERE kind = 'register-gap'"
-        " AND at >= (SELECT MIN(found_at) FROM register_gaps WHERE closed_at IS NULL)"
+    last = rows.one(
+        "SELECT at FROM audit WHERE kind = 'crl' AND sequence <"
+        " (SELECT MIN(sequence) FROM audit WHERE kind = 'register-gap'"
+        " AND at >= (SELECT MIN(found_at) FROM register_gaps WHERE closed_at IS NULL))"
+        " ORDER BY sequence DESC LIMIT 1"
     )
-    if opened is None or opened["sequence"] is None:
-        return ""
-    start = rows.one(
-        "SELECT MAX(sequence) AS sequence FROM audit WHERE kind = 'start' AND sequence < ?",
-        (opened["sequence"],),
-    )
-    if start is None or start["sequence"] is None:
-        return ""
-    before = rows.one(
-        "SELECT MAX(at) AS at FROM audit WHERE sequence < ? AND kind NOT IN ('schema', 'settings')",
-        (start["sequence"],),
-    )
-    return "" if before is None or before["at"] is None else day_of(before["at"])
+    return "" if last is None else day_of(last["at"])
 
 
 def _of_day(day: Mapping[str, Any]) -> list[Listed]:
