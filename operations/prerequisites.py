@@ -23,6 +23,7 @@ from core.reader import Reader
 from core.refusal import wrong
 from core.settings import Settings
 from core.shared_secret import LEAST
+from core.timekeeping import without_time
 from operations import isolation
 
 
@@ -50,9 +51,9 @@ def made(settings: Settings, data: DataDirectory, clock: Clock) -> list[str]:
 
     Raises `ConfigurationError`, `HaltIssuance` where the hierarchy was changed, `PermissionError`.
     """
-    must_have_time(settings, clock)
+    timeless = [sentence] if (sentence := without_time(settings, clock)) else []
     if not data.hierarchy.exists():
-        return []
+        return timeless
     from operations.alarms import succession
     from signer import reconciliation
     from signer.succession import outlook
@@ -66,16 +67,7 @@ def made(settings: Settings, data: DataDirectory, clock: Clock) -> list[str]:
     _must_suit_register(settings, data)
     now = clock.now()
     said = succession.alarms(outlook(issuers, settings.profiles, now), settings, now)
-    return [sentence for level, sentence in said if level >= logging.WARNING]
-
-
-def must_have_time(settings: Settings, clock: Clock) -> None:
-    """Raises `ConfigurationError` where production's clock is nobody's."""
-    if settings.deployment.production and not clock.synchronised():
-        raise ConfigurationError(
-            "the kernel says that no time service disciplines the clock, which production needs: start one "
-            "(chrony, systemd-timesyncd) and wait until it has taken hold"
-        )
+    return timeless + [sentence for level, sentence in said if level >= logging.WARNING]
 
 
 def must_be_pinned(settings: Settings, pinned: Collection[str]) -> None:

@@ -86,7 +86,8 @@ def run(invocation: Invocation, say: Say, clock: Clock, crash_at: str = "") -> i
         say(f"WARNING: {sentence}")
     data = invocation.directory()
     check_prerequisites(settings, data)
-    prerequisites.made(settings, data, clock)
+    for sentence in prerequisites.made(settings, data, clock):
+        say(f"WARNING: {sentence}")
     data.run.mkdir(parents=True, exist_ok=True)
     with alone(data):
         walls = isolation.decide(settings, data)

@@ -100,7 +100,6 @@ async def serve(
     Raises: `ConfigurationError` and other `CaError` at start, with the remedy; what a loop that must not end
     raised, later.
     """
-    prerequisites.must_have_time(settings, clock)
     urls = Urls(settings)
     async with contextlib.AsyncExitStack() as closing:
         copy = AuditCopy(data.audit)

@@ -1,4 +1,4 @@
-"""Says in the app's log what the rules of the day, and those that are coming, want of the settings.
+"""Says in the app's log what the rules of the day, and those coming, want of the settings and of the clock.
 
 Issuance itself asks at every certificate (core/today.py); this only tells people, in time and again.
 """
@@ -12,6 +12,7 @@ from core.clock import Clock
 from core.errors import HaltIssuance
 from core.requirements import DAY, HOUR
 from core.settings import Settings
+from core.timekeeping import without_time
 from core.today import Today, coming, profile_refusals
 
 LOOK_EVERY = HOUR
@@ -33,7 +34,7 @@ class RuleWatch:
     def halted(self) -> str:
         """Why nothing is issued today; "" when the rules are met."""
         try:
-            return self._today.refusal(self._clock.now())
+            return without_time(self._settings, self._clock) or self._today.refusal(self._clock.now())
         except HaltIssuance as error:
             return str(error)
 
@@ -47,6 +48,8 @@ class RuleWatch:
         try:
             now = self._clock.now()
             self._today.require(now)
+            if why := without_time(self._settings, self._clock):
+                raise HaltIssuance(why)
         except HaltIssuance as error:  # the clock, or the rules
             _log.critical("ISSUANCE HALTED: %s", error)
             return LOOK_EVERY

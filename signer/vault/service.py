@@ -21,6 +21,7 @@ from core.clock import Clock
 from core.errors import HaltIssuance, Refused, TransientError
 from core.randomness import Randomness, token
 from core.settings import CtMode, Rules, Settings
+from core.timekeeping import without_time
 from signer import api, steps
 from signer.api import KeyUse
 from signer.vault.judgement import applicant, dated
@@ -308,11 +309,8 @@ class Service:
 
     def _now_of_issuance(self) -> int:
         """The time, if certificates may be dated by it.  OCSP and CRL go on: silence would harm more."""
-        if self._settings.deployment.production and not self._clock.synchronised():
-            raise HaltIssuance(
-                "no time service disciplines the clock any more, which production needs: nothing is issued "
-                "until one does (chronyc tracking or timedatectl says why)"
-            )
+        if why := without_time(self._settings, self._clock):
+            raise HaltIssuance(why)
         return self._clock.now()
 
     def _must_not_be_halted(self) -> None:

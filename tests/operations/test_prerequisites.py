@@ -128,11 +128,12 @@ def test_where_no_ca_is_yet_there_is_nothing_to_compare_with(tmp_path: Path) -> 
     assert prerequisites.made(load(None), DataDirectory(tmp_path), SystemClock()) == []
 
 
-def test_in_production_a_clock_of_nobody_is_refused(tmp_path: Path) -> None:
+def test_in_production_a_clock_of_nobody_is_warned_of_and_outside_of_it_is_not(tmp_path: Path) -> None:
     settings = load(None)
     production = replace(settings, deployment=replace(settings.deployment, production=True))
-    with pytest.raises(ConfigurationError, match="start one"):
-        prerequisites.made(production, DataDirectory(tmp_path), Unsynchronised())
+    [warning] = prerequisites.made(production, DataDirectory(tmp_path), Unsynchronised())
+    assert "nothing is issued until one does (chronyc tracking" in warning
+    assert prerequisites.made(settings, DataDirectory(tmp_path), Unsynchronised()) == []
 
 
 ANOTHER_CAS: dict[str, tuple[str, str]] = {

@@ -50,6 +50,17 @@ def test_a_profile_that_a_rule_forbids_is_told_each_time_and_halts_nothing_else(
     assert watch.halted == ""
 
 
+def test_in_production_a_clock_of_nobody_halts_issuance_and_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    settings = public(6)
+    for production in (False, True):
+        deployment = replace(settings.deployment, production=production)
+        clock = FakeClock(FIVE_REMOTES, synchronised=False)
+        watch = RuleWatch(replace(settings, deployment=deployment), clock)
+        watch.look()
+        assert ("no time service disciplines the clock" in watch.halted) is production
+    assert "ISSUANCE HALTED: no time service" in caplog.text
+
+
 def test_settings_that_meet_the_rules_are_looked_at_in_silence(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     clock = FakeClock(FIVE_REMOTES - 3)
