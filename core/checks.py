@@ -181,17 +181,20 @@ def _ca(settings: Settings) -> None:
 
 
 def _addresses(settings: Settings) -> None:
+    taken: dict[str, str] = {}
     for key, listen in (
         ("acme.listen", settings.acme.listen),
         ("repository.listen", settings.repository.listen),
         ("metrics.listen", settings.metrics.listen),
         ("mpic.listen", settings.mpic.listen),
-        ("test_sites.listen", settings.test_sites.listen),
+        ("test_sites.listen", settings.test_sites.listen if settings.test_sites.zone else ()),
     ):
         for each in listen:
             found = _LISTEN.fullmatch(each)
             if found is None or int(found[1]) > 65535:
                 raise wrong(key, each, "write host:port, or [address]:port for IPv6")
+            if int(found[1]) and taken.setdefault(each, key) != key:
+                raise wrong(key, each, f"{taken[each]} listens there already: choose another port")
     url("acme.base_url", settings.acme.base_url, "https", "RFC 8555 section 6.1 asks for HTTPS")
     url(
         "repository.base_url",

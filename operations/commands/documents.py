@@ -43,7 +43,10 @@ def list_(given: Reporting) -> None:
         say(f"    approved {moment(each.approved_at)} by {each.approved_by}; minutes: {each.minutes}")
         say(f"    change   {each.summary_en} / {each.summary_ja}")
         say(f"    sha256   {each.sha256}")
-    say(f"ISSUANCE HALTED: {found.trouble}" if found.trouble else "practice and documents agree")
+    if found.trouble:
+        say(f"ISSUANCE HALTED: {found.trouble}")
+    else:
+        say(found.says or "practice and documents agree")
 
 
 @command(application)

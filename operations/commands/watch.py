@@ -55,7 +55,9 @@ def watch(
     metrics: Annotated[str, typer.Option(metavar="HOST:PORT", help="Serve /metrics and a page.")] = "",
     textfile: Annotated[Path | None, typer.Option(help="Metrics for node_exporter.")] = None,
     page: Annotated[Path | None, typer.Option(help="The page, as a file.")] = None,
-    canary_name: Annotated[str, typer.Option(help="A name of yours: have it certified each time.")] = "",
+    canary_name: Annotated[
+        str, typer.Option(help="A name of yours: have it certified, every --canary-every.")
+    ] = "",
     canary_method: Annotated[Method, typer.Option(help="How it is validated.")] = Method.HTTP,
     canary_listen: Annotated[
         str, typer.Option(metavar="HOST:PORT", help="Where challenges are answered.")

@@ -85,7 +85,7 @@ def serve(
 
         def look(rows: Rows) -> Done:
             reports, _ = _sorted_out(rows, request, _may_be_decided)
-            serials = _named(rows, reports, request) if request.cause else ()
+            serials = _named(rows, reports, request) if request.cause and reports else ()
             return _would(rows, request, _may_be_decided, serials)
 
         if request.dry_run:
@@ -230,11 +230,20 @@ def _may_be_closed(report: Report) -> None:
 
 
 def _named(rows: Rows, reports: Sequence[Report], request: DecideRequest) -> tuple[bytes, ...]:
-    """What a new run would revoke: the serial numbers given, or those of ours that the reports name."""
+    """What a new run would revoke: the serial numbers given, or those of ours that the reports name.
+
+    Raises `Refused` where there are none, in a dry run, too.
+    """
     if request.serials or request.run_id:
         return request.serials
     found = (each.serial for report in reports for each in report_looks.concerned(rows, report))
-    return tuple(dict.fromkeys(found))
+    if not (serials := tuple(dict.fromkeys(found))):
+        raise Refused(
+            "report.nothing",
+            "no certificate of ours is named: name them with --serial, or revoke them with "
+            "`acme-server revoke` and name its --run",
+        )
+    return serials
 
 
 def _run(
@@ -258,12 +267,6 @@ def _run(
         if known.learned_at > first.received_at:
             raise Refused("report.run", f"--run: its clock began after report {first.number} was received")
         return known.id
-    if not serials:
-        raise Refused(
-            "report.nothing",
-            "no certificate of ours is named: name them with --serial, or revoke them with "
-            "`acme-server revoke` and name its --run",
-        )
     more = f" and {len(reports) - 1} more" if len(reports) > 1 else ""
     run = Run(
         id=new_run,

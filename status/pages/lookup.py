@@ -3,7 +3,7 @@
 The word "good" is OCSP's: it is said only where a signed answer, asked for now, says it.  Of what the root
 signed, the issuing CAs' certificates, the root's CRL tells, as long as it is fresh.  Where the register
 cannot be read, what is published stands alone, and it is said that it does.  Of a bare serial number only
-status and dates are told; whoever has the certificate has everything that is told besides.
+status, dates and issuer are told; whoever has the certificate has everything that is told besides.
 
 Must never: say "good" where OCSP would not; decide anything.
 

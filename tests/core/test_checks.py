@@ -61,6 +61,7 @@ PLACES = (
         ("acme.listen=14000", "host:port"),
         ("acme.listen=localhost:99999", "host:port"),
         ("acme.listen=::1:14000", "IPv6"),
+        ("metrics.listen=127.0.0.1:14000", "acme.listen listens there already"),
         ("acme.tls_names=[]", "base_url"),
         ("validation.http_port=0", "above zero"),
         ("validation.http_port=70000", "65535"),

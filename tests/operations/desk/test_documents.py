@@ -202,7 +202,8 @@ async def test_status_tells_what_the_running_app_says_and_not_what_other_setting
     async with app.running(TRY_OUT):
         assert "is not what cp-cps 1.0 says" in await told("--set", 'ca.caa_identities=["b.example"]')
         listed = await app.command("list", settings=TRY_OUT)
-        assert "practice and documents agree" in listed.output  # nothing is halted for it
+        assert "is not what cp-cps 1.0 says" in listed.output
+        assert "ISSUANCE HALTED" not in listed.output
 
 
 def test_what_an_app_that_does_not_answer_would_say_is_not_known(app: App) -> None:

@@ -151,6 +151,16 @@ async def test_one_run_revokes_for_all_of_them_and_its_clock_is_the_earliest(des
     assert len(desk.audited("decided")) == 3
 
 
+@pytest.mark.parametrize("how", ["--dry-run", "--yes"])
+async def test_a_dry_run_refuses_what_would_be_refused(desk: Desk, how: str) -> None:
+    await desk.file(filed(1), filed(2))
+    words = ("decide", "--name", "shop.example", "--cause", "misuse", "--note", "seen it")
+    done = await desk.command(*words, how)
+    assert done.exit_code == Exit.REFUSED
+    assert "no certificate of ours is named" in done.output
+    assert {each.decided_at for each in desk.rows()} == {None}
+
+
 async def test_those_with_which_it_cannot_be_done_are_left_alone_and_named(desk: Desk) -> None:
     await desk.file(filed(1), filed(2))
     for at in (1, 2):

@@ -78,7 +78,7 @@ async def test_a_serial_number_is_read_as_tools_show_it(tree: Any, form: str) ->
     assert [each["serial"] for each in await ask(tree, text)] == [serial.hex()]
 
 
-async def test_of_a_bare_serial_number_only_status_and_dates_are_told(tree: Any) -> None:
+async def test_of_a_bare_serial_number_only_status_dates_and_issuer_are_told(tree: Any) -> None:
     serial = await tree.house.issue()
     (found,) = await ask(tree, serial.hex())
     assert not {"names", "subject", "sha256", "key_sha256", "logs"} & found.keys()
