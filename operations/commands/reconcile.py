@@ -167,6 +167,8 @@ def _screen(missing: tuple[Missing, ...]) -> Exit:
         say(f"  {each.subject}, found {moment(each.found_at)}")
         say(f"    missing  {each.missing}")
         say(f"    remedy   {each.remedy}")
+        if each.revokes:
+            say(f"    these    {each.revokes} now; `--accept` revokes them")
     say('  When nothing more is to be had:  acme-server reconcile --accept "WHY"')
     return Exit.REFUSED
 

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 
 from core import caller, gaps
 from core.data_directory import DataDirectory
-from core.database import Database
+from core.database import Database, Rows
 from core.durable import sync_directory
 from core.errors import HaltIssuance, Refused, TransientError
 from core.rpc import Method, RpcServer
 from operations.desk import local_api
 from signer.api import Nothing
 from signer.issuance import Issuance
-from status.restored.register import RestoredRegister
+from status.restored.register import RestoredRegister, forgotten
 
 MAX_REASON = 1000
 """Characters."""
@@ -28,12 +28,13 @@ MAX_REASON = 1000
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """A gap, for a person."""
+    """A gap, for a person; `revokes` counts the certificates that accepting it would revoke now."""
 
     subject: str
     missing: str
     remedy: str
     found_at: int
+    revokes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +100,7 @@ def serve(
     """Add the app's side to the operator's socket; `revoked` is called when revocations were entered."""
 
     async def standing(request: Nothing) -> Standing:
-        found = await database.read(gaps.are_open)
-        return Standing(tuple(Missing(e.subject, e.missing, e.remedy, e.found_at) for e in found))
+        return await database.read(_standing)
 
     async def bring(request: Brought) -> PutBack:
         brought = register.brought
@@ -141,6 +141,21 @@ def serve(
     answering.add(BRING, bring)
     answering.add(BEGIN, begin)
     answering.add(ACCEPT, accept)
+
+
+def _standing(rows: Rows) -> Standing:
+    return Standing(
+        tuple(
+            Missing(
+                gap.subject,
+                gap.missing,
+                gap.remedy,
+                gap.found_at,
+                forgotten(rows) if gap.subject == gaps.CERTIFICATES else 0,
+            )
+            for gap in gaps.are_open(rows)
+        )
+    )
 
 
 def missing(data: DataDirectory) -> tuple[Missing, ...]:

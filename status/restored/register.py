@@ -28,7 +28,7 @@ from pathlib import Path
 from core import gaps, register_mark, revocations
 from core.audit_copy import AuditCopy
 from core.clock import Clock
-from core.database import Database, Transaction
+from core.database import Database, Rows, Transaction
 from core.durable import sync_directory
 from core.errors import CaError
 from core.gaps import CERTIFICATES, RESTORED
@@ -41,10 +41,17 @@ from status.restored.public import Public
 from status.restored.put_back import PAGE
 from status.restored.replay import judge, replay
 
-__all__ = ["RestoredRegister", "Taken"]
+__all__ = ["RestoredRegister", "Taken", "forgotten"]
 
 _COPY_EVERY = 1
 """Seconds."""
+
+# The vault's own certificates have a profile; whoever asked for these is not known any more.
+_FORGOTTEN = (
+    "FROM certificates c WHERE profile = '' AND request_id IS NULL"
+    " AND state IN ('issued', 'precertified', 'lost')"
+    " AND NOT EXISTS (SELECT 1 FROM revocations r WHERE r.serial = c.serial)"
+)
 
 _log = logging.getLogger(__name__)
 
@@ -170,13 +177,7 @@ class RestoredRegister:
         cause = f"issued after the backup that the register was restored from: {reason}"
         count = 0
         while True:
-            # The vault's own certificates have a profile; whoever asked for these is not known any more.
-            page = self._database.reader.all(
-                "SELECT serial FROM certificates c WHERE profile = '' AND request_id IS NULL"
-                " AND state IN ('issued', 'precertified', 'lost')"
-                " AND NOT EXISTS (SELECT 1 FROM revocations r WHERE r.serial = c.serial) LIMIT ?",
-                (PAGE,),
-            )
+            page = self._database.reader.all(f"SELECT serial {_FORGOTTEN} LIMIT ?", (PAGE,))
             if not page:
                 return count
 
@@ -184,6 +185,12 @@ class RestoredRegister:
             unit = partial(_revoke_all, serials=serials, cause=cause, actor=actor)
             await self._database.write(unit, at_any_time=True)
             count += len(serials)
+
+
+def forgotten(rows: Rows) -> int:
+    """How many certificates `accept` would revoke now."""
+    row = rows.one(f"SELECT count(*) AS count {_FORGOTTEN}")
+    return int(row["count"]) if row else 0
 
 
 def _revoke_all(tx: Transaction, serials: list[bytes], cause: str, actor: str) -> None:

@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from core import gaps
+from core import gaps, remembered
 from core.audit_copy import AuditCopy
+from core.certificates import Reservation
 from core.clock import FakeClock
 from core.data_directory import DataDirectory
 from core.database import Database
 from core.errors import Refused
+from core.issuers import Issuer, put_issuer
 from operations.cli import application
 from operations.desk import local_api
 from operations.desk import reconcile as operator
@@ -27,6 +29,7 @@ from status.restored.register import RestoredRegister
 from tests.support.database import NOW, opened
 
 wakes: list[str] = []
+DAY = 86400
 pytestmark = pytest.mark.clause("CPS 5.7.4")
 
 
@@ -84,6 +87,22 @@ async def test_it_says_what_is_missing_and_what_brings_it(database: Database, da
     assert "put the newest audit/ back" in shown.output
     found = json.loads((await reconcile(data, "--json")).output)
     assert [each["subject"] for each in found["missing"]] == ["revocations"]
+
+
+async def test_it_says_beforehand_how_many_certificates_would_be_revoked(
+    database: Database, data: DataDirectory
+) -> None:
+    await database.write(lambda tx: put_issuer(tx, Issuer("ec1", "issuing", "ec-p256", b"der", b"", 1)))
+    for serial in (b"\x01", b"\x02"):
+        known = Reservation(
+            *(remembered.id_of(serial), serial, "ec1", 0, None, None, "", ("*",), b"", NOW, NOW + DAY, {})
+        )
+        await database.write(lambda tx, known=known: remembered.enter(tx, known))
+        await database.write(lambda tx, serial=serial: remembered.forgotten(tx, serial))
+    assert "these    2 now" in (await reconcile(data)).output
+    (told,) = json.loads((await reconcile(data, "--json")).output)["missing"]
+    assert told["revokes"] == 2
+    assert "2 certificates revoked" in (await reconcile(data, "--accept", "no newer backup")).output
 
 
 async def test_a_persons_word_is_recorded_with_his_name(database: Database, data: DataDirectory) -> None:
