@@ -1,4 +1,4 @@
-"""Which certificates have to be revoked or renewed together: by issuing CA, account, key, method and time.
+"""Which certificates have to be revoked or renewed together: by issuing CA, account, key, name, method, time.
 
 A register has millions of rows, so a selection is looked at in pages of a bounded number of rows; between two
 pages everybody else is served.
@@ -26,16 +26,17 @@ AT_ONCE = 100
 class Selection:
     """All that is given must hold; "" and None leave a criterion open.
 
-    `spki_sha256` is hex; times are POSIX seconds, the first included, the last not: `issued_*` of the
-    signing, `validated_*` of the oldest datum that a validation of the certificate's order rests
-    on.  `method` is the challenge type really used.  With `method` and `validated_*` one and the same
-    validation meets both.
+    `name` is a name of the certificate, or a domain above one; `spki_sha256` is hex.  Times are POSIX
+    seconds, the first included, the last not: `issued_*` of the signing, `validated_*` of the oldest datum
+    that a validation of the certificate's order rests on.  `method` is the challenge type really used.
+    With `method` and `validated_*` one and the same validation meets both.
     """
 
     issuer_id: str = ""
     account_url: str = ""
     binding_kid: str = ""
     spki_sha256: str = ""
+    name: str = ""
     profile: str = ""
     method: str = ""
     issued_from: int | None = None
@@ -51,8 +52,9 @@ class Selection:
     @property
     def of_validations(self) -> bool:
         """Whether it says nothing of certificates, but of validations and who asked for them."""
-        certificates = (self.issuer_id, self.spki_sha256, self.profile, self.issued_from, self.issued_until)
-        return not self.open and all(each in ("", None) for each in certificates)
+        words = (self.issuer_id, self.spki_sha256, self.name, self.profile)
+        times = (self.issued_from, self.issued_until)
+        return not self.open and not any(words) and all(each is None for each in times)
 
     @property
     def only_issuer(self) -> bool:
@@ -201,6 +203,8 @@ def _criteria(selection: Selection) -> Iterator[tuple[str, str | int | bytes]]:
         yield "c.account_url IN (SELECT url FROM accounts WHERE binding_kid = ?)", selection.binding_kid
     if selection.spki_sha256:
         yield "c.spki_sha256 = ?", bytes.fromhex(selection.spki_sha256)
+    if selection.name:
+        yield "EXISTS (SELECT 1 FROM json_each(c.names) WHERE '.' || value LIKE ?)", f"%.{selection.name}"
     if selection.profile:
         yield "c.profile = ?", selection.profile
     if selection.issued_from is not None:

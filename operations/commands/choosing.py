@@ -37,6 +37,7 @@ class Choice(Options):
     key: Annotated[
         str, typer.Option(help="With this key: a file, or SHA-256 of its SubjectPublicKeyInfo in hex.")
     ] = ""
+    name: Annotated[str, typer.Option(help="With this name (domain or address), or one below it.")] = ""
     issuer: Annotated[str, typer.Option(help="Of this issuing CA, by its id in `status`.")] = ""
     profile: Annotated[str, typer.Option(help="Of this profile.")] = ""
     method: Annotated[str, typer.Option(help="With a name validated by this method, like http-01.")] = ""
@@ -54,9 +55,9 @@ class Choice(Options):
         chosen = self._selection()
         if bool(named) is not chosen.open:
             raise ConfigurationError(
-                "choose serial numbers or conditions (--account, --key, --method, --issued ...), not both"
+                "choose serial numbers or conditions (--account, --key, --name, --method ...), not both"
                 if named
-                else "nothing is chosen: name a SERIAL, --serials FILE, --account, --key, --method, --issued"
+                else "nothing is chosen: name a SERIAL, --serials FILE, --account, --key, --name, --method"
             )
         return named, chosen
 
@@ -72,6 +73,7 @@ class Choice(Options):
             account_url=self.account,
             binding_kid=self.binding,
             spki_sha256=words.spki(self.key),
+            name=words.name(self.name),
             profile=self.profile,
             method=self.method,
             issued_from=issued_from,

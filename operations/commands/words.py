@@ -8,6 +8,8 @@ from pathlib import Path
 
 from core.errors import ConfigurationError
 
+_IN_NAMES = frozenset("abcdefghijklmnopqrstuvwxyz0123456789.:-")
+
 
 def serials(words: list[str], file: str) -> list[bytes]:
     lines = list(words)
@@ -49,6 +51,16 @@ def spki(text: str) -> str:
     if not path.is_file():
         raise ConfigurationError(f"--key: {text!r} is no SHA-256 in hex, and there is no such file")
     return keys.read(path).spki_sha256.hex()
+
+
+def name(text: str) -> str:
+    """A name as it stands in certificates."""
+    lower = text.lower()
+    if not set(lower) <= _IN_NAMES or lower.startswith("."):
+        raise ConfigurationError(
+            f"--name: {text!r}: write a domain or address as it stands in certificates, without *."
+        )
+    return lower
 
 
 def period(option: str, text: str) -> tuple[int | None, int | None]:

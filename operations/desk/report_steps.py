@@ -241,7 +241,7 @@ def _named(rows: Rows, reports: Sequence[Report], request: DecideRequest) -> tup
         raise Refused(
             "report.nothing",
             "no certificate of ours is named: name them with --serial, or revoke them with "
-            "`acme-server revoke` and name its --run",
+            "`acme-server revoke` (--name DOMAIN finds a domain's) and name its --run",
         )
     return serials
 

@@ -141,7 +141,7 @@ async def test_a_selection_is_all_that_meets_every_condition(
         put(tx, 1, request_id="early")
         put(tx, 2, request_id="late")
         put(tx, 3, request_id="dns", profile="shortlived")
-        put(tx, 4, account_url=f"{ACCOUNT}two")
+        put(tx, 4, account_url=f"{ACCOUNT}two", names=("www.shop.example", "shop.example.net"))
         put(tx, 5, issuer_id="ec-2", account_url=f"{ACCOUNT}two", spki_sha256=(4).to_bytes(32))
         put(tx, 6, id="ocsp-responder:ec-1:0c", account_url=None)
         url = f"{ACCOUNT}one"
@@ -157,6 +157,8 @@ async def test_a_selection_is_all_that_meets_every_condition(
     assert numbers(account_url=f"{ACCOUNT}one") == {1, 2, 3}
     assert numbers(issuer_id="ec-2") == {5}
     assert numbers(spki_sha256=(4).to_bytes(32).hex()) == {4, 5}
+    assert numbers(name="shop.example") == numbers(name="www.shop.example") == {4}
+    assert numbers(name="op.example") == numbers(name="shop") == set()
     assert numbers(profile="shortlived") == {3}
     assert numbers(method="http-01") == {1, 2}
     assert numbers(validated_from=NOW + 100) == {2, 3}

@@ -196,6 +196,7 @@ async def test_the_time_runs_from_when_the_ca_learned_of_it(command: Command, da
         (("--issued", "2026-11-08..2026-11-01", "--cause", "misuse"), "is not before"),
         (("--issued", "2026-11-08", "--cause", "misuse"), "FROM..UNTIL"),
         (("--key", "nothing", "--cause", "misuse"), "no such file"),
+        (("--name", "*.shop.example", "--cause", "misuse"), "without *."),
         (("--serials", "nowhere", "--cause", "misuse"), "cannot be read"),
         (("-0a", "--cause", "misuse"), ""),
         (("0", "--cause", "misuse"), "positive"),
