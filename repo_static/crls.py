@@ -16,6 +16,7 @@ from pathlib import Path
 
 from cryptography import x509
 
+from core.unreadable import UNREADABLE
 from repo_static.store import Store
 
 _NAME = re.compile(r"crl/[^/]+-[0-9]+\.crl")
@@ -63,7 +64,7 @@ def _read(root: Path, name: str, mark: object) -> Crl | None:
     try:
         crl = x509.load_der_x509_crl(content)
         number = crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
-    except (ValueError, x509.ExtensionNotFound) as error:
+    except UNREADABLE as error:
         _log.critical("the public file %s is no CRL: %s", name, error)
         return None
     assert crl.next_update_utc is not None  # RFC 5280 section 5.1.2.5, and the updater checked it

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
 from core.errors import Refused
+from core.unreadable import UNREADABLE
 from signer.api import CrlRequest, SignedCrl
 from status.crl.parts import Parts, taken_apart
 from status.crl.scopes import Scope
@@ -31,12 +32,12 @@ MAX_OCTETS = 128 * 1024 * 1024
 
 
 def number_of(parts: Parts) -> int:
-    """The CRLNumber of a CRL."""
+    """The CRLNumber of a CRL.  Raises what is `UNREADABLE`."""
     return _number(parts.frame())
 
 
 def distribution_point(parts: Parts) -> tuple[bool, bytes] | None:
-    """The issuingDistributionPoint of a CRL, as `Scope.distribution_point` has it."""
+    """The issuingDistributionPoint of a CRL, as `Scope.distribution_point` has it.  Raises alike."""
     return _distribution_point(parts.frame())
 
 
@@ -80,7 +81,7 @@ def check(
             ),
             "entries": (len(parts.entries), 0),
         }
-    except (ValueError, IndexError, x509.ExtensionNotFound, x509.DuplicateExtension) as error:
+    except UNREADABLE as error:
         raise _mismatch(request, f"it cannot be read: {error}") from error
     for what, (said, wanted) in found.items():
         if said != wanted:

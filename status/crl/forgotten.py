@@ -10,6 +10,7 @@ RFC 5280 section 5.3; BR 4.9.10, 4.10.1 (entries stay until the certificate has 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from core import revocations
 from core.database import Rows, Transaction
+from core.unreadable import UNREADABLE
 from repo_static.store import NotPublished
 
 _CODES = {
@@ -30,6 +32,8 @@ _CODES = {
 }
 """RFC 5280 section 5.3.1, as far as the vault puts reasons into CRLs."""
 
+_log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -41,11 +45,15 @@ class Entry:
 
 
 def published(der: bytes, issuer_certificate: bytes) -> tuple[Entry, ...]:
-    """The entries of a CRL, none when it is not this issuer's.  Half a second for 100 000."""
-    crl = x509.load_der_x509_crl(der)
+    """The entries of a CRL, none when it is damaged or not this issuer's.  Half a second for 100 000."""
     key = x509.load_der_x509_certificate(issuer_certificate).public_key()
     assert isinstance(key, (rsa.RSAPublicKey, ec.EllipticCurvePublicKey))
-    return tuple(entries_of(crl)) if crl.is_signature_valid(key) else ()
+    try:
+        crl = x509.load_der_x509_crl(der)
+        return tuple(entries_of(crl)) if crl.is_signature_valid(key) else ()
+    except UNREADABLE as error:
+        _log.critical("the public CRL tells nothing any more, and is issued anew: %s", error)
+        return ()
 
 
 def entries_of(crl: x509.CertificateRevocationList) -> Iterator[Entry]:

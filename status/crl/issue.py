@@ -23,6 +23,7 @@ from core.data_directory import DataDirectory
 from core.database import Database, Reader, Transaction
 from core.errors import Refused
 from core.settings import Settings
+from core.unreadable import UNREADABLE
 from repo_static.store import NotPublished, Store
 from signer.api import ActivationState, CrlBlocks, CrlRequest, Description, SignedCrl
 from status.crl import forgotten
@@ -229,7 +230,7 @@ class Issuing:
 def _number(published: BinaryIO) -> int:
     try:
         return number_of(of_file(published))
-    except (ValueError, IndexError):
+    except UNREADABLE:
         return 0  # a file that was damaged; the vault's journal knows the last number
 
 

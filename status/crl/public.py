@@ -12,8 +12,7 @@ import logging
 from dataclasses import dataclass
 from io import BufferedReader
 
-from cryptography import x509
-
+from core.unreadable import UNREADABLE
 from repo_static.store import Store
 from status.crl.check import distribution_point, number_of
 from status.crl.parts import of_file
@@ -57,7 +56,7 @@ def _public(name: str, file: BufferedReader) -> PublicCrl | None:
     try:
         parts = of_file(file)
         number, point = number_of(parts), distribution_point(parts)
-    except (ValueError, IndexError, x509.ExtensionNotFound) as error:
+    except UNREADABLE as error:
         _log.critical("the public file %s is no CRL: %s", name, error)
         return None
     file.seek(0)

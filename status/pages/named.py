@@ -14,10 +14,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 
 from core.der import integer_content
 from core.key_proofs import NoProof, public_key
+from core.unreadable import UNREADABLE
 
 MOST = 100
 """Things that are read of one text; more are left out, and counted as unread."""
@@ -31,12 +31,6 @@ _PREFIX = re.compile(r"serial(?: ?number)? ?[:=]\s?", re.IGNORECASE)
 
 FILE = "\0file"
 """In `Named.unread`: the file.  A page names it in its own language; in a text field no NUL arrives."""
-
-UNREADABLE = (
-    *(ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension),
-    *(x509.InvalidVersion, x509.UnsupportedGeneralNameType),
-)
-"""What `x509` raises for what a stranger made up."""
 
 _MOST_SERIAL_OCTETS = 21
 """Content octets of a serial number: 20, and a zero in front of a high bit."""

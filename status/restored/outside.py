@@ -29,17 +29,12 @@ from core.database import Rows
 from core.der import integer_content
 from core.errors import Refused
 from core.issuers import issuers
+from core.unreadable import UNREADABLE
 from status.crl import forgotten, scopes
 from status.crl.check import number_of
 from status.crl.parts import taken_apart
 from status.crl.scopes import Scope
 from status.ocsp.issuers import certid_hashes, not_after
-
-_UNREADABLE = (
-    *(ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension),
-    *(x509.InvalidVersion, x509.UnsupportedGeneralNameType),
-)
-"""What `x509` raises for what a stranger made up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,19 +70,20 @@ def crl(known: Sequence[Scope], der: bytes) -> Crl:
     try:
         number = number_of(taken_apart(der))
         loaded = x509.load_der_x509_crl(der)
-    except (ValueError, IndexError, x509.ExtensionNotFound) as error:
+        issuer = loaded.issuer.rfc4514_string()
+        for scope in known:
+            if _is_of(loaded, scope) and loaded.is_signature_valid(_key(scope.issuer_certificate)):
+                until = not_after(scope.issuer_certificate)
+                said = tuple(
+                    Said(each.serial, scope.issuer_id, scope.shard, each.revoked_at, each.reason, until)
+                    for each in forgotten.entries_of(loaded)
+                )
+                return Crl(scope, number, int(loaded.last_update_utc.timestamp()), said)
+    except UNREADABLE as error:
         raise Refused("outside.crl", f"this is no CRL in DER ({error}): fetch it again") from error
-    for scope in known:
-        if _is_of(loaded, scope) and loaded.is_signature_valid(_key(scope.issuer_certificate)):
-            until = not_after(scope.issuer_certificate)
-            said = tuple(
-                Said(each.serial, scope.issuer_id, scope.shard, each.revoked_at, each.reason, until)
-                for each in forgotten.entries_of(loaded)
-            )
-            return Crl(scope, number, int(loaded.last_update_utc.timestamp()), said)
     raise Refused(
         "outside.crl-foreign",
-        f"the CRL of {loaded.issuer.rfc4514_string()} is signed by no issuing CA of this register, or is of "
+        f"the CRL of {issuer} is signed by no issuing CA of this register, or is of "
         "a shard that it does not have: start the CA once with its newest vault, which names the issuers",
     )
 
@@ -114,7 +110,7 @@ def issued(rows: Rows, der: bytes) -> Issued:
             if _signed(issuer.certificate, loaded):
                 shard = scopes.named_by(loaded, issuer.id) or 0  # a short-lived one names none
                 return Issued(Said(serial, issuer.id, shard, None, 0, until), spki, begins)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise Refused("outside.certificate", f"this is no certificate of ours: {error}") from error
     raise Refused(
         "outside.certificate-foreign", "the certificate is signed by no issuing CA of this register"
@@ -157,7 +153,7 @@ def answer(rows: Rows, der: bytes) -> Said:
         response = ocsp.load_der_ocsp_response(der)
         hash_name = response.hash_algorithm.name
         asked = (hash_name, response.issuer_name_hash, response.issuer_key_hash)
-    except ValueError as error:
+    except UNREADABLE as error:
         raise Refused("outside.ocsp", f"this is no successful OCSP answer in DER: {error}") from error
     for row in rows.all("SELECT id, certificate FROM issuers"):
         if asked in certid_hashes(row["certificate"]):
