@@ -6,6 +6,7 @@ Must never: take a step with several reports before a person, or `--yes`, has ag
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -261,6 +262,8 @@ def _tell(found: Shown, json_: bool) -> None:
         run = f", run {found.run_id}" if found.run_id else ""
         say(f"    cause    {found.cause} ({rule.clause}){run}")
     elif presumed := PRESUMED.get(Kind(found.line.kind)):
+        for name in () if found.certificates else found.names[:SHOWN]:
+            say(f"    look for acme-server revoke --name {shlex.quote(name)} --dry-run")
         say(f"    if true  acme-server reports decide {found.line.number} --cause {presumed} --note TEXT")
     for event in found.events:
         say(f"    {moment(event.at)}  {event.actor}: {event.event} {_one_line(event.note)}")

@@ -151,6 +151,13 @@ async def test_one_run_revokes_for_all_of_them_and_its_clock_is_the_earliest(des
     assert len(desk.audited("decided")) == 3
 
 
+async def test_a_report_that_names_a_domain_alone_tells_what_finds_its_certificates(desk: Desk) -> None:
+    await desk.file(filed(1), filed(2, serials=[(await issue(desk.database, bytes(32))).hex()]))
+    find = "acme-server revoke --name shop.example --dry-run"
+    assert find in (await desk.command("show", number(1))).stdout
+    assert find not in (await desk.command("show", number(2))).stdout
+
+
 @pytest.mark.parametrize("how", ["--dry-run", "--yes"])
 async def test_a_dry_run_refuses_what_would_be_refused(desk: Desk, how: str) -> None:
     await desk.file(filed(1), filed(2))
