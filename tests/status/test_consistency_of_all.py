@@ -29,10 +29,11 @@ from tests.status.test_consistency import ISSUERS, SHARDS, Town, history
 from tests.support import agreement
 from tests.support.database import NOW
 from tests.support.keeper import Kept
-from tests.support.restores import alive
+from tests.support.restores import alive, back_up, restore
 from tests.support.software_vault import DAY, SoftwareVault
 
 COUNT = 2000
+RESTORED = 1000
 EXPORTED = 0.5
 """At least so many of the answers have a file: the rest have "//" in their path."""
 
@@ -49,7 +50,7 @@ class WholeTown(Town):
         self.manifests = ManifestUpdater(
             house.data.database, house.vault, house.settings, self.store, house.clock
         )
-        house.data.ocsp_files.mkdir()
+        house.data.ocsp_files.mkdir(exist_ok=True)
         self.keeper = Kept(house, serials=500)
         files = Exported(house.data.ocsp_files, self.keeper.writer.index, house.clock)
         self.keeper.news._on_change = self.keeper.rounds._on_change = files.changed
@@ -117,3 +118,45 @@ async def test_register_ocsp_files_crls_and_manifest_say_the_same_of_thousands_o
         town = WholeTown(ca, clock, random.Random(3))
         with town.at_work():
             assert await history(town, COUNT) == []
+
+
+@pytest.mark.long
+@pytest.mark.clause("CPS 5.7.4")
+@pytest.mark.clause("requirements 2.67")
+async def test_after_a_restore_they_still_say_the_same_and_revoked_what_was_revoked_after_the_backup(
+    house_class: Any, tmp_path: Path
+) -> None:
+    vault, clock = SoftwareVault(NOW + 365 * DAY), FakeClock(NOW)
+    vault.shard_base = "http://localhost:14080"
+    status = Status(crl_shards=SHARDS, ocsp_files=True)
+    place, backup, chance = tmp_path / "ca", tmp_path / "backup", random.Random(4)
+    place.mkdir()
+    async with alive(house_class, place, clock, vault, status) as ca:
+        town = WholeTown(ca, clock, chance)
+        with town.at_work():
+            await town.populate(RESTORED)
+            await town.house.updater().update()
+            assert await town.contradictions() == []
+            back_up(place, backup)
+            clock.at += 3600
+            later = chance.sample(town.good(), RESTORED // 10)
+            await town.revoke(later)
+            await town.compromise(0.2)
+            await town.house.updater().update()
+            assert await town.contradictions() == []
+            before = _revocations(ca.database.reader)
+    restore(backup, place, "database")
+    clock.at += 60
+    async with alive(house_class, place, clock, vault, status) as ca:
+        assert ca.missing == []
+        assert _revocations(ca.database.reader) == before
+        town = WholeTown(ca, clock, chance, town.serials)
+        with town.at_work():
+            await town.house.updater().update()
+            assert await town.contradictions() == []
+
+
+def _revocations(rows: Any) -> list[tuple[Any, ...]]:
+    return [
+        tuple(row) for row in rows.all("SELECT serial, reason, revoked_at FROM revocations ORDER BY serial")
+    ]
