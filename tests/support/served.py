@@ -53,6 +53,7 @@ class Served:
     def revoke_at_once(self, serial: bytes) -> None:
         """Another process commits while this one does something."""
         other = sqlite3.connect(self.house.data.database)
+        other.execute("PRAGMA wal_autocheckpoint = 0")  # or the writer sees that it is not alone
         with other:
             other.execute(
                 "INSERT INTO revocations (serial, issuer_id, crl_shard, not_after, revoked_at, reason, cause,"
