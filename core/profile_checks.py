@@ -16,7 +16,7 @@ MAX_DESCRIPTION = 300
 """Characters: clients show it in a line or two."""
 
 
-LEAST_VALIDITY = 300
+LEAST_VALIDITY = 10
 """Seconds: a certificate begins a minute before it is signed (signer/drawing.py), and has to arrive yet."""
 
 MOST_VALIDITY = 20 * 365 * DAY
