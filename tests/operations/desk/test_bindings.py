@@ -7,7 +7,6 @@ import base64
 import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -35,13 +34,6 @@ SECRET = BindingSecret(b"the secret of external accounts, in tests")
 
 RUNNING = Settings(acme=Acme(base_url="https://acme.running.example"))
 """Not those of the command line, which is where a CA of other settings would mislead."""
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> DataDirectory:
-    made = DataDirectory(tmp_path)
-    made.run.mkdir()
-    return made
 
 
 @pytest.fixture

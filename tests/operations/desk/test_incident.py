@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,13 +26,6 @@ from tests.support.database import NOW, opened
 
 OPEN = ("incident", "open", "--title", "a fault of validation", "--renew-by", "2026-11-24T12:00Z")
 Command = Callable[..., Any]
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> DataDirectory:
-    made = DataDirectory(tmp_path)
-    made.run.mkdir()
-    return made
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -17,13 +16,6 @@ from operations.desk import local_api
 from tests.support.database import NOW, opened
 
 SERIAL = bytes.fromhex("0123456789abcdef")
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> DataDirectory:
-    made = DataDirectory(tmp_path)
-    made.run.mkdir()
-    return made
 
 
 @pytest.fixture

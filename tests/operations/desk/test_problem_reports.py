@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -23,13 +22,6 @@ from tests.operations.reporting import issue
 from tests.support.database import NOW, opened
 
 NUMBER = "PR-20261123-0123456789"
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> DataDirectory:
-    made = DataDirectory(tmp_path)
-    made.run.mkdir()
-    return made
 
 
 @pytest.fixture

@@ -30,13 +30,6 @@ from tests.support.database import NOW, opened
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> DataDirectory:
-    made = DataDirectory(tmp_path)
-    made.run.mkdir()
-    return made
-
-
-@pytest.fixture
 def clock() -> FakeClock:
     return FakeClock(NOW)
 
