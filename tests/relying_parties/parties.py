@@ -93,12 +93,9 @@ def nginx(site: Site, directory: Path) -> str:
     """nginx staples what says good, and nothing else; its first client has to do without."""
     port = free_port()
     configuration, log = directory / "nginx.conf", directory / "nginx.log"
-    temporary = "".join(
-        f"{kind}_temp_path {directory}/{kind};\n" for kind in ("proxy", "fastcgi", "uwsgi", "scgi")
-    )
     configuration.write_text(
         f"worker_processes 1; daemon off; pid {directory}/nginx.pid; error_log {log} info; events {{}}\n"
-        f"http {{ access_log off; client_body_temp_path {directory}/body; {temporary}\n"
+        f"http {{ access_log off; {_temporary(directory)}\n"
         f"ssl_stapling on; ssl_stapling_verify on; ssl_trusted_certificate {site.root};\n"
         f"ssl_stapling_responder {site.ocsp_url};\n"
         f"server {{ listen 127.0.0.1:{port} ssl; server_name {site.host};\n"
@@ -109,10 +106,8 @@ def nginx(site: Site, directory: Path) -> str:
     try:
         for _ in range(40):
             ran = run([*words, "-CAfile", str(site.root)], directory)
-            if "Verify return code: 10" in ran.output:
-                return "expired"
-            if "OCSP Response Status: successful" in ran.output:
-                return _word(ran, r"Cert Status: (good|revoked)$")
+            if (stapled := _stapled(ran)) is not None:
+                return stapled
             said = log.read_text()
             if 'certificate status "revoked" in the OCSP response' in said:
                 return "revoked"
@@ -135,10 +130,8 @@ def caddy(site: Site, directory: Path) -> str:
     words = ["s_client", "-connect", f"127.0.0.1:{port}", "-servername", site.host, "-status"]
     try:
         ran = _run(directory, "openssl", *words, "-CAfile", site.root)
-        if "Verify return code: 10" in ran.output:
-            return "expired"
-        if "OCSP Response Status: successful" in ran.output:
-            return _word(ran, r"Cert Status: (good|revoked)$")
+        if (stapled := _stapled(ran)) is not None:
+            return stapled
         raise AssertionError(ran.output)
     finally:
         server.stop()
@@ -148,12 +141,9 @@ def nginx_proxy(site: Site, directory: Path) -> str:
     """nginx in front of the site, which it believes only while no CRL names it."""
     port = free_port()
     configuration, log = directory / "proxy.conf", directory / "proxy.log"
-    temporary = "".join(
-        f"{kind}_temp_path {directory}/{kind};\n" for kind in ("proxy", "fastcgi", "uwsgi", "scgi")
-    )
     configuration.write_text(
         f"worker_processes 1; daemon off; pid {directory}/proxy.pid; error_log {log} info; events {{}}\n"
-        f"http {{ access_log off; client_body_temp_path {directory}/body; {temporary}\n"
+        f"http {{ access_log off; {_temporary(directory)}\n"
         f"server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass https://127.0.0.1:{site.port};\n"
         f"proxy_ssl_verify on; proxy_ssl_verify_depth 2; proxy_ssl_trusted_certificate {site.root};\n"
         f"proxy_ssl_crl {site.crls}; proxy_ssl_server_name on; proxy_ssl_name {site.host}; }} }} }}\n"
@@ -338,6 +328,21 @@ def _found(ran: Ran, good: str, revoked: str, expired: str, also_revoked: str = 
         if word in ran.output or (state == "revoked" and also_revoked in ran.output):
             return state
     raise AssertionError(ran.output)
+
+
+def _stapled(ran: Ran) -> str | None:
+    """What `openssl s_client -status` found; None when nothing was stapled yet."""
+    if "Verify return code: 10" in ran.output:
+        return "expired"
+    if "OCSP Response Status: successful" in ran.output:
+        return _word(ran, r"Cert Status: (good|revoked)$")
+    return None
+
+
+def _temporary(directory: Path) -> str:
+    """Where nginx puts what it buffers: its own places are root's."""
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    return "\n".join(f"{kind}_temp_path {directory}/{kind};" for kind in kinds)
 
 
 def _word(ran: Ran, pattern: str) -> str:
