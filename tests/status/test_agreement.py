@@ -14,7 +14,7 @@ from cryptography.x509 import ocsp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core import certificates, revocations
+from core import certificates
 from core.clock import FakeClock
 from core.data_directory import DataDirectory
 from core.database import Reader
@@ -22,6 +22,7 @@ from core.issuers import Issuer, put_issuer
 from core.settings import Settings, Status
 from repo_static.store import Store
 from tests.support.database import NOW, opened
+from tests.support.revoking import revoke_if_it_can_be
 from tests.support.software_vault import DAY, SoftwareVault
 
 Act = tuple[str, int]
@@ -74,7 +75,7 @@ async def _play(house_class: Any, keeper_class: Any, directory: Path, acts: list
                 await database.write(lambda tx, lost=lost: certificates.mark_lost(tx, lost.hex()))  # type: ignore[misc]
                 drawn.append(lost)
             elif kind in ("revoke", "compromise") and drawn:
-                await _revoke(house, drawn[argument % len(drawn)], kind)
+                await revoke_if_it_can_be(house, drawn[argument % len(drawn)], kind)
             elif kind == "wait":
                 clock.at += argument * 3600
             elif kind == "publish":
@@ -90,16 +91,6 @@ async def _play(house_class: Any, keeper_class: Any, directory: Path, acts: list
         assert all(certificates.by_serial(reader, each).not_after < clock.now() for each in asked_live)  # type: ignore[union-attr]
         keeper.stop()
         reader.close()
-
-
-async def _revoke(house: Any, serial: bytes, kind: str) -> None:
-    try:
-        if kind == "revoke":
-            await house.revoke(serial, 4)
-        else:
-            await house.database.write(lambda tx: revocations.upgrade_reason(tx, serial, "a test"))
-    except (revocations.AlreadyRevoked, revocations.UnknownCertificate):
-        pass
 
 
 async def _agree(house: Any, drawn: list[bytes]) -> None:

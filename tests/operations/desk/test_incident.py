@@ -13,15 +13,15 @@ from typer.testing import CliRunner
 from core import revocations
 from core.clock import FakeClock
 from core.data_directory import DataDirectory
-from core.database import Database, Transaction
-from core.issuers import Issuer, put_issuer
+from core.database import Database
 from core.randomness import SystemRandomness
 from core.settings import Settings
 from operations import report
 from operations.cli import application
 from operations.desk import incident, local_api, revoke
 from operations.process import Exit
-from tests.acme_server.test_revocation_run import ACCOUNT, put, put_accounts, serial_of
+from tests.acme_server.test_revocation_run import ACCOUNT, serial_of
+from tests.operations.desk.register import five_certificates
 from tests.support.database import NOW, opened
 
 OPEN = ("incident", "open", "--title", "a fault of validation", "--renew-by", "2026-11-24T12:00Z")
@@ -33,14 +33,7 @@ async def database(data: DataDirectory) -> AsyncIterator[Database]:
     """A register of five certificates, three of them of account one."""
     clock = FakeClock(NOW)
     async with opened(data.root, clock) as database:
-
-        def fill(tx: Transaction) -> None:
-            put_issuer(tx, Issuer("ec-1", "issuing", "ec-p256", b"certificate", b"chain", 1))
-            put_accounts(tx)
-            for number in range(5):
-                put(tx, number, account_url=f"{ACCOUNT}{'one' if number < 3 else 'two'}")
-
-        await database.write(fill)
+        await database.write(five_certificates)
         server = local_api.server(database, lambda: None, lambda: None)
         revoke.serve(server, database, clock, SystemRandomness(), lambda: None)
         incident.serve(server, database, clock, SystemRandomness())

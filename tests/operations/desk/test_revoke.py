@@ -18,14 +18,14 @@ from core import revocations
 from core.causes import Cause
 from core.clock import FakeClock
 from core.data_directory import DataDirectory
-from core.database import Database, Transaction
-from core.issuers import Issuer, put_issuer
+from core.database import Database
 from core.jobs import JobRunner
 from core.randomness import SystemRandomness
 from operations.cli import application
 from operations.desk import local_api, revoke
 from operations.process import Exit
-from tests.acme_server.test_revocation_run import ACCOUNT, put, put_accounts, revoked, serial_of
+from tests.acme_server.test_revocation_run import ACCOUNT, put, revoked, serial_of
+from tests.operations.desk.register import five_certificates
 from tests.support.database import NOW, opened
 
 
@@ -38,14 +38,7 @@ def clock() -> FakeClock:
 async def database(data: DataDirectory, clock: FakeClock) -> AsyncIterator[Database]:
     """A register of five certificates, and an app that works on what it is asked."""
     async with opened(data.root, clock) as database:
-
-        def fill(tx: Transaction) -> None:
-            put_issuer(tx, Issuer("ec-1", "issuing", "ec-p256", b"certificate", b"chain", 1))
-            put_accounts(tx)
-            for number in range(5):
-                put(tx, number, account_url=f"{ACCOUNT}{'one' if number < 3 else 'two'}")
-
-        await database.write(fill)
+        await database.write(five_certificates)
         handler = RevocationRun(database, lambda: None)
         jobs = JobRunner(database, clock, {revocation_run.KIND: handler}, at_any_time={revocation_run.KIND})
         server = local_api.server(database, lambda: None, jobs.wake)

@@ -22,6 +22,7 @@ from core.issuers import Issuer, put_issuer
 from core.reader import Row
 from core.settings import Settings
 from tests.support.database import NOW, opened
+from tests.support.revoking import revoke_if_it_can_be
 from tests.support.served import Served
 from tests.support.software_vault import DAY, SoftwareVault
 
@@ -121,13 +122,7 @@ async def _play(
 async def _act(house: Any, keeper: Any, reader: Moody, kind: str, argument: int, serial: bytes) -> None:
     behind = house.clock.at < house.clock.latest() - 1
     if kind in ("revoke", "compromise") and not behind:
-        try:
-            if kind == "revoke":
-                await house.revoke(serial, 4)
-            else:
-                await house.database.write(lambda tx: revocations.upgrade_reason(tx, serial, "a test"))
-        except (revocations.AlreadyRevoked, revocations.UnknownCertificate):
-            pass
+        await revoke_if_it_can_be(house, serial, kind)
     elif kind == "forget" and not behind:
         newest = "(SELECT MAX(version) FROM revocations)"
         await house.database.write(lambda tx: tx.execute(f"DELETE FROM revocations WHERE version = {newest}"))
